@@ -1,0 +1,96 @@
+# `make book` and `make test` do all their set-up by themselves: all they ask for is Python 3.11 (or newer) and make.
+# A second call redoes only what changed. Everything made here is ignored by git; `make clean` removes it.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+PROFILE ?= quick
+
+NOTEBOOKS := $(wildcard notebooks/*.ipynb)
+EXECUTED := $(NOTEBOOKS:notebooks/%=results/executed/%)
+SOURCES := $(shell find deepcv -type f -not -path '*/__pycache__/*')
+RECORDED := $(shell find results/recorded results/paper -type f 2>/dev/null)
+PAGES := _config.yml $(shell find book -type f -not -path '*/__pycache__/*')
+FIRST_PAGE := _build/html/intro.html
+
+# Several kernels and processes may run side by side; each taking all cores for itself makes all of them slower.
+export OMP_NUM_THREADS ?= 1
+export OPENBLAS_NUM_THREADS ?= 1
+export MKL_NUM_THREADS ?= 1
+
+.PHONY: help book test lint lock clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make book    run the notebooks (profile $(PROFILE)) and build the book"
+	@echo "make test    the tests, the notebooks once more, the book's links"
+	@echo "make lint    ruff"
+	@echo "make lock    write requirements.lock anew from pyproject.toml"
+	@echo "make clean   remove the environment, the executed notebooks and the book"
+
+book: $(FIRST_PAGE)
+	@echo "The book is built. Its first page: $(CURDIR)/$(FIRST_PAGE)"
+
+# One pytest run, so that its last line counts everything. nbval runs each executed notebook again and compares text.
+test: $(FIRST_PAGE)
+	@echo "Testing …"
+	$(BIN)/python -m pytest tests $(EXECUTED) --nbval --nbval-current-env --nbval-cell-timeout=900 \
+		--nbval-sanitize-with tests/nbval_sanitize.cfg
+
+lint: .make/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# -- set-up ------------------------------------------------------------------------------------------------------------
+
+.make/python:
+	@mkdir -p .make
+	@test -n "$(PYTHON)" || { echo "There is no python3 on the PATH: install Python 3.11, or make PYTHON=/path/to/it"; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "$(PYTHON) is older than 3.11: install Python 3.11, or make PYTHON=/path/to/it"; exit 1; }
+	@echo "Making an environment in $(VENV) with $(PYTHON) …"
+	@"$(PYTHON)" -m venv $(VENV)
+	@touch $@
+
+.make/locked: requirements.lock .make/python
+	@echo "Installing the $(shell grep -c == requirements.lock) packages of requirements.lock (a few minutes the first time) …"
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
+	@touch $@
+
+.make/installed: pyproject.toml .make/locked
+	@echo "Installing deepcv …"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+# -- notebooks and book ------------------------------------------------------------------------------------------------
+
+# Written aside and moved when the last cell has succeeded: what lies in results/executed ran to its end.
+results/executed/%.ipynb: notebooks/%.ipynb $(SOURCES) $(RECORDED) .make/locked | .make/installed
+	@mkdir -p results/executed .make/executed
+	@echo "Running $< (profile $(PROFILE)) …"
+	@$(BIN)/papermill --no-request-save-on-cell-execute --kernel python3 $< .make/executed/$*.ipynb -p profile $(PROFILE)
+	@mv .make/executed/$*.ipynb $@
+
+# From scratch each time, it takes seconds: an incremental build forgets the warnings of pages it does not read again.
+$(FIRST_PAGE): $(PAGES) $(EXECUTED) $(SOURCES) | .make/installed
+	@mkdir -p results/executed
+	@echo "Building the book …"
+	@rm -rf _build
+	@$(BIN)/jupyter-book build book/ -q -W -n --keep-going > /dev/null || { rm -rf _build; exit 1; }
+
+# -- upkeep ------------------------------------------------------------------------------------------------------------
+
+# torch stays as the lock has it (edit that line to move it), and the builds for a GPU that it brings on some machines
+# stay out.
+lock:
+	@rm -rf .make/fresh && mkdir -p .make
+	@"$(PYTHON)" -m venv .make/fresh
+	@grep '^torch==' requirements.lock > .make/constraints
+	@.make/fresh/bin/pip install --quiet --disable-pip-version-check -c .make/constraints -e '.[companion,dev]'
+	@{ sed -n '/^#/p' requirements.lock; .make/fresh/bin/pip freeze --all --exclude pip --exclude-editable \
+		| grep -v -E '^(nvidia|cuda|triton)' | sed 's/+cpu$$//'; } > .make/lock
+	@mv .make/lock requirements.lock
+	@rm -rf .make/fresh
+
+clean:
+	rm -rf $(VENV) .make _build results/executed results/figures deepcv.egg-info

@@ -1,0 +1,43 @@
+"""Chan-Vese with a deep latent space: the method of Zheng, Bao, Shi, Ling and Ma, and its opponents.
+
+Every method has one shape, ``method(image, hint=None, *, seed=0, device=None, **settings) -> Segmentation``:
+
+>>> import deepcv
+>>> segmentation = deepcv.deep_chan_vese(deepcv.samples.load("coffee").image)  # doctest: +SKIP
+>>> segmentation.mask                                                          # doctest: +SKIP
+
+Names are imported on first use, so ``import deepcv`` costs milliseconds.
+"""
+
+import lazy_loader as _lazy
+
+__version__ = "0.1.0"
+
+__getattr__, __dir__, __all__ = _lazy.attach(
+    __name__,
+    submodules={
+        "baselines",
+        "data",
+        "energy",
+        "execution",
+        "experiments",
+        "images",
+        "metrics",
+        "networks",
+        "phases",
+        "refinement",
+        "results",
+        "saliency",
+        "segmentation",
+        "solver",
+    },
+    submod_attrs={
+        "data": ["samples"],
+        "images": ["InputError", "read_image"],
+        "methods": ["METHODS", "get_method"],
+        "saliency": ["structured_matrix_decomposition"],
+        "segmentation": ["Segmentation"],
+        "solver": ["deep_chan_vese"],
+        "baselines": ["chan_vese", "grab_cut"],
+    },
+)

@@ -1,0 +1,57 @@
+"""GrabCut (Rother, Kolmogorov and Blake 2004) through OpenCV, started from the saliency hint.
+
+Not in the paper: it stands in the table because it is what a user would reach for today.
+"""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from deepcv.images import InputError, as_colour, as_image, to_uint8
+from deepcv.hints import hint_for, otsu_mask
+from deepcv.segmentation import Segmentation, two_phase
+
+
+def grab_cut(image, hint=None, *, seed: int = 0, device=None, iterations: int = 5) -> Segmentation:
+    """Segment with OpenCV's GrabCut, every pixel free: "probably foreground" above the hint's Otsu threshold.
+
+    Parameters
+    ----------
+    image, hint, seed, device
+        As for every method (`deepcv.images.as_image`, `deepcv.images.as_hint`); the seed is OpenCV's, without which
+        GrabCut's k-means differs from run to run. `device` is ignored.
+    iterations : int, at least 1
+        Rounds of colour-model fit and graph cut; 5 is OpenCV's example value.
+
+    Returns
+    -------
+    Segmentation
+        The hint's own mask where GrabCut can't fit two colour models or leaves one side empty; then
+        `settings["kept_hint"]` is True.
+    """
+    import cv2
+
+    if iterations < 1:
+        raise InputError(f"iterations is {iterations}; GrabCut needs at least 1")
+    image = as_image(image)
+    hint = hint_for(image, hint)
+    start = time.perf_counter()
+    inside = otsu_mask(hint)
+    labels = np.where(inside, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
+    cv2.setRNGSeed(seed)
+    bgr = np.ascontiguousarray(to_uint8(as_colour(image))[..., ::-1])
+    models = np.zeros((2, 1, 65))
+    try:
+        cv2.grabCut(bgr, labels, None, models[0], models[1], iterations, cv2.GC_INIT_WITH_MASK)
+        mask = (labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)
+    except cv2.error:  # fewer pixels on one side than the five components of its colour model
+        mask = inside
+    kept_hint = not 0 < mask.mean() < 1
+    return two_phase(
+        inside if kept_hint else mask,
+        seconds=time.perf_counter() - start,
+        method="grabcut",
+        settings={"iterations": iterations, "seed": seed, "kept_hint": kept_hint},
+    )

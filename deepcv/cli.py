@@ -1,0 +1,419 @@
+"""The command line: `deepcv segment`, `run`, `data`, `methods`, `version`.
+
+Exit codes: 0 done; 2 the input or an option can't be used, said in one sentence and with nothing written; 130 stopped
+with Ctrl-C; 1 an error of ours, with its traceback. Results go to stdout, progress and errors to stderr.
+
+Nothing heavy is imported before a command runs, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from . import __version__
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from .methods import Method
+
+LOSSLESS = (".png", ".tif", ".tiff", ".bmp")
+"""Endings that a mask may have: JPEG would smear its values."""
+
+WORKING_SIZE = 1024
+"""Longest side for methods that don't bound it themselves: seconds, and well under 1 GiB, however large the picture."""
+
+OUTLINE = (255, 225, 0)
+"""Colour of the outline in an overlay, with a dark rim so that it shows on any picture."""
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]})
+data = typer.Typer(rich_markup_mode=None)
+app.add_typer(data, name="data")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command line, by default this process's, and return its exit code."""
+    command = typer.main.get_command(app)
+    try:
+        code = command.main(args=arguments, prog_name="deepcv", standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        code = 130
+    except Exception as error:
+        sentence = _sentence(error)
+        if sentence is None:
+            traceback.print_exc()
+            return 1
+        print(f"deepcv: {sentence}", file=sys.stderr)
+        return 2
+    if code == 130:
+        print("deepcv: stopped; rows that were finished are kept, run it again to go on", file=sys.stderr)
+    return code or 0
+
+
+def _sentence(error: Exception) -> str | None:
+    """What to tell the user of an error that is not ours; None when it is."""
+    if hasattr(error, "format_message"):  # the parser's own: a missing argument, an unknown option
+        return f"{error.format_message().rstrip('.')}; see `{_command_of(error)} --help`"
+    images = sys.modules.get("deepcv.images")  # not imported, not raised
+    expected = (FileNotFoundError, PermissionError, *([images.InputError] if images else []))
+    return " ".join(str(error).split()) if isinstance(error, expected) else None
+
+
+def _command_of(error) -> str:
+    return error.ctx.command_path if getattr(error, "ctx", None) else "deepcv"
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(__version__)
+        raise typer.Exit()
+
+
+@app.callback(invoke_without_command=True)
+def deepcv(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Chan-Vese segmentation in a deep latent space: segment your own picture, or run the paper's experiments.
+
+    \b
+    deepcv segment photo.jpg --out mask.png --overlay outline.png
+    deepcv run table1 --profile quick
+    deepcv data fetch weizmann
+    """
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+@app.command()
+def segment(
+    image: Annotated[Path, typer.Argument(help="The picture: PNG, JPEG, anything still that Pillow reads.")],
+    out: Annotated[Path, typer.Option(help="Where the mask goes: 0 background, 255 foreground; PNG, TIFF or BMP.")],
+    overlay: Annotated[Path | None, typer.Option(help="Also write the picture with the outline on it.")] = None,
+    hint: Annotated[
+        Path | None,
+        typer.Option(help="A grey picture of the same size, bright where the foreground is believed to be."),
+    ] = None,
+    method: Annotated[str, typer.Option(help="`deepcv methods` lists them.")] = "deep-cv",
+    preset: Annotated[str, typer.Option(help="Named settings of the method.")] = "default",
+    phases: Annotated[
+        int | None, typer.Option(help="How many regions; with more than two the mask holds N grey levels.")
+    ] = None,
+    nu: Annotated[float | None, typer.Option(help="Weight ν of the boundary's length: more gives smoother.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the random numbers; the same seed gives the same mask.")] = 0,
+    size: Annotated[
+        int | None, typer.Option(help="Longest side, in pixels, at which the method works; the mask has full size.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda … [default: the GPU when there is one]")] = None,
+    convert: Annotated[
+        bool,
+        typer.Option("--convert", help="Accept what loses information: first frame, 16-bit, alpha over white, CMYK."),
+    ] = False,
+) -> None:
+    """Segment a picture and write its mask.
+
+    \b
+    deepcv segment photo.jpg --out mask.png
+    deepcv segment photo.jpg --out mask.png --overlay outline.png --nu 2
+    deepcv segment photo.jpg --out regions.png --phases 4
+    deepcv segment scan.tif --out mask.png --convert --method chan-vese
+    """
+    started = time.perf_counter()
+    from . import images
+    from .methods import get_method
+    from .results import device_kind
+
+    chosen = get_method(method)
+    settings = _settings(chosen, preset, phases=phases, nu=nu, size=size)
+    device_kind(device)
+    _check_outputs(out, overlay, image, hint)
+    pixels = images.read_image(image, convert=convert)
+    images.as_image(pixels)
+    belief = None if hint is None else _read_hint(hint, pixels.shape[:2], convert)
+    height, width = pixels.shape[:2]
+    print(f"{image}: {width}×{height} pixels, {chosen.title} …", file=sys.stderr)
+    labels, regions = _labels(chosen, pixels, belief, settings | {"seed": seed, "device": device})
+    pictures = {out: spread(labels, regions)}
+    if overlay is not None:
+        pictures[overlay] = outlined(pixels, labels)
+    for path, picture in pictures.items():
+        images.write_image(path, picture)
+    print(f"{out}: {_areas(labels, regions)}, {time.perf_counter() - started:.1f} s")
+
+
+def _settings(method: Method, preset: str, **given) -> dict[str, Any]:
+    """The preset's settings with those given in their place.
+
+    Raises
+    ------
+    InputError
+        For a preset or a setting that the method doesn't have.
+    """
+    from .images import InputError
+
+    given = {name: value for name, value in given.items() if value is not None}
+    for name in given:
+        if name != "size" and not _has_setting(method, name):
+            raise InputError(f"{method.name} has no setting {name}; leave --{name} out or choose another --method")
+    return {**method.preset(preset), **given}
+
+
+def _has_setting(method: Method, name: str) -> bool:
+    import inspect
+
+    accepted = inspect.signature(method.function).parameters
+    return name in accepted or any(each.kind is each.VAR_KEYWORD for each in accepted.values())
+
+
+def _labels(method: Method, pixels: np.ndarray, hint: np.ndarray | None, settings: dict) -> tuple[np.ndarray, int]:
+    """Run a method at a bounded size: labels `(H, W)` of the picture's size, and the number of phases.
+
+    A method with a setting `size` bounds itself. For another one the picture is made smaller here, to `WORKING_SIZE`
+    unless a size is given, and the regions larger again.
+    """
+    import inspect
+
+    from .images import SMALLEST_SIDE, InputError, as_image, resize, working_shape
+
+    shape = pixels.shape[:2]
+    if not _has_setting(method, "size"):
+        longest = settings.pop("size", WORKING_SIZE)
+        if longest < SMALLEST_SIDE:
+            raise InputError(f"--size is {longest}; a picture needs at least {SMALLEST_SIDE} pixels a side")
+        working = working_shape(shape, longest)
+        pixels = resize(as_image(pixels), working)
+        hint = None if hint is None else resize(hint, working)
+    if "progress" in inspect.signature(method.function).parameters:
+        settings["progress"] = True
+    found = method.function(pixels, hint, **settings)
+    return _enlarged(found.labels, len(found.memberships), shape), len(found.memberships)
+
+
+def _enlarged(labels: np.ndarray, phases: int, shape: tuple[int, int]) -> np.ndarray:
+    """Labels at a larger size, each pixel that of the phase with the greatest share there."""
+    import numpy as np
+
+    from .images import resize
+
+    if labels.shape == shape:
+        return labels
+    largest, enlarged = np.full(shape, -1, np.float32), np.zeros(shape, np.uint8)
+    for phase in range(phases):
+        share = resize((labels == phase).astype(np.float32), shape)
+        enlarged[share > largest] = phase
+        np.maximum(largest, share, out=largest)
+    return enlarged
+
+
+def _check_outputs(out: Path, overlay: Path | None, *inputs: Path | None) -> None:
+    """See that both pictures can be written, before anything is computed."""
+    import os
+
+    from PIL import Image
+
+    from .images import InputError
+
+    if out.suffix.lower() not in LOSSLESS:
+        raise InputError(f"a mask can't be kept in {out.name}; call it {out.stem}.png")
+    Image.init()
+    if overlay is not None and overlay.suffix.lower() not in Image.EXTENSION:
+        raise InputError(f"{overlay.name} has no ending that names a picture format; call it {overlay.stem}.png")
+    taken = [path.resolve() for path in inputs if path is not None]
+    for path in (out, overlay):
+        if path is None:
+            continue
+        if path.resolve() in taken:
+            raise InputError(f"{path} is given twice and would be overwritten; give the output another name")
+        taken.append(path.resolve())
+        if path.is_dir():
+            raise InputError(f"{path} is a folder; name a file in it")
+        if not path.parent.is_dir():
+            raise InputError(f"there is no folder {path.parent} to write {path.name} into; make it first")
+        if not os.access(path.parent, os.W_OK):
+            raise InputError(f"you may not write into {path.parent}; choose another folder for {path.name}")
+
+
+def _read_hint(path: Path, shape: tuple[int, int], convert: bool) -> np.ndarray:
+    """A hint's picture as float32 `(H, W)`; colour is averaged."""
+    from .images import as_hint, read_image
+
+    pixels = read_image(path, convert=convert)
+    return as_hint(pixels if pixels.ndim == 2 else pixels.mean(axis=2, dtype="float32") / 255, shape)
+
+
+def spread(labels: np.ndarray, phases: int) -> np.ndarray:
+    """Labels 0..N-1 spread over the grey levels 0..255, uint8 `(H, W)`; with two phases 0 and 255."""
+    import numpy as np
+
+    levels = np.rint(np.linspace(0, 255, phases)).astype(np.uint8)
+    return levels[labels]
+
+
+def outlined(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The picture, uint8 `(H, W)` or `(H, W, 3)`, with the boundary between labels drawn on it, uint8 `(H, W, 3)`."""
+    import cv2
+    import numpy as np
+
+    from .images import as_colour
+
+    boundary = np.zeros(labels.shape, np.uint8)
+    boundary[:, 1:] |= labels[:, 1:] != labels[:, :-1]
+    boundary[1:] |= labels[1:] != labels[:-1]
+    picture = as_colour(pixels).copy()
+    width = 1 + max(labels.shape) // 300  # seen at the same strength in a thumbnail and in a photograph
+    for thickness, colour in ((2 * width + 1, (0, 0, 0)), (width, OUTLINE)):
+        brush = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (thickness, thickness))
+        picture[cv2.dilate(boundary, brush) > 0] = colour
+    return picture
+
+
+def _areas(labels: np.ndarray, phases: int) -> str:
+    import numpy as np
+
+    shares = np.bincount(labels.ravel(), minlength=phases) / labels.size
+    if phases == 2:
+        return f"foreground {shares[1]:.1%}"
+    return f"{phases} phases of " + ", ".join(f"{share:.1%}" for share in shares)
+
+
+@app.command()
+def run(
+    experiment: Annotated[str, typer.Argument(help="table1 …: the name of the table or figure.")],
+    profile: Annotated[
+        str | None, typer.Option(help="quick: embedded images; cpu: real data, reduced; paper: wants a GPU.")
+    ] = None,
+    dataset: Annotated[str | None, typer.Option(help="samples, weizmann …")] = None,
+    methods: Annotated[
+        str | None, typer.Option(help="Names with commas between, as `deepcv methods` gives them.")
+    ] = None,
+    n_images: Annotated[int | None, typer.Option(help="Only the first so many images.")] = None,
+    size: Annotated[int | None, typer.Option(help="Longest side, in pixels, at which the methods work.")] = None,
+    seeds: Annotated[str | None, typer.Option(help="Whole numbers with commas between: 0,1,2.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda …")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes at once. [default: the usable cores]")] = None,
+    recompute: Annotated[bool, typer.Option("--recompute", help="Compute again what is in the store.")] = False,
+) -> None:
+    """Run one of the paper's experiments and print its table.
+
+    Finished rows are kept in results/store.sqlite; a run that was stopped goes on where it was.
+
+    \b
+    deepcv run table1 --profile quick
+    deepcv run table1 --profile cpu --dataset weizmann --methods deep-cv,chan-vese --n-images 20
+    """
+    module = _experiment(experiment)
+    given = {
+        "profile": profile,
+        "dataset": dataset,
+        "methods": _split(methods),
+        "n_images": n_images,
+        "size": size,
+        "seeds": _numbers(seeds),
+        "device": device,
+        "recompute": recompute or None,
+    }
+    settings = module.Settings(**{name: value for name, value in given.items() if value is not None})
+    rows = module.run(settings, workers=workers, progress=True)
+    print(module.summary(rows).to_string(float_format=lambda value: f"{value:.3f}"))
+
+
+def _experiment(name: str):
+    """Import an experiment by its name."""
+    import importlib
+    import pkgutil
+
+    from . import experiments
+    from .images import InputError
+
+    known = sorted(module.name for module in pkgutil.iter_modules(experiments.__path__) if module.name[0] != "_")
+    if name not in known:
+        raise InputError(f"there is no experiment {name!r}; there are {', '.join(known)}")
+    return importlib.import_module(f"{experiments.__name__}.{name}")
+
+
+def _split(names: str | None) -> tuple[str, ...] | None:
+    return None if names is None else tuple(name.strip() for name in names.split(",") if name.strip())
+
+
+def _numbers(numbers: str | None) -> tuple[int, ...] | None:
+    from .images import InputError
+
+    try:
+        return None if numbers is None else tuple(int(number) for number in _split(numbers))
+    except ValueError:
+        raise InputError(f"--seeds takes whole numbers with commas between, not {numbers!r}; write 0,1,2") from None
+
+
+@data.callback(invoke_without_command=True)
+def data_sets(context: typer.Context) -> None:
+    """List the data sets, fetch them."""
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+@data.command("list")
+def list_data() -> None:
+    """The data sets, and which of them are there."""
+    from .data import DATASETS, data_folder, load_dataset
+    from .data.fetch import FETCHABLE
+    from .images import InputError
+
+    for name in (*DATASETS, *(name for name in FETCHABLE if name not in DATASETS)):
+        try:
+            if name in DATASETS:
+                state = f"{len(load_dataset(name))} images"
+            else:
+                FETCHABLE[name].check(data_folder() / name)
+                state = "there"
+        except InputError:
+            state = f"not there, or not all of it; `deepcv data fetch {name}` downloads it"
+        print(f"{name:12} {state}")
+    print(f"looked for in {data_folder()} (DEEPCV_DATA)", file=sys.stderr)
+
+
+@data.command("fetch")
+def fetch_data(
+    name: Annotated[str, typer.Argument(help="weizmann …; `deepcv data list` lists them.")],
+    mirror: Annotated[
+        str | None, typer.Option(help="Another place for the archives: an address, or a folder you saved them in.")
+    ] = None,
+) -> None:
+    """Download a data set.
+
+    It goes into DEEPCV_DATA, or else the user's cache, whole and checked.
+
+    \b
+    deepcv data fetch weizmann
+    deepcv data fetch weizmann --mirror ~/Downloads
+    """
+    import functools
+    import os
+
+    from .data.fetch import fetch
+
+    if mirror is not None and "://" not in mirror:
+        mirror = os.path.expanduser(mirror)
+    print(fetch(name, mirror=mirror, report=functools.partial(print, file=sys.stderr)))
+
+
+@app.command()
+def methods() -> None:
+    """The methods and their presets."""
+    from .methods import METHODS
+
+    for name, method in METHODS.items():
+        print(f"{name:12} {method.title}  [{', '.join(method.presets)}]")
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    print(__version__)

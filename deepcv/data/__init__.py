@@ -1,0 +1,41 @@
+"""Images with their true foregrounds: what is embedded in the package and what has to be fetched.
+
+`samples`    photographs and texture composites, embedded, no download
+`weizmann`   100 photographs marked by three people (Table 1)
+`fetch`      getting the sets that are not embedded
+`noise`      Gaussian noise, added to images (Figure 7)
+"""
+
+from __future__ import annotations
+
+from ..images import InputError
+from . import samples, weizmann
+from .dataset import Dataset, Sample, data_folder
+
+__all__ = ["DATASETS", "Dataset", "Sample", "data_folder", "load_dataset", "samples", "weizmann"]
+
+DATASETS = {"samples": samples.dataset, "weizmann": weizmann.dataset}
+"""What `load_dataset` knows: a name and the function that opens the set."""
+
+
+def load_dataset(name: str) -> Dataset:
+    """Open a data set: a sequence of `Sample`, sorted by name, each loaded when it is accessed.
+
+    Parameters
+    ----------
+    name : str
+        `"samples"` (embedded) or `"weizmann"` (to be fetched, or found through `DEEPCV_DATA`).
+
+    Raises
+    ------
+    InputError
+        For an unknown name, or when the data are not there.
+
+    Examples
+    --------
+    >>> from deepcv.data import load_dataset
+    >>> [sample.image.shape for sample in load_dataset("samples")[:2]]  # doctest: +SKIP
+    """
+    if name not in DATASETS:
+        raise InputError(f"there is no data set {name!r}; there are {', '.join(sorted(DATASETS))}")
+    return DATASETS[name]()

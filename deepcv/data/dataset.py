@@ -1,0 +1,86 @@
+"""What a data set is here: samples loaded when they are asked for, their names known before."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """An image and what a person, or the construction, says its foreground is.
+
+    Attributes
+    ----------
+    name : str
+        Unique within its data set.
+    image : numpy.ndarray of uint8, `(H, W)` or `(H, W, 3)`, in 0..255
+    mask : numpy.ndarray of bool, `(H, W)`, or None
+        The true foreground; None where nobody has marked one.
+    dataset : str
+        The name that `load_dataset` knows the data set by.
+    source : str
+        Where the image comes from and under which licence.
+    """
+
+    name: str
+    image: np.ndarray
+    mask: np.ndarray | None
+    dataset: str
+    source: str
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256, in hex, over the shapes and bytes of image and mask: it changes when a pixel does."""
+        digest = hashlib.sha256()
+        for array in (self.image, self.mask):
+            if array is not None:
+                digest.update(f"{array.shape}{array.dtype}".encode())
+                digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
+
+
+class Dataset(Sequence[Sample]):
+    """A sequence of samples in which each is loaded anew when it is accessed; a slice is a data set too.
+
+    Parameters
+    ----------
+    names : sequence of str
+        The order of the samples.
+    load : callable
+        Makes the `Sample` of a name.
+    """
+
+    def __init__(self, names: Sequence[str], load: Callable[[str], Sample]):
+        self.names = tuple(names)
+        self._load = load
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            return Dataset(self.names[index], self._load)
+        return self._load(self.names[index])
+
+    def __iter__(self) -> Iterator[Sample]:
+        return map(self._load, self.names)
+
+    def __repr__(self) -> str:
+        return f"<Dataset of {len(self)} samples: {', '.join(self.names[:3])}{', …' if len(self) > 3 else ''}>"
+
+
+def data_folder() -> Path:
+    """The folder that holds the downloaded data sets: `DEEPCV_DATA`, or else the user's cache."""
+    configured = os.environ.get("DEEPCV_DATA")
+    if configured:
+        return Path(configured).expanduser()
+    import pooch
+
+    return Path(pooch.os_cache("deepcv"))

@@ -1,0 +1,316 @@
+"""Fetching the data sets that are not embedded: whole and checked, or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import sys
+import tarfile
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from ..images import InputError
+from . import weizmann
+from .dataset import data_folder
+
+FLOWERS = "https://www.robots.ox.ac.uk/~vgg/data/flowers/"
+SEGMENTATION_DATABASE = "https://www.wisdom.weizmann.ac.il/~vision/Seg_Evaluation_DB/"
+TIMEOUT = 30
+"""Seconds without an answer after which a server counts as dead."""
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A file to download.
+
+    Attributes
+    ----------
+    addresses : tuple of str
+        Where it may be; tried in turn.
+    md5 : str or None
+        Its checksum; None where none is published, then only what it unpacks to is checked and its SHA-256 reported.
+    """
+
+    addresses: tuple[str, ...]
+    md5: str | None = None
+
+    @property
+    def file(self) -> str:
+        return self.addresses[0].rsplit("/", 1)[1]
+
+
+@dataclass(frozen=True)
+class Fetchable:
+    """A data set on the network.
+
+    Attributes
+    ----------
+    page : str
+        Its web page, for people.
+    archives : tuple of Archive
+    check : callable
+        Given the folder the archives were unpacked to, raises `InputError` unless it is complete.
+    """
+
+    page: str
+    archives: tuple[Archive, ...]
+    check: Callable[[Path], object]
+
+
+def fetch(name: str, folder=None, *, mirror=None, report: Callable[[str], object] = print) -> Path:
+    """Download a data set and unpack it, unless it is there already.
+
+    Everything happens in a temporary folder beside the final one; it moves there when complete, and whatever goes
+    wrong leaves nothing.
+
+    Parameters
+    ----------
+    name : str
+        A key of `FETCHABLE`: weizmann, flowers102, flowers17.
+    folder : path, optional
+        The folder that holds the data sets; default `DEEPCV_DATA`, or else the user's cache.
+    mirror : str, optional
+        Where to take the archives from instead of the official addresses, under their official file names: the
+        beginning of a web address, or a folder, such as that of your browser's downloads.
+    report : callable
+        Is given a sentence for each thing done. Progress bars go to standard error.
+
+    Returns
+    -------
+    pathlib.Path
+        The data set's own folder, `folder/name`.
+
+    Raises
+    ------
+    InputError
+        For an unknown name; a folder in the way; an archive that can't be had, is damaged, has another checksum, wants
+        to write outside its folder, or lacks some of the data.
+    """
+    if name not in FETCHABLE:
+        raise InputError(f"there is no data set {name!r} to fetch; there are {', '.join(sorted(FETCHABLE))}")
+    wanted = FETCHABLE[name]
+    target = Path(folder or data_folder()) / name
+    if target.exists():
+        _require_complete(target, wanted)
+        report(f"{target} is there already, and complete")
+        return target
+    with _temporary_folder(target.parent) as temporary:
+        staged = temporary / name
+        staged.mkdir()
+        for archive in wanted.archives:
+            path = _obtain(archive, wanted.page, mirror, temporary, report)
+            _unpack(path, staged)
+        _lift(staged)
+        wanted.check(staged)
+        os.replace(staged, target)
+    report(f"{name} is in {target}")
+    return target
+
+
+def _require_complete(target: Path, wanted: Fetchable) -> None:
+    try:
+        wanted.check(target)
+    except InputError as error:
+        missing = str(error).split(";")[0]
+        raise InputError(f"{target} is in the way and not complete ({missing}); move it away, then fetch") from None
+
+
+@contextmanager
+def _temporary_folder(parent: Path) -> Iterator[Path]:
+    """A folder inside `parent`, gone afterwards, and with it the parents made for it if they are still empty."""
+    made = [each for each in (parent, *parent.parents) if not each.exists()]
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=".fetch-", dir=parent))
+    except OSError as error:
+        _remove_empty(made)
+        raise InputError(f"can't write to {parent} ({error.strerror}); set DEEPCV_DATA to a folder of yours") from None
+    try:
+        yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        _remove_empty(made)
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    for each in folders:
+        try:
+            each.rmdir()
+        except OSError:
+            return
+
+
+# --- getting an archive -----------------------------------------------------------------------------------------------
+
+
+def _obtain(archive: Archive, page: str, mirror, temporary: Path, report) -> Path:
+    """The path of the archive on this machine, its checksum seen to."""
+    addresses = archive.addresses if mirror is None else (f"{str(mirror).rstrip('/')}/{archive.file}",)
+    if "://" in addresses[0]:
+        path = _download(addresses, archive, page, temporary)
+    else:
+        path = Path(addresses[0])
+        if not path.is_file():
+            raise InputError(f"there is no file {path}; save {archive.file} from {page} there")
+    if archive.md5 is None:
+        report(f"no checksum is published for {archive.file}; its SHA-256 is {_digest(path, 'sha256')}")
+    elif (found := _digest(path, "md5")) != archive.md5:
+        raise InputError(
+            f"{archive.file} has the MD5 checksum {found}, not {archive.md5}: it is damaged or not the official file; "
+            f"fetch again, or save it by hand from {page} and name its folder as the mirror"
+        )
+    return path
+
+
+def _download(addresses: tuple[str, ...], archive: Archive, page: str, temporary: Path) -> Path:
+    import pooch
+
+    pooch.get_logger().setLevel("WARNING")  # its advice on checksums is not for our users
+    download = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=TIMEOUT)
+    failures = []
+    for address in addresses:
+        try:
+            return Path(pooch.retrieve(address, None, archive.file, temporary, downloader=download))
+        except (OSError, ValueError) as error:  # requests' own errors are OSErrors
+            failures.append(f"{address}: {_short(error)}")
+    raise InputError(
+        f"can't download {archive.file} ({'; '.join(failures)}); check the connection, or save it by hand from {page} "
+        "and name its folder as the mirror"
+    )
+
+
+def _short(error: BaseException) -> str:
+    """What went wrong, without the layers of wrapping around it."""
+    response = getattr(error, "response", None)
+    if response is not None:
+        return f"{response.status_code} {response.reason}"
+    return {"ConnectionError": "no connection", "Timeout": "no answer", "ReadTimeout": "no answer"}.get(
+        type(error).__name__, str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+    )
+
+
+def _digest(path: Path, algorithm: str) -> str:
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, algorithm).hexdigest()
+
+
+# --- unpacking it -----------------------------------------------------------------------------------------------------
+
+
+def _unpack(path: Path, folder: Path) -> None:
+    """Write an archive's plain files into `folder`; a file that is no archive (setid.mat) is copied.
+
+    Links and special files are left out; a name that leads outside `folder` is refused.
+    """
+    try:
+        members = _members(path)
+        if members is None:
+            shutil.copyfile(path, folder / path.name)
+            return
+        for name, stream in members:
+            with stream:
+                place = folder / _inside(name, path)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                with open(place, "wb") as out:
+                    shutil.copyfileobj(stream, out)
+    except InputError:
+        raise
+    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, RuntimeError) as error:
+        raise InputError(
+            f"{path.name} can't be unpacked ({_short(error)}): it is damaged or cut short; fetch again"
+        ) from None
+
+
+def _members(path: Path) -> Iterator[tuple[str, IO[bytes]]] | None:
+    """Names and open streams of the plain files in a zip or tar archive; None where the ending names neither."""
+    ending = "".join(path.suffixes).lower()
+    if ending.endswith(".zip"):
+        return _zip_members(path)
+    if ending.endswith((".tgz", ".tar.gz", ".tar")):
+        return _tar_members(path)
+    return None
+
+
+def _zip_members(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            link = (member.external_attr >> 16) & 0o170000 == 0o120000
+            if not member.is_dir() and not link:
+                yield member.filename, archive.open(member)
+
+
+def _tar_members(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
+    with tarfile.open(path) as archive:
+        for member in archive:
+            if member.isfile():
+                yield member.name, archive.extractfile(member)
+
+
+def _inside(name: str, path: Path) -> PurePosixPath:
+    """A member's name as a relative path that stays below the folder it is unpacked in."""
+    relative = PurePosixPath(name.replace("\\", "/"))
+    if relative.is_absolute() or ".." in relative.parts or ":" in relative.parts[0]:
+        raise InputError(
+            f"{path.name} wants to write to {name}, outside its folder; don't use it, get it from elsewhere"
+        )
+    return relative
+
+
+def _lift(staged: Path) -> None:
+    """Take what lies in a single folder of the data set's own name, or of the Weizmann archive's, one level up."""
+    for outer in (staged / staged.name, staged / "Weizmann_Seg_DB_1obj"):
+        if outer.is_dir():
+            for each in outer.iterdir():
+                os.replace(each, staged / each.name)
+            outer.rmdir()
+
+
+# --- the data sets ----------------------------------------------------------------------------------------------------
+
+
+def _check_weizmann(folder: Path) -> None:
+    weizmann.check(folder.parent, expected=100)
+
+
+def _check_counts(folder: Path, counts: dict[str, int]) -> None:
+    for pattern, expected in counts.items():
+        found = sum(1 for _ in folder.glob(pattern))
+        if found != expected:
+            raise InputError(f"{folder.name} has {found} files {pattern}, not {expected}; fetch it again")
+
+
+FETCHABLE = {
+    "weizmann": Fetchable(
+        SEGMENTATION_DATABASE + "dl.html",
+        (Archive((SEGMENTATION_DATABASE + "Weizmann_Seg_DB_1obj.ZIP", SEGMENTATION_DATABASE + "1obj.zip")),),
+        _check_weizmann,
+    ),
+    "flowers102": Fetchable(
+        FLOWERS + "102/",
+        (
+            Archive((FLOWERS + "102/102flowers.tgz",), "52808999861908f626f3c1f4e79d11fa"),
+            Archive((FLOWERS + "102/102segmentations.tgz",), "51375996b6c4f367a4b9f4492d7ecef5"),
+            Archive((FLOWERS + "102/setid.mat",), "a5357ecc9cb78c4bef273ce3793fc85c"),
+            Archive((FLOWERS + "102/imagelabels.mat",), "e0620be6f572b9609742df49c70aed4d"),
+        ),
+        partial(_check_counts, counts={"jpg/*.jpg": 8189, "segmim/*.jpg": 8189, "*.mat": 2}),
+    ),
+    "flowers17": Fetchable(
+        FLOWERS + "17/",
+        (
+            Archive((FLOWERS + "17/17flowers.tgz",), "b59a65d8d1a99cd66944d474e1289eab"),
+            Archive((FLOWERS + "17/trimaps.tgz",)),
+            Archive((FLOWERS + "17/datasplits.mat",), "4828cddfd0d803c5abbdebcb1e148a1e"),
+        ),
+        partial(_check_counts, counts={"jpg/*.jpg": 1360, "trimaps/*.png": 849, "datasplits.mat": 1}),
+    ),
+}
+"""What `fetch` knows. Weizmann's page publishes no checksum, nor does that of the Flowers-17 trimaps."""

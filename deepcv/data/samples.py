@@ -1,0 +1,387 @@
+"""Samples that need no download: photographs with hand-drawn masks, and texture composites with exact ones.
+
+The photographs are files inside scikit-image's wheel; their masks were drawn for this project, as polygons in
+`masks.json`. The composites are put together from scikit-image's brick, grass and gravel, and break the assumption
+of the Chan-Vese model (1.2), a constant (Gaussian) foreground and background, in the two ways of Figure 1:
+
+`modes-*`     (i) one of the regions has two modes, of equal mean with the other region between them: neither Gaussian
+              nor told apart by a threshold, though its intensities are its own.
+`overlap-*`   (ii) foreground and background have the same intensities (grey: the same histogram; colour: means a
+              fraction of a standard deviation apart) and differ in texture alone.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from ..images import InputError, read_image, working_shape
+from .dataset import Dataset, Sample
+
+LONGEST_SIDE = 300
+"""Photographs are reduced to this many pixels: the size of Weizmann's, and a run takes seconds."""
+
+PHOTOGRAPHS = {
+    "astronaut": "Eileen Collins, NASA; public domain",
+    "camera": "Lav Varshney; CC0",
+    "coffee": "Rachel Michetti, courtesy of Pikolo Espresso Bar; CC0",
+    "coins": "Greek coins from Pompeii, Brooklyn Museum; no known copyright restrictions",
+    "rocket": "Falcon 9 with DSCOVR, SpaceX; public domain",
+}
+"""Each photograph's author and terms, as scikit-image states them."""
+
+MASKS = Path(__file__).with_name("masks.json")
+"""Outlines in pixels of scikit-image's file: (x, y) from its top left corner, x to the right."""
+
+
+def names() -> tuple[str, ...]:
+    """All embedded samples, sorted."""
+    return tuple(sorted([*PHOTOGRAPHS, *COMPOSITES]))
+
+
+def dataset() -> Dataset:
+    """All embedded samples as a sequence."""
+    return Dataset(names(), load)
+
+
+def load(name: str) -> Sample:
+    """One embedded sample.
+
+    Raises
+    ------
+    InputError
+        For an unknown name, or where the installed scikit-image comes without its pictures.
+
+    Examples
+    --------
+    >>> from deepcv.data import samples
+    >>> samples.load("overlap-disk").image.shape
+    (144, 144)
+    """
+    if name in PHOTOGRAPHS:
+        return _photograph(name)
+    if name in COMPOSITES:
+        return _composite(name)
+    raise InputError(f"there is no sample {name!r}; there are {', '.join(names())}")
+
+
+def _shipped(file: str) -> np.ndarray:
+    """A picture out of the installed scikit-image, never from the network."""
+    folder = Path(importlib.util.find_spec("skimage").origin).parent / "data"
+    if not (folder / file).exists():
+        raise InputError(
+            f"the installed scikit-image lacks {folder / file}; install it anew with `pip install scikit-image`"
+        )
+    return read_image(folder / file)
+
+
+# --- photographs ------------------------------------------------------------------------------------------------------
+
+
+def _photograph(name: str) -> Sample:
+    drawn = json.loads(MASKS.read_text(encoding="utf-8"))[name]
+    image = _shipped(drawn["file"])
+    mask = polygons_to_mask(drawn["outlines"], drawn["holes"], image.shape[:2])
+    left, top, right, bottom = drawn.get("crop", (0, 0, image.shape[1], image.shape[0]))
+    image, mask = image[top:bottom, left:right], mask[top:bottom, left:right]
+    shape = working_shape(mask.shape, LONGEST_SIDE)
+    source = f"scikit-image, data/{drawn['file']}: {PHOTOGRAPHS[name]}; the mask was drawn for this project"
+    covered = area_average(255 * mask.astype(np.uint8), shape)
+    return Sample(name, area_average(image, shape), covered >= 128, "samples", source)
+
+
+def polygons_to_mask(outlines, holes, shape: tuple[int, int]) -> np.ndarray:
+    """The union of the outlines without the holes: bool `(H, W)`, true where a pixel's centre lies inside.
+
+    Parameters
+    ----------
+    outlines, holes : sequence of polygons
+        A polygon is a sequence of corners (x, y) in pixels; pixel (row i, column j) covers [j, j+1] × [i, i+1].
+    """
+    from skimage.draw import polygon
+
+    mask = np.zeros(shape, bool)
+    for corners, value in [(each, True) for each in outlines] + [(each, False) for each in holes]:
+        x, y = np.asarray(corners, float).T - 0.5  # polygon() puts pixel centres at whole numbers
+        mask[polygon(y, x, shape)] = value
+    return mask
+
+
+def area_average(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Reduce uint8 `(H, W)` or `(H, W, 3)` to `shape` by averaging areas, halves rounded up.
+
+    The sums are whole numbers, exact in float64 in any order: every machine gets the same bytes.
+    """
+    down, across = (_overlaps(old, new) for old, new in zip(image.shape[:2], shape, strict=True))
+    sums = np.einsum("ih,hw...->iw...", down, image.astype(float), optimize=True)
+    sums = np.einsum("jw,iw...->ij...", across, sums, optimize=True)
+    area = image.shape[0] * image.shape[1]
+    return ((2 * sums.astype(np.int64) + area) // (2 * area)).astype(np.uint8)
+
+
+def _overlaps(old: int, new: int) -> np.ndarray:
+    """How far new pixel i covers old pixel j, in units of 1/new of an old pixel: `(new, old)`; rows sum to `old`."""
+    start, begin = np.arange(new)[:, None] * old, np.arange(old)[None] * new
+    return np.clip(np.minimum(start + old, begin + new) - np.maximum(start, begin), 0, None).astype(float)
+
+
+# --- texture composites -----------------------------------------------------------------------------------------------
+
+TEXTURES = {
+    "brick": "CC0Textures, Bricks25; CC0",
+    "grass": "linolafett on DeviantArt, Grass-01; CC0",
+    "gravel": "CC0Textures, Gravel04; CC0",
+}
+"""Each texture's author and terms, as scikit-image states them."""
+
+OWN_PATTERN = 0.7
+"""How much of a colour channel of an `Overlap` is its own piece of texture; the rest is common to the three channels.
+Without it a region's colours would lie on a line, and two lines side by side don't overlap."""
+
+
+@dataclass(frozen=True)
+class Texture:
+    """A piece of one of scikit-image's textures.
+
+    Attributes
+    ----------
+    name : str
+        brick, grass or gravel.
+    reduction : float
+        By which its pixels are averaged: 1 for as photographed, the larger the finer.
+    turned : bool
+        By a quarter turn.
+    """
+
+    name: str
+    reduction: float = 1.0
+    turned: bool = False
+
+
+@dataclass(frozen=True)
+class TwoModes:
+    """Case (i): one region has two modes, the other has their mean as its level.
+
+    Attributes
+    ----------
+    shape : str
+        The foreground's.
+    foreground, background : Texture
+    structured : str
+        Which of the regions has two modes, "foreground" or "background".
+    structure : str
+        How the two modes lie in it: bands, checks, halves, patches.
+    levels : pair of grey levels, or of colours, 0..255
+    amplitude : float
+        Standard deviation of the textures around the levels, 0..255.
+    """
+
+    shape: str
+    foreground: Texture
+    background: Texture
+    structured: str
+    structure: str
+    levels: tuple
+    amplitude: float = 12.0
+    size: tuple[int, int] = (144, 144)
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Case (ii): in both regions each channel is normally distributed around 128, with the same standard deviation.
+
+    Attributes
+    ----------
+    shape : str
+        The foreground's.
+    foreground, background : Texture
+    spread : float or three of them
+        Standard deviation of each channel, 0..255.
+    shift : float or three of them
+        By how much the foreground's mean lies above the background's, 0..255.
+    """
+
+    shape: str
+    foreground: Texture
+    background: Texture
+    spread: float | tuple = 42.0
+    shift: float | tuple = 0.0
+    size: tuple[int, int] = (144, 144)
+    seed: int = 0
+
+
+COMPOSITES = {
+    "modes-disk": TwoModes("disk", Texture("gravel", 1.5), Texture("grass"), "foreground", "checks", (48, 208), seed=1),
+    "modes-star": TwoModes("star", Texture("gravel"), Texture("brick", 2), "background", "bands", (60, 200), seed=2),
+    "modes-pair": TwoModes(
+        "pair", Texture("grass"), Texture("gravel"), "foreground", "halves", (40, 215), size=(128, 160), seed=3
+    ),
+    "modes-ring": TwoModes(
+        "ring", Texture("brick", 2), Texture("grass"), "foreground", "bands", ((200, 60, 40), (40, 140, 190)), seed=4
+    ),
+    "modes-blob": TwoModes(
+        "blob", Texture("grass"), Texture("gravel"), "background", "patches", ((60, 90, 170), (220, 150, 50)), seed=5
+    ),
+    "overlap-disk": Overlap("disk", Texture("brick", 2), Texture("grass"), seed=6),
+    "overlap-star": Overlap("star", Texture("grass", 3), Texture("gravel", 0.75), seed=7),
+    "overlap-ring": Overlap("ring", Texture("gravel", 1), Texture("brick", 2), seed=8),
+    "overlap-blob": Overlap("blob", Texture("brick", 3), Texture("brick", 3, turned=True), seed=9),
+    "overlap-pair": Overlap(
+        "pair",
+        Texture("gravel", 1),
+        Texture("grass", 2.5),
+        spread=(48, 40, 28),
+        shift=(12, -8, 6),
+        size=(128, 160),
+        seed=10,
+    ),
+}
+"""How each composite is made."""
+
+
+def _composite(name: str) -> Sample:
+    recipe = COMPOSITES[name]
+    rng = np.random.default_rng(recipe.seed)
+    mask = SHAPES[recipe.shape](recipe.size, rng)
+    paint = _two_modes if isinstance(recipe, TwoModes) else _overlap
+    image = np.clip(np.rint(paint(recipe, mask, rng)), 0, 255).astype(np.uint8)
+    textures = sorted({recipe.foreground.name, recipe.background.name})
+    source = ", ".join(f"data/{each}.png ({TEXTURES[each]})" for each in textures)
+    return Sample(name, image, mask, "samples", f"put together for this project from scikit-image's {source}")
+
+
+def _texture(texture: Texture, size: tuple[int, int], rng) -> np.ndarray:
+    """A window of the texture at a random place: uint8 of the given size."""
+    whole = _texture_file(texture.name)
+    whole = whole.T if texture.turned else whole
+    window = [round(side * texture.reduction) for side in size]
+    top, left = (int(rng.integers(0, have - want + 1)) for have, want in zip(whole.shape, window, strict=True))
+    return area_average(whole[top : top + window[0], left : left + window[1]], size)
+
+
+@cache
+def _texture_file(name: str) -> np.ndarray:
+    return _shipped(f"{name}.png")
+
+
+def _two_modes(recipe: TwoModes, mask: np.ndarray, rng) -> np.ndarray:
+    inside = mask if recipe.structured == "foreground" else ~mask
+    upper = STRUCTURES[recipe.structure](recipe.size, rng)
+    levels = np.asarray(recipe.levels, float)
+    image = levels[upper.astype(int)]
+    image[~inside] = image[inside].mean(axis=0)  # the regions' means coincide
+    around = recipe.amplitude * _scores(recipe, mask, rng)
+    return image + (around[..., None] if image.ndim == 3 else around)
+
+
+def _overlap(recipe: Overlap, mask: np.ndarray, rng) -> np.ndarray:
+    scores = _scores(recipe, mask, rng)
+    spread, shift = np.asarray(recipe.spread, float), np.asarray(recipe.shift, float)
+    if spread.ndim == 0:
+        return 128 + spread * scores + shift * (mask - 0.5)
+    own = [OWN_PATTERN * _scores(recipe, mask, rng) for _ in spread]
+    channels = [_by_region(np.sqrt(1 - OWN_PATTERN**2) * scores + each, mask) for each in own]
+    return 128 + spread * np.stack(channels, axis=2) + shift * (mask[..., None] - 0.5)
+
+
+def _scores(recipe, mask: np.ndarray, rng) -> np.ndarray:
+    """The foreground's texture inside, the background's outside, each standard normal."""
+    foreground, background = (_texture(each, recipe.size, rng) for each in (recipe.foreground, recipe.background))
+    return _by_region(np.where(mask, foreground, background), mask)
+
+
+def _by_region(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    scores = np.empty(mask.shape)
+    for region in (mask, ~mask):
+        scores[region] = _normal_scores(values[region])
+    return scores
+
+
+def _normal_scores(values: np.ndarray) -> np.ndarray:
+    """Values carried by rank onto the standard normal distribution, ties in reading order.
+
+    Any two regions so treated have the same histogram.
+    """
+    from scipy.special import ndtri
+
+    scores = np.empty(values.size)
+    scores[np.argsort(values, kind="stable")] = ndtri((np.arange(values.size) + 0.5) / values.size)
+    return scores
+
+
+def _grid(size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Down and across from the centre, in units of half the shorter side."""
+    row, column = np.indices(size) + 0.5
+    half = min(size) / 2
+    return (row - size[0] / 2) / half, (column - size[1] / 2) / half
+
+
+def _disk(size, rng):
+    y, x = _grid(size)
+    return (y - 0.08) ** 2 + (x + 0.1) ** 2 < 0.58**2
+
+
+def _ring(size, rng):
+    y, x = _grid(size)
+    radius = np.hypot(y, x)
+    return (radius > 0.3) & (radius < 0.75)
+
+
+def _star(size, rng):
+    height, width = size
+    turn = np.pi / 5 * np.arange(10) - np.pi / 2
+    radius = np.where(np.arange(10) % 2 == 0, 0.86, 0.42) * min(size) / 2
+    return polygons_to_mask(
+        [np.stack([width / 2 + radius * np.cos(turn), height / 2 + radius * np.sin(turn)], 1)], [], size
+    )
+
+
+def _blob(size, rng):
+    y, x = _grid(size)
+    angle = np.arctan2(y, x)
+    phases = rng.uniform(0, 2 * np.pi, 3)
+    edge = 0.6 + sum(0.09 * np.cos(k * angle + phase) for k, phase in zip((2, 3, 5), phases, strict=True))
+    return np.hypot(y, x) < edge
+
+
+def _pair(size, rng):
+    y, x = _grid(size)
+    return (y + 0.15) ** 2 + (x + 0.58) ** 2 < 0.46**2, ((y - 0.1) / 0.62) ** 2 + ((x - 0.56) / 0.4) ** 2 < 1
+
+
+def _bands(size, rng):
+    y, x = _grid(size)
+    return np.sin(4.5 * np.pi * (0.8 * x + 0.6 * y)) > 0
+
+
+def _checks(size, rng):
+    y, x = _grid(size)
+    return np.sin(3.5 * np.pi * x) * np.sin(3.5 * np.pi * y) > 0
+
+
+def _halves(size, rng):
+    """Light above, dark below."""
+    return _grid(size)[0] < -0.02
+
+
+def _patches(size, rng):
+    """Where a sum of random plane waves is positive."""
+    y, x = _grid(size)
+    turns, phases = rng.uniform(0, 2 * np.pi, (2, 6))
+    return sum(np.cos(6 * (x * np.cos(t) + y * np.sin(t)) + p) for t, p in zip(turns, phases, strict=True)) > 0
+
+
+SHAPES = {
+    "disk": _disk,
+    "ring": _ring,
+    "star": _star,
+    "blob": _blob,
+    "pair": lambda size, rng: np.any(_pair(size, rng), 0),
+}
+STRUCTURES = {"bands": _bands, "checks": _checks, "halves": _halves, "patches": _patches}

@@ -1,0 +1,115 @@
+"""The Weizmann 1-object set (also called SED1): 100 colour photographs, each marked by three people.
+
+S. Alpert, M. Galun, R. Basri, A. Brandt, "Image segmentation by probabilistic bottom-up aggregation and cue
+integration", CVPR 2007. It is read in the layout of the official archive, below `weizmann/` in the data folder:
+
+    1obj/NAME/src_color/*.png    the photograph
+    1obj/NAME/human_seg/*.png    three copies of it, the object painted red, one for each person
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ..images import InputError, as_colour, read_image
+from .dataset import Dataset, Sample, data_folder
+
+PEOPLE = 3
+"""How many people marked each photograph."""
+
+SOURCE = (
+    "Weizmann segmentation evaluation database, 1 object (Alpert, Galun, Basri, Brandt 2007), "
+    "https://www.wisdom.weizmann.ac.il/~vision/Seg_Evaluation_DB/; its terms are on that page, don't pass it on"
+)
+
+
+def photographs_folder(folder=None) -> Path:
+    """`weizmann/1obj` below `folder`, or below the data folder when none is given."""
+    return Path(folder or data_folder()) / "weizmann" / "1obj"
+
+
+def dataset(folder=None) -> Dataset:
+    """The photographs, sorted by name.
+
+    Parameters
+    ----------
+    folder : path, optional
+        The folder that holds `weizmann/1obj`; default `DEEPCV_DATA`, or else the user's cache.
+
+    Raises
+    ------
+    InputError
+        When the data are not there; on access, when a photograph's folder is incomplete.
+    """
+    photographs = photographs_folder(folder)
+    names = sorted(path.name for path in _subfolders(photographs))
+    if not names:
+        raise InputError(
+            f"there are no Weizmann photographs in {photographs}; get them with `deepcv data fetch weizmann`, "
+            "or set DEEPCV_DATA to the folder that holds weizmann/1obj"
+        )
+    return Dataset(names, lambda name: load(name, folder))
+
+
+def load(name: str, folder=None) -> Sample:
+    """One photograph, its true foreground where at least two of the three people marked it.
+
+    Raises
+    ------
+    InputError
+        For an unknown name; when the folder has not one photograph and three masks of its size, or a file in it
+        can't be read.
+    """
+    place = photographs_folder(folder) / name
+    if not place.is_dir():
+        raise InputError(
+            f"there is no Weizmann photograph {name!r} in {place.parent}; see load_dataset('weizmann').names"
+        )
+    image = as_colour(read_image(_pictures(place, "src_color", 1)[0]))
+    marked = [marked_red(as_colour(read_image(path))) for path in _pictures(place, "human_seg", PEOPLE)]
+    if any(each.shape != image.shape[:2] for each in marked):
+        raise InputError(f"{place} has a mask of another size than its photograph; unpack the archive again")
+    return Sample(name=name, image=image, mask=majority(marked), dataset="weizmann", source=SOURCE)
+
+
+def marked_red(painted: np.ndarray) -> np.ndarray:
+    """Where one person painted the object: red 255 and green 0; uint8 `(H, W, 3)` to bool `(H, W)`."""
+    return (painted[..., 0] == 255) & (painted[..., 1] == 0)
+
+
+def majority(marked: list[np.ndarray]) -> np.ndarray:
+    """The pixels that more than half of the bool `(H, W)` masks hold: with three, at least two."""
+    return 2 * np.sum(marked, axis=0) > len(marked)
+
+
+def check(folder=None, expected: int | None = None) -> int:
+    """Count the photographs' folders, and see that each has its photograph and three masks.
+
+    Raises
+    ------
+    InputError
+        Naming the first folder that is incomplete, or when there are not `expected` of them.
+    """
+    photographs = photographs_folder(folder)
+    places = _subfolders(photographs)
+    for place in places:
+        _pictures(place, "src_color", 1)
+        _pictures(place, "human_seg", PEOPLE)
+    if expected is not None and len(places) != expected:
+        raise InputError(f"{photographs} has {len(places)} photographs, not {expected}; fetch the archive again")
+    return len(places)
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "__")))
+
+
+def _pictures(place: Path, subfolder: str, expected: int) -> list[Path]:
+    found = sorted(path for path in (place / subfolder).glob("*.png") if not path.name.startswith("."))
+    if len(found) != expected:
+        raise InputError(f"{place} has {len(found)} PNG files in {subfolder}, not {expected}; unpack the archive again")
+    return found

@@ -1,0 +1,153 @@
+"""The terms of the energy, as pure functions of tensors.
+
+Shapes: `H, W` pixels, `B` independent problems solved side by side, `N` phases, `d` latent dimensions, `C` image
+channels. A field of vectors has its two components (down, right) in front of the pixels: `(..., 2, H, W)`. Sums run
+over pixels, as in the paper, and leave one number a problem.
+
+Equation numbers are those of Zheng, Bao, Shi, Ling and Ma, "Unsupervised Deep Learning Meets Chan-Vese Model".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+
+def gradient(u: Tensor) -> Tensor:
+    """Backward differences, `(∇u)ᵢⱼ = (uᵢⱼ - uᵢ₋₁ⱼ, uᵢⱼ - uᵢⱼ₋₁)`, as under (3.16).
+
+    Parameters
+    ----------
+    u : Tensor, `(..., H, W)`
+
+    Returns
+    -------
+    Tensor, `(..., 2, H, W)`
+        Zero where the neighbour lies outside the image, which the paper leaves open: the frame is no boundary.
+    """
+    down = torch.zeros_like(u)
+    right = torch.zeros_like(u)
+    down[..., 1:, :] = u[..., 1:, :] - u[..., :-1, :]
+    right[..., :, 1:] = u[..., :, 1:] - u[..., :, :-1]
+    return torch.stack((down, right), dim=-3)
+
+
+def divergence(w: Tensor) -> Tensor:
+    """Minus the adjoint of `gradient`: `⟨∇u, w⟩ = -⟨u, div w⟩` for every u and w.
+
+    Parameters
+    ----------
+    w : Tensor, `(..., 2, H, W)`
+
+    Returns
+    -------
+    Tensor, `(..., H, W)`
+    """
+    down, right = w[..., 0, :, :], w[..., 1, :, :]
+    result = torch.zeros_like(down)
+    result[..., 1:, :] -= down[..., 1:, :]
+    result[..., :-1, :] += down[..., 1:, :]
+    result[..., :, 1:] -= right[..., :, 1:]
+    result[..., :, :-1] += right[..., :, 1:]
+    return result
+
+
+def norm_12(w: Tensor) -> Tensor:
+    """`‖w‖₁,₂ = Σₓ ‖wₓ‖₂` of a vector field `(..., 2, H, W)`, as under (3.16); the result has shape `(...)`.
+
+    The gradient at `wₓ = 0`, where the norm has a kink, is taken as 0 (a subgradient).
+    """
+    return torch.linalg.vector_norm(w, dim=-3).sum(dim=(-2, -1))
+
+
+def total_variation(u: Tensor) -> Tensor:
+    """Length of the boundary, `‖∇u‖₁,₂`, the first term of (3.16); `(..., H, W)` to `(...)`, in pixels."""
+    return norm_12(gradient(u))
+
+
+def shrink(v: Tensor, threshold: float) -> Tensor:
+    """Proposition 3.2: `argmin_w threshold·‖w‖₁,₂ + ½‖w - v‖₂²`, by pulling each vector towards 0 (3.21).
+
+    Parameters
+    ----------
+    v : Tensor, `(..., 2, H, W)`
+        `∇S(φ)` in the paper.
+    threshold : float, at least 0
+        `ν/λ` in the paper.
+    """
+    length = torch.linalg.vector_norm(v, dim=-3, keepdim=True)
+    # where the vector is 0 the quotient in (3.21) is 0/0 and the solution 0
+    return v * ((length - threshold).clamp(min=0) / length.clamp(min=torch.finfo(v.dtype).tiny))
+
+
+def gaussian_kl(mean: Tensor, variance: Tensor | float, prior_mean: Tensor, prior_variance: Tensor) -> Tensor:
+    """`KLₓ^Ωᵢ` of (3.14): from the encoder's Gaussian at each pixel to each phase's prior, diagonal covariances.
+
+    Parameters
+    ----------
+    mean : Tensor, `(B, d, H, W)`
+        `𝒢^μ(I)`.
+    variance : Tensor, `(B, d, H, W)`, or float, positive
+        `𝒢^σ(I)`, the diagonal; 1.0 for the fixed unit variance of (5.1).
+    prior_mean, prior_variance : Tensor, `(N, d)`
+        `μᵢ` and the diagonal of `Σᵢ`.
+
+    Returns
+    -------
+    Tensor, `(B, N, H, W)`, at least 0.
+    """
+    variance = torch.as_tensor(variance, dtype=mean.dtype, device=mean.device).expand_as(mean)
+    prior_mean = prior_mean.to(mean)[None, :, :, None, None]
+    prior_variance = prior_variance.to(mean)[None, :, :, None, None]
+    mean, variance = mean[:, None], variance[:, None]
+    ratio = variance / prior_variance
+    return 0.5 * (ratio - 1 - torch.log(ratio) + (mean - prior_mean) ** 2 / prior_variance).sum(dim=2)
+
+
+def reconstruction(
+    decode: Callable[[Tensor], Tensor], mean: Tensor, variance: Tensor | float, image: Tensor, noise: Tensor
+) -> Tensor:
+    """Monte-Carlo estimate of `½ E_η ‖ℱ(𝒢^μ(I) + √𝒢^σ(I) η) - I‖²`, the first term of (3.15), (7.1)-(7.2).
+
+    Parameters
+    ----------
+    decode : callable, `(B, d, H, W)` to `(B, C, H, W)`
+        The decoder ℱ.
+    mean, variance : Tensor `(B, d, H, W)`, or float for the variance
+        What the encoder gives.
+    image : Tensor, `(B, C, H, W)`
+    noise : Tensor, `(M, B, d, H, W)`
+        M draws of η ~ N(0, I); the paper takes M = 1 (Remark 1).
+
+    Returns
+    -------
+    Tensor, `(B,)`
+    """
+    deviation = torch.as_tensor(variance, dtype=mean.dtype, device=mean.device).sqrt()
+    total = sum(((decode(mean + deviation * eta) - image) ** 2).sum(dim=(1, 2, 3)) for eta in noise)
+    return 0.5 * total / len(noise)
+
+
+def region(memberships: Tensor, kl: Tensor) -> Tensor:
+    """`Σₓ Σᵢ uᵢₓ KLₓ^Ωᵢ`, the last term of (3.15) and (4.1); two `(B, N, H, W)` to `(B,)`."""
+    return (memberships * kl).sum(dim=(1, 2, 3))
+
+
+def splitting(contours: Tensor, w: Tensor, penalty: float) -> Tensor:
+    """`(λ/2) Σᵢ ‖wᵢ - ∇uᵢ‖₂²`, the quadratic term of (3.18) and (4.5).
+
+    Parameters
+    ----------
+    contours : Tensor, `(B, K, H, W)`
+        The memberships whose boundaries count: u alone with two phases, all N otherwise (`phases.contours`).
+    w : Tensor, `(B, K, 2, H, W)`
+    penalty : float
+        λ.
+
+    Returns
+    -------
+    Tensor, `(B,)`
+    """
+    return penalty / 2 * ((w - gradient(contours)) ** 2).sum(dim=(1, 2, 3, 4))

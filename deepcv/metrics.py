@@ -1,0 +1,106 @@
+"""Scores of a mask against the ground truth, (5.2)-(5.4), and intervals over images.
+
+Masks and truths are bool `(H, W)`; `ignore`, where given, is bool `(H, W)` and True where a pixel is not to be scored.
+Each score exists twice: as the method decides which side is the foreground, and with the orientation oracle
+(`oracle`), the better of the mask and its complement, which needs the ground truth and is therefore not a result of
+the method alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from deepcv.images import InputError
+
+
+def _counts(mask, truth, ignore) -> tuple[int, int, int, int]:
+    """True positives, false positives, false negatives, true negatives."""
+    mask, truth = np.asarray(mask), np.asarray(truth)
+    if mask.shape != truth.shape:
+        raise InputError(f"the mask is {mask.shape} but the ground truth {truth.shape}; compare them at one size")
+    if mask.dtype != bool or truth.dtype != bool:
+        raise InputError(
+            f"mask and ground truth must be bool, these are {mask.dtype} and {truth.dtype}; compare labels first"
+        )
+    if ignore is not None:
+        mask, truth = mask[~ignore], truth[~ignore]
+    return (
+        int(np.count_nonzero(mask & truth)),
+        int(np.count_nonzero(mask & ~truth)),
+        int(np.count_nonzero(~mask & truth)),
+        int(np.count_nonzero(~mask & ~truth)),
+    )
+
+
+def f_measure(mask, truth, ignore=None) -> float:
+    """`2RP / (R + P)`, (5.3), in [0, 1]; 1 when mask and truth are both empty."""
+    tp, fp, fn, _ = _counts(mask, truth, ignore)
+    return 2 * tp / (2 * tp + fp + fn) if tp + fp + fn else 1.0
+
+
+def iou(mask, truth, ignore=None) -> float:
+    """Foreground intersection over union, (5.4), in [0, 1]; 1 when mask and truth are both empty.
+
+    The paper calls it mIoU, meaning the mean over images, not over classes.
+    """
+    tp, fp, fn, _ = _counts(mask, truth, ignore)
+    return tp / (tp + fp + fn) if tp + fp + fn else 1.0
+
+
+def accuracy(mask, truth, ignore=None) -> float:
+    """Share of pixels on the right side, in [0, 1].
+
+    Raises
+    ------
+    InputError
+        When every pixel is ignored.
+    """
+    tp, fp, fn, tn = _counts(mask, truth, ignore)
+    total = tp + fp + fn + tn
+    if total == 0:
+        raise InputError("every pixel is ignored, so there is nothing to score; check the ground truth")
+    return (tp + tn) / total
+
+
+def oracle(score: Callable[..., float], mask, truth, ignore=None) -> float:
+    """`score` of the mask or of its complement, whichever is greater: the orientation oracle."""
+    return max(score(mask, truth, ignore), score(~np.asarray(mask), truth, ignore))
+
+
+def bootstrap_interval(values, *, level: float = 0.95, resamples: int = 9999, seed: int = 0) -> tuple[float, float]:
+    """Percentile bootstrap interval of the mean over images.
+
+    Parameters
+    ----------
+    values : array_like, `(images,)` or `(images, seeds)`
+        One score an image; several seeds of an image are averaged first, since they are no independent images.
+    level : float in (0, 1)
+        Coverage.
+    resamples : int
+        Bootstrap samples.
+    seed : int
+
+    Returns
+    -------
+    (low, high); both are the single value when there is only one image.
+
+    Raises
+    ------
+    InputError
+        When there are no values or some are NaN.
+    """
+    from scipy.stats import bootstrap
+
+    values = np.asarray(values, dtype=float)
+    if values.size == 0 or np.isnan(values).any():
+        raise InputError("the scores are empty or have NaN; run the missing images first")
+    if values.ndim == 2:
+        values = values.mean(axis=1)
+    if len(values) == 1 or np.ptp(values) == 0:
+        return float(values[0]), float(values[0])
+    result = bootstrap(
+        (values,), np.mean, confidence_level=level, n_resamples=resamples, method="percentile", rng=seed, batch=1000
+    )
+    return float(result.confidence_interval.low), float(result.confidence_interval.high)

@@ -1,0 +1,683 @@
+"""The result store, and the three kinds of numbers a table shows: this run, our recorded run, the paper.
+
+A finished result is one row of an SQLite file, written in a transaction of its own as soon as it is there. Its key is
+a hash over everything that can change the number: what was computed (`Item`), on which data, by which source of this
+package, with which libraries, on which kind of device. So a row is found again exactly when computing it again would
+give the same, a run killed at any moment loses only the items in work, and several processes may fill one store.
+
+`Store`      this run's rows
+`recorded`   our full runs, kept in git as `results/recorded/NAME.csv` with their provenance in `NAME.json`
+`paper`      the numbers the paper prints, `results/paper/NAME.csv`
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import io
+import json
+import os
+import platform
+import sqlite3
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import __version__
+from .images import InputError
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+SCORES = ("f_measure", "iou", "accuracy", "f_measure_oracle", "iou_oracle", "accuracy_oracle", "seconds")
+"""What is measured of a result; `_oracle`: the better of the mask and its complement, chosen with the truth."""
+
+IDENTITY = ("experiment", "dataset", "image", "method", "preset", "seed", "settings", "data_hash", "device")
+"""What a result is a result of: the fields of `Item`."""
+
+MADE_BY = ("package", "source", "libraries")
+"""The rest of the key: package version, hash of its source, versions of the libraries that compute."""
+
+COLUMNS = ("key", *IDENTITY, *MADE_BY, "machine", "profile", *SCORES, "created", "extra")
+"""The columns of `Store.rows`."""
+
+RECORDED = ("profile", "dataset", "image", "method", "preset", "seed", *SCORES, "device")
+"""The columns of a recorded run."""
+
+_JSON = ("settings", "libraries", "machine", "extra")
+_LIBRARIES = {
+    "torch": ("torch",),
+    "numpy": ("numpy",),
+    "scikit-image": ("scikit-image",),
+    "opencv": ("opencv-contrib-python-headless", "opencv-contrib-python", "opencv-python-headless", "opencv-python"),
+}
+_WITHOUT_NUMBERS = {"cli.py", "__main__.py", "widgets.py", "results.py", "execution.py", "experiments"}
+_APPLICATION_ID = 0x44454356  # "DECV": marks the SQLite file as ours
+_LAYOUT = 1  # raise when the columns change
+_PATIENCE = 60  # seconds to wait while another process writes
+
+
+@dataclasses.dataclass(frozen=True)
+class Item:
+    """One thing to compute, and all that its result depends on besides the code.
+
+    Attributes
+    ----------
+    experiment, dataset, image, method, preset : str
+    seed : int
+    settings : dict
+        Every setting the method runs with, the working size among them; plain values.
+    data_hash : str
+        `Sample.hash`.
+    device : str
+        The kind of device, from `device_kind`.
+    """
+
+    experiment: str
+    dataset: str
+    image: str
+    method: str
+    preset: str = "default"
+    seed: int = 0
+    settings: dict[str, Any] = dataclasses.field(default_factory=dict)
+    data_hash: str = ""
+    device: str = "cpu"
+
+    @property
+    def key(self) -> str:
+        """SHA-256, in hex, over the fields, the package's version and source, and the libraries' versions."""
+        described = {name: getattr(self, name) for name in IDENTITY} | {name: provenance()[name] for name in MADE_BY}
+        return hashlib.sha256(_json(described).encode()).hexdigest()
+
+    def __str__(self) -> str:
+        return f"{self.dataset}/{self.image}, {self.method} ({self.preset}), seed {self.seed}"
+
+
+class Store:
+    """Rows of results in an SQLite file.
+
+    Parameters
+    ----------
+    path : path, optional
+        The file, made when it is not there; default `store.sqlite` in `root()`.
+
+    Raises
+    ------
+    InputError
+        When the file is damaged, not a store, or of another version's layout, or can't be written.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib
+    >>> store = Store(pathlib.Path(tempfile.mkdtemp()) / "store.sqlite")
+    >>> item = Item("table1", "samples", "coffee", "chan-vese")
+    >>> store.put(item, profile="quick", f_measure=0.9)
+    True
+    >>> store.get(item)["f_measure"]
+    0.9
+    >>> store.close()
+    """
+
+    def __init__(self, path=None):
+        self.path = Path(path) if path is not None else root() / "store.sqlite"
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"the result store can't be made in {self.path.parent} ({error}); {_ELSEWHERE}") from None
+        with self._explained():
+            # Autocommit: a statement is a transaction, so a row is there whole or not at all.
+            self._connection = sqlite3.connect(self.path, timeout=_PATIENCE, isolation_level=None)
+            try:
+                self._open()
+            except BaseException:
+                self._connection.close()
+                raise
+
+    def get(self, item: Item) -> dict[str, Any] | None:
+        """The row of an item, a dict over `COLUMNS`, or None when it was never finished (by this code)."""
+        found = self._select("WHERE key = ?", [item.key])
+        return found[0] if found else None
+
+    def put(
+        self,
+        item: Item,
+        *,
+        profile: str,
+        labels: np.ndarray | None = None,
+        extra: dict[str, Any] | None = None,
+        replace: bool = False,
+        **scores: float,
+    ) -> bool:
+        """Write the result of an item.
+
+        Parameters
+        ----------
+        item : Item
+        profile : str
+        labels : numpy.ndarray of uint8, `(H, W)`, optional
+            The label map, kept as PNG for picture grids.
+        extra : dict, optional
+            Anything else worth keeping; plain values.
+        replace : bool
+            What happens when the row is already there: False keeps it, True writes the new one in its place.
+        **scores : float
+            Any of `SCORES`; what is left out is NaN.
+
+        Returns
+        -------
+        bool
+            False when the row was there already and was kept.
+
+        Raises
+        ------
+        TypeError
+            For a score that is not in `SCORES`.
+        InputError
+            When the file can't be written.
+        """
+        unknown = set(scores) - set(SCORES)
+        if unknown:
+            raise TypeError(f"there is no score {sorted(unknown)[0]!r}; there are {', '.join(SCORES)}")
+        row = dataclasses.asdict(item) | provenance() | {name: None for name in SCORES}
+        row |= {name: float(value) for name, value in scores.items()}
+        row |= {"key": item.key, "profile": profile, "created": _now(), "extra": extra or {}}
+        row |= {name: _json(row[name]) for name in _JSON}
+        row["labels"] = None if labels is None else _to_png(labels)
+        columns = (*COLUMNS, "labels")
+        statement = (
+            f"INSERT OR {'REPLACE' if replace else 'IGNORE'} INTO results ({', '.join(columns)}) "
+            f"VALUES ({', '.join('?' * len(columns))})"
+        )
+        with self._explained():
+            return self._connection.execute(statement, [row[name] for name in columns]).rowcount == 1
+
+    def missing(self, items: Iterable[Item]) -> list[Item]:
+        """Those of the items that have no row, in their order."""
+        with self._explained():
+            there = {key for (key,) in self._connection.execute("SELECT key FROM results")}
+        return [item for item in items if item.key not in there]
+
+    def rows(self, items: Iterable[Item] | None = None, *, outdated: bool = False, **equal) -> DataFrame:
+        """Rows as a table, in the order of `items`, or else sorted.
+
+        Parameters
+        ----------
+        items : iterable of Item, optional
+            Only the rows of these; items without a row are left out.
+        outdated : bool
+            Also rows that another version of this package or its libraries made (not together with `items`).
+        **equal
+            Only rows whose column has this value, `experiment="table1"`, `method="chan-vese"` …
+
+        Returns
+        -------
+        pandas.DataFrame over `COLUMNS`; without rows, too.
+        """
+        unknown = set(equal) - set(COLUMNS)
+        if unknown:
+            raise InputError(f"there is no column {sorted(unknown)[0]!r}; there are {', '.join(COLUMNS)}")
+        if not outdated:
+            equal |= {name: provenance()[name] for name in MADE_BY}
+        wanted = {name: _json(value) if name in _JSON else value for name, value in equal.items()}
+        condition = " AND ".join(f"{name} = ?" for name in wanted) or "TRUE"
+        found = self._select(
+            f"WHERE {condition} ORDER BY experiment, profile, dataset, method, preset, seed, image, created",
+            list(wanted.values()),
+        )
+        if items is not None:
+            by_key = {row["key"]: row for row in found}
+            found = [by_key[item.key] for item in items if item.key in by_key]
+        return _table(found)
+
+    def labels(self, item: Item) -> np.ndarray | None:
+        """The label map kept with an item's row, uint8 `(H, W)`; None without a row or without labels."""
+        with self._explained():
+            found = self._connection.execute("SELECT labels FROM results WHERE key = ?", [item.key]).fetchone()
+        return _from_png(found[0]) if found and found[0] is not None else None
+
+    def complete(
+        self,
+        items: Iterable[Item],
+        compute: Callable[[Item], dict[str, Any]],
+        *,
+        recompute: bool = False,
+        workers=None,
+        progress: bool = True,
+        description: str = "",
+    ) -> DataFrame:
+        """Compute the items that have no row yet, writing each row as it comes, and return the rows of all.
+
+        Parameters
+        ----------
+        items : iterable of Item
+        compute : callable
+            Takes an item, gives the keyword arguments of `put`. It runs in other processes: a module's function, or a
+            `functools.partial` of one.
+        recompute : bool
+            Compute every item and replace the rows that are there.
+        workers, progress, description
+            As in `deepcv.execution.run`.
+
+        Returns
+        -------
+        pandas.DataFrame over `COLUMNS`, in the order of `items`.
+        """
+        from .execution import run
+
+        items = list(items)
+        to_do = items if recompute else self.missing(items)
+        for item, result in run(compute, to_do, workers=workers, progress=progress, description=description):
+            self.put(item, replace=recompute, **result)
+        return self.rows(items)
+
+    def close(self) -> None:
+        """Close the file; the store can't be used afterwards."""
+        self._connection.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self.close()
+
+    def _open(self) -> None:
+        """Check the file, and lay out a new one."""
+        _patiently(lambda: self._connection.execute("PRAGMA journal_mode = WAL"))  # readers don't block the writer
+        (health,) = self._connection.execute("PRAGMA quick_check(1)").fetchone()
+        if health != "ok":
+            raise sqlite3.DatabaseError(health)
+        _patiently(lambda: self._connection.execute("BEGIN IMMEDIATE"))  # two processes may both find no file
+        try:
+            tables = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+            marked = self._connection.execute("PRAGMA application_id").fetchone()[0]
+            layout = self._connection.execute("PRAGMA user_version").fetchone()[0]
+            if tables and marked != _APPLICATION_ID:
+                raise InputError(f"{self.path} is a database of another program; name another file for the results")
+            if tables and layout != _LAYOUT:
+                raise InputError(
+                    f"the result store {self.path} has layout {layout}, this version of deepcv reads layout {_LAYOUT}; "
+                    "move it away, and what it held will be computed again"
+                )
+            if not tables:
+                self._connection.execute(_SCHEMA)
+                self._connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+                self._connection.execute(f"PRAGMA user_version = {_LAYOUT}")
+        except BaseException:
+            self._connection.execute("ROLLBACK")
+            raise
+        self._connection.execute("COMMIT")
+
+    def _select(self, clause: str, values: list) -> list[dict[str, Any]]:
+        with self._explained():
+            found = self._connection.execute(f"SELECT {', '.join(COLUMNS)} FROM results {clause}", values).fetchall()
+        rows = [dict(zip(COLUMNS, values, strict=True)) for values in found]
+        for row in rows:
+            row |= {name: json.loads(row[name]) for name in _JSON}
+            row |= {name: float("nan") if row[name] is None else row[name] for name in SCORES}  # SQLite has no NaN
+        return rows
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Say in one sentence what SQLite found wrong, and what to do about it."""
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            if "locked" in str(error) or "busy" in str(error):
+                remedy = f"another process kept it for over {_PATIENCE} seconds; wait until that one is done"
+            elif "full" in str(error):
+                remedy = "make room on the disk and run again, the finished rows are kept"
+            else:
+                remedy = _ELSEWHERE
+            raise InputError(f"the result store {self.path} can't be used ({error}): {remedy}") from error
+        except sqlite3.DatabaseError as error:
+            raise InputError(
+                f"the result store {self.path} is damaged ({error}); move it and the files {self.path.name}-wal and "
+                f"{self.path.name}-shm beside it away, and what it held will be computed again"
+            ) from error
+
+
+_ELSEWHERE = "check that you may write there, or set DEEPCV_RESULTS to a folder where you may"
+
+_SCHEMA = f"""
+CREATE TABLE results (
+    key TEXT PRIMARY KEY,
+    {", ".join(f"{name} TEXT NOT NULL" for name in IDENTITY if name != "seed")}, seed INTEGER NOT NULL,
+    {", ".join(f"{name} TEXT NOT NULL" for name in (*MADE_BY, "machine", "profile", "created", "extra"))},
+    {", ".join(f"{name} REAL" for name in SCORES)},
+    labels BLOB
+)
+"""
+
+
+def root() -> Path:
+    """The results folder.
+
+    `DEEPCV_RESULTS` if it is set; else `results` in the nearest folder, from the current one upwards, that has
+    `results/recorded` or `results/paper`; else a folder in the user's cache.
+    """
+    configured = os.environ.get("DEEPCV_RESULTS")
+    if configured:
+        return Path(configured).expanduser()
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        results = folder / "results"
+        if (results / "recorded").is_dir() or (results / "paper").is_dir():
+            return results
+    import pooch
+
+    return Path(pooch.os_cache("deepcv")) / "results"
+
+
+def paper(name: str) -> DataFrame:
+    """The numbers the paper prints in a table or figure.
+
+    Parameters
+    ----------
+    name : str
+        `"table1"`: columns `method, f_measure, iou`.
+
+    Returns
+    -------
+    pandas.DataFrame; with the columns of Table 1 and no row where the results folder holds no paper's numbers at all,
+    as beside a package that was installed without the repository.
+
+    Raises
+    ------
+    InputError
+        When the paper's numbers are there, but not these.
+    """
+    import pandas as pd
+
+    folder = root() / "paper"
+    path = folder / f"{name}.csv"
+    if path.is_file():
+        return pd.read_csv(path)
+    known = sorted(path.stem for path in folder.glob("*.csv"))
+    if known:
+        raise InputError(f"there are no numbers of the paper called {name!r}; there are {', '.join(known)}")
+    return pd.DataFrame(columns=["method", "f_measure", "iou"])
+
+
+def recorded(name: str) -> tuple[DataFrame, dict[str, Any]]:
+    """Our recorded full run.
+
+    Returns
+    -------
+    rows : pandas.DataFrame over `RECORDED`; empty when nothing is recorded under this name
+    provenance : dict
+        What `record` wrote beside it; empty then, too.
+
+    Raises
+    ------
+    InputError
+        When the two files can't be read or don't belong together.
+    """
+    import pandas as pd
+
+    csv, description = _recorded_paths(name)
+    if not csv.is_file():
+        return _table([], RECORDED), {}
+    try:
+        text = csv.read_text(encoding="utf-8")
+        described = json.loads(description.read_text(encoding="utf-8"))
+        numbers = {column: [""] for column in SCORES}
+        strings = {column: str for column in RECORDED if column not in (*SCORES, "seed")}
+        rows = pd.read_csv(io.StringIO(text), dtype=strings, keep_default_na=False, na_values=numbers)
+    except (OSError, ValueError) as error:
+        raise InputError(f"the recorded run {csv} can't be read ({error}); restore both files from git") from error
+    if described.get("csv_sha256") != _sha256(text):
+        raise InputError(f"{csv.name} and {description.name} in {csv.parent} don't belong together; record them again")
+    return rows, described
+
+
+def record(rows: DataFrame, name: str, **notes) -> Path:
+    """Keep rows of a store as our recorded run, `recorded/NAME.csv` and `NAME.json` in `root()`.
+
+    Rows are sorted, columns are `RECORDED`, scores have four decimals, so that a change shows as a change of few
+    lines in git. The JSON says what made the rows: settings by method and preset, data, versions, machines.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        From `Store.rows` or `Store.complete`.
+    name : str
+        `"table1"` …
+    **notes
+        Anything else for the JSON, plain values.
+
+    Returns
+    -------
+    pathlib.Path
+        The CSV file.
+
+    Raises
+    ------
+    InputError
+        When there is no row, or two rows for the same profile, image, method, preset and seed.
+    """
+    by = ["profile", "dataset", "method", "preset", "seed", "image"]
+    if rows.empty:
+        raise InputError("there is no row to record; run the experiment first")
+    repeated = rows[rows.duplicated(by)]
+    if len(repeated):
+        first = ", ".join(str(repeated.iloc[0][column]) for column in by)
+        raise InputError(f"{first} has two rows; record one run at a time, leave rows of older versions out")
+    rows = rows.sort_values(by)
+    text = rows[list(RECORDED)].to_csv(index=False, float_format="%.4f", lineterminator="\n")
+    described = {
+        "name": name,
+        "recorded": _now(),
+        "rows": len(rows),
+        "csv_sha256": _sha256(text),
+        "settings": _distinct(rows, ["profile", "dataset", "method", "preset", "settings"]),
+        "made_by": _distinct(rows, [*MADE_BY, "machine", "device"]),
+        "computed": {"first": rows["created"].min(), "last": rows["created"].max()},
+        "data": _data(rows),
+        **notes,
+    }
+    csv, description = _recorded_paths(name)
+    csv.parent.mkdir(parents=True, exist_ok=True)
+    text_of = {csv: text, description: json.dumps(described, indent=1, ensure_ascii=False, default=_plain) + "\n"}
+    _write_together(text_of)
+    return csv
+
+
+@functools.cache
+def provenance() -> dict[str, Any]:
+    """What computes in this process, found once.
+
+    Returns
+    -------
+    dict
+        `package`: version; `source`: `source_hash()`; `libraries`: versions of those that compute; `machine`: cpu,
+        cores, os, python, and the git commit, `-dirty` with uncommitted changes, where there is one.
+    """
+    return {
+        "package": __version__,
+        "source": source_hash(),
+        "libraries": {name: _version(distributions) for name, distributions in _LIBRARIES.items()},
+        "machine": {
+            "cpu": _cpu(),
+            "cores": os.cpu_count(),
+            "os": platform.platform(),
+            "python": platform.python_version(),
+            "commit": _commit(),
+        },
+    }
+
+
+def source_hash(folder=None) -> str:
+    """SHA-256, in hex, over the Python files of the package that can change a number.
+
+    Those are all but the command line, the widgets, this module, `execution` and the experiments, whose choices reach
+    a result through the settings.
+    """
+    folder = Path(folder or Path(__file__).parent)
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*.py"), key=lambda path: path.relative_to(folder).as_posix()):
+        relative = path.relative_to(folder)
+        if relative.parts[0] not in _WITHOUT_NUMBERS:
+            source = path.read_bytes().replace(b"\r\n", b"\n")
+            digest.update(f"{relative.as_posix()}\0{len(source)}\0".encode() + source)
+    return digest.hexdigest()
+
+
+def device_kind(device=None) -> str:
+    """The kind of a torch device, `"cpu"` or `"cuda"` with the GPU's name.
+
+    Parameters
+    ----------
+    device : str or torch.device, optional
+        Default: the GPU when there is one.
+    """
+    if str(device or "").startswith("cpu"):
+        return "cpu"
+    import torch
+
+    if device is None and not torch.cuda.is_available():
+        return "cpu"
+    try:
+        kind = torch.device(device or "cuda")
+        return f"cuda {torch.cuda.get_device_name(kind)}" if kind.type == "cuda" else kind.type
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"there is no device {str(device)!r} here ({reason}); use cpu, or leave it out") from None
+
+
+def _table(rows: Sequence[dict[str, Any]], columns: Sequence[str] = COLUMNS) -> DataFrame:
+    """Rows as a table whose columns have their types even when there is no row."""
+    import pandas as pd
+
+    types = {name: float for name in columns if name in SCORES} | {"seed": int}
+    return pd.DataFrame(rows, columns=list(columns)).astype(types)
+
+
+def _distinct(rows: DataFrame, columns: list[str]) -> list[dict[str, Any]]:
+    """The different values of the columns together, each with the number of its rows."""
+    counts: dict[str, int] = {}
+    for values in rows[columns].to_dict("records"):
+        counts[_json(values)] = counts.get(_json(values), 0) + 1
+    return [json.loads(values) | {"rows": count} for values, count in sorted(counts.items())]
+
+
+def _data(rows: DataFrame) -> list[dict[str, Any]]:
+    """Of each data set: how many images, and one hash over theirs."""
+    return [
+        {
+            "dataset": dataset,
+            "images": images["image"].nunique(),
+            "sha256": _sha256("".join(sorted(f"{row.image}\0{row.data_hash}\n" for row in images.itertuples()))),
+        }
+        for dataset, images in rows.drop_duplicates(["dataset", "image"]).groupby("dataset")
+    ]
+
+
+def _recorded_paths(name: str) -> tuple[Path, Path]:
+    folder = root() / "recorded"
+    return folder / f"{name}.csv", folder / f"{name}.json"
+
+
+def _write_together(text_of: dict[Path, str]) -> None:
+    """Write text files, each whole or not at all; none when one of them can't be written."""
+    written: dict[str, Path] = {}
+    try:
+        for path, text in text_of.items():
+            handle, temporary = tempfile.mkstemp(prefix=".", suffix=path.suffix, dir=path.parent)
+            written[temporary] = path
+            with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+                file.write(text)
+            os.chmod(temporary, 0o644)
+        for temporary in list(written):
+            os.replace(temporary, written.pop(temporary))
+    finally:
+        for temporary in written:
+            os.unlink(temporary)
+
+
+def _patiently(attempt: Callable[[], Any]) -> Any:
+    """Try again while the file is locked: SQLite doesn't always wait when a file's journal is being set up."""
+    until = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return attempt()
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > until:
+                raise
+            time.sleep(0.02)
+
+
+def _json(value) -> str:
+    """The one JSON text of a value: keys sorted, no spaces."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_plain)
+
+
+def _plain(value):
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    raise TypeError(f"{type(value).__name__} {value!r} can't be kept in a result; use numbers, strings, lists or dicts")
+
+
+def _to_png(labels: np.ndarray) -> bytes:
+    from PIL import Image
+
+    png = io.BytesIO()
+    Image.fromarray(np.asarray(labels, dtype=np.uint8)).save(png, format="PNG", optimize=True)
+    return png.getvalue()
+
+
+def _from_png(png: bytes) -> np.ndarray:
+    from PIL import Image
+
+    with Image.open(io.BytesIO(png)) as picture:
+        return np.array(picture)
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _version(distributions: Sequence[str]) -> str | None:
+    for distribution in distributions:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            return metadata.version(distribution)
+    return None
+
+
+def _cpu() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _commit() -> str | None:
+    """The commit this package is checked out at; None when it is installed, or git is not there."""
+    folder = Path(__file__).parent
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(folder), *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=10).stdout.strip()
+
+    try:
+        git("ls-files", "--error-unmatch", Path(__file__).name)  # not some repository around a virtual environment
+        return git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -1,0 +1,56 @@
+"""What every method returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """A partition of an image, and how it came about.
+
+    Attributes
+    ----------
+    labels : numpy.ndarray of uint8, `(H, W)`
+        The phase of each pixel, 0..N-1. With two phases 1 is the foreground Ω₁ and 0 the background.
+    memberships : numpy.ndarray of float32, `(N, H, W)`
+        Soft memberships u of each phase, in [0, 1], summing to 1 over phases; a method that decides outright
+        gives the indicator functions. A refinement step may move `labels` away from their argmax.
+    trace : dict of str to list of float
+        What was watched while solving (energy by term, change of the mask …), one value an iteration; may be empty.
+    seconds : float
+        Wall-clock time of the method, without the time to find the hint.
+    method : str
+        The registry's name of the method, `"deep-cv"`, `"chan-vese"` …
+    settings : dict
+        The settings it ran with, plain values, the seed among them.
+    """
+
+    labels: np.ndarray
+    memberships: np.ndarray
+    trace: dict[str, list[float]] = field(default_factory=dict)
+    seconds: float = float("nan")
+    method: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def mask(self) -> np.ndarray:
+        """The foreground, bool `(H, W)`.
+
+        Raises
+        ------
+        ValueError
+            When there are more than two phases: then compare `labels` with the phase you want.
+        """
+        if len(self.memberships) != 2:
+            raise ValueError(f"there are {len(self.memberships)} phases, no single mask; compare `labels` instead")
+        return self.labels == 1
+
+
+def two_phase(mask: np.ndarray, soft: np.ndarray | None = None, **attributes) -> Segmentation:
+    """A two-phase `Segmentation` from a bool mask `(H, W)` and, where there is one, its soft membership u."""
+    u = np.clip(np.asarray(mask if soft is None else soft, dtype=np.float32), 0, 1)
+    return Segmentation(np.asarray(mask, dtype=np.uint8), np.stack([1 - u, u]), **attributes)

@@ -1,0 +1,21 @@
+"""What holds for every test."""
+
+import os
+
+# Read when numpy and torch are loaded, so before any test module is. Side by side with the kernels of the notebooks,
+# more threads only get into each other's way, and sums are the same in the same order.
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(variable, "1")
+
+from pathlib import Path  # noqa: E402
+
+import pytest  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root of the repository; tests of an installed package alone skip what needs it."""
+    root = Path(__file__).parents[1]
+    if not (root / "pyproject.toml").exists():
+        pytest.skip("the tests are not in a checkout of the repository")
+    return root

@@ -1,0 +1,56 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from deepcv.data import Dataset, Sample, data_folder, load_dataset
+from deepcv.images import InputError
+
+
+def sample(name="a", image=None, mask=None):
+    return Sample(name, np.zeros((8, 9), np.uint8) if image is None else image, mask, "made up", "a test")
+
+
+def test_samples_are_loaded_when_they_are_accessed_and_only_those():
+    loaded = []
+    dataset = Dataset("abcde", lambda name: loaded.append(name) or sample(name))
+    assert (len(dataset), dataset.names, dataset[1:4].names, len(dataset[::2])) == (5, tuple("abcde"), tuple("bcd"), 3)
+    assert loaded == []
+    assert dataset[-1].name == "e"
+    assert dataset[1:][0].name == "b"
+    assert loaded == ["e", "b"]
+    assert [each.name for each in dataset[:2]] == ["a", "b"]
+    with pytest.raises(IndexError):
+        dataset[5]
+
+
+def test_the_hash_tells_images_masks_and_shapes_apart():
+    image = np.arange(72, dtype=np.uint8).reshape(8, 9)
+    changed = image.copy()
+    changed[3, 4] += 1
+    mask = image > 30
+    kinds = [(image, None), (image, mask), (image, ~mask), (changed, mask), (image.reshape(9, 8), None)]
+    assert len({sample(image=i, mask=m).hash for i, m in kinds}) == len(kinds)
+    assert sample("a", image, mask).hash == sample("b", np.asfortranarray(image), mask.copy()).hash
+
+
+def test_an_unknown_name_is_answered_with_the_known_ones():
+    with pytest.raises(InputError, match=r"'coco'.*samples, weizmann"):
+        load_dataset("coco")
+
+
+def test_the_data_folder_follows_the_environment(monkeypatch, tmp_path):
+    monkeypatch.setenv("DEEPCV_DATA", str(tmp_path))
+    assert data_folder() == tmp_path
+    monkeypatch.delenv("DEEPCV_DATA")
+    assert data_folder().name == "deepcv"
+
+
+def test_opening_a_dataset_imports_nothing_heavy():
+    code = (
+        "import sys; from deepcv.data import load_dataset; load_dataset('samples').names; "
+        "print(sorted({'torch', 'cv2', 'skimage', 'pandas', 'matplotlib', 'pooch'} & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"

@@ -1,0 +1,232 @@
+import functools
+import hashlib
+import http.server
+import io
+import os
+import socket
+import tarfile
+import threading
+import zipfile
+from dataclasses import replace
+
+import pytest
+from PIL import Image
+
+from deepcv.data import fetch as module
+from deepcv.data import load_dataset, weizmann
+from deepcv.data.fetch import FETCHABLE, Archive, Fetchable, fetch
+from deepcv.images import InputError
+
+PICTURE = io.BytesIO()
+Image.new("RGB", (9, 8), (255, 0, 0)).save(PICTURE, "PNG")
+PICTURE = PICTURE.getvalue()
+WEIZMANN_FILE = FETCHABLE["weizmann"].archives[0].file
+
+
+def zipped(files: dict[str, bytes]) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return stream.getvalue()
+
+
+def tarred(files: dict[str, bytes], links: dict[str, str] | None = None) -> bytes:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w:gz") as archive:
+        for name, target in (links or {}).items():
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = tarfile.SYMTYPE, target
+            archive.addfile(member)
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return stream.getvalue()
+
+
+def photographs(names="ab", people=3) -> dict[str, bytes]:
+    files = {f"1obj/{name}/src_color/{name}.png": PICTURE for name in names}
+    return files | {f"1obj/{name}/human_seg/{name}_{n}.png": PICTURE for name in names for n in range(people)}
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    """A web server on this machine: its folder, and its address."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    served = tmp_path / "served"
+    served.mkdir()
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *args):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=served)) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield served, f"http://127.0.0.1:{running.server_port}/"
+        running.shutdown()
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """The Weizmann set, were it two photographs."""
+    check = functools.partial(weizmann.check, expected=2)
+    monkeypatch.setitem(
+        FETCHABLE, "weizmann", replace(FETCHABLE["weizmann"], check=lambda folder: check(folder.parent))
+    )
+
+
+def refused(match, *args, folder, **settings):
+    """The call raises one sentence, and nothing is left of it."""
+    with pytest.raises(InputError, match=match) as caught:
+        fetch(*args, folder=folder, report=lambda sentence: None, **settings)
+    assert "\n" not in str(caught.value)
+    assert not folder.exists()
+
+
+def test_an_archive_is_downloaded_unpacked_and_loads(server, small, tmp_path, monkeypatch):
+    served, address = server
+    (served / WEIZMANN_FILE).write_bytes(zipped({"ReadMe.txt": b"hello", **photographs()}))
+    said = []
+    folder = tmp_path / "some" / "data"
+    assert fetch("weizmann", folder, mirror=address, report=said.append) == folder / "weizmann"
+    digest = hashlib.sha256((served / WEIZMANN_FILE).read_bytes()).hexdigest()
+    assert any(digest in sentence for sentence in said)
+    assert os.listdir(folder) == ["weizmann"]
+    monkeypatch.setenv("DEEPCV_DATA", str(folder))
+    assert load_dataset("weizmann").names == ("a", "b")
+    assert load_dataset("weizmann")[0].mask.all()
+
+    (served / WEIZMANN_FILE).unlink()  # a second call needs no server
+    assert fetch("weizmann", mirror=address, report=said.append) == folder / "weizmann"
+    assert "already" in said[-1]
+
+
+def test_a_folder_of_downloads_will_do_for_a_mirror(small, tmp_path):
+    downloads, folder = tmp_path / "downloads", tmp_path / "data"
+    refused(f"no file .*{WEIZMANN_FILE}; save", "weizmann", folder=folder, mirror=downloads)
+    downloads.mkdir()
+    (downloads / WEIZMANN_FILE).write_bytes(zipped({f"Weizmann_Seg_DB_1obj/{k}": v for k, v in photographs().items()}))
+    fetch("weizmann", folder, mirror=downloads, report=lambda sentence: None)
+    assert weizmann.check(folder) == 2
+    assert (downloads / WEIZMANN_FILE).exists()
+
+
+def test_a_damaged_archive_leaves_nothing(server, small, tmp_path):
+    served, address = server
+    whole = zipped(photographs())
+    damaged = bytearray(whole)
+    damaged[60] ^= 0xFF
+    cases = [(whole[:-100], "damaged or cut short"), (bytes(damaged), "damaged"), (b"<html>moved</html>", "damaged")]
+    for content, why in cases:
+        (served / WEIZMANN_FILE).write_bytes(content)
+        refused(why, "weizmann", folder=tmp_path / "data", mirror=address)
+
+
+@pytest.mark.parametrize(
+    "files, why",
+    [
+        (photographs("a"), "1 photographs, not 2"),
+        (photographs(people=2), "2 PNG files in human_seg"),
+        ({"x": b""}, "0 photo"),
+    ],
+)
+def test_an_archive_that_lacks_something_leaves_nothing(server, small, tmp_path, files, why):
+    served, address = server
+    (served / WEIZMANN_FILE).write_bytes(zipped(files))
+    refused(why, "weizmann", folder=tmp_path / "new" / "data", mirror=address)
+    assert not (tmp_path / "new").exists()
+
+
+def test_no_network_and_no_such_file_leave_nothing(server, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        dead = f"http://127.0.0.1:{free.getsockname()[1]}"
+    refused("no connection.*check the connection.*dl.html", "weizmann", folder=tmp_path / "data", mirror=dead)
+    refused("404", "weizmann", folder=tmp_path / "data", mirror=server[1])
+
+
+def test_a_connection_that_breaks_off_leaves_nothing(small, tmp_path, monkeypatch):
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    whole = zipped(photographs())
+
+    class Broken(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(whole)))
+            self.end_headers()
+            self.wfile.write(whole[: len(whole) // 2])
+
+        def log_message(self, *args):
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Broken) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{running.server_port}"
+        refused("can't download|cut short", "weizmann", folder=tmp_path / "data", mirror=address)
+        running.shutdown()
+
+
+@pytest.mark.parametrize(
+    "name", ["../escaped.png", "/tmp/deepcv-escaped.png", "1obj/../../escaped.png", "..\\escaped.png"]
+)
+@pytest.mark.parametrize("pack", [zipped, tarred])
+def test_an_archive_that_wants_out_of_its_folder_is_refused(tmp_path, monkeypatch, name, pack):
+    ending = ".zip" if pack is zipped else ".tgz"
+    monkeypatch.setitem(FETCHABLE, "made-up", Fetchable("a page", (Archive(("x/odd" + ending,)),), lambda folder: None))
+    (tmp_path / ("odd" + ending)).write_bytes(pack({"fine.png": PICTURE, name: PICTURE}))
+    refused("outside its folder", "made-up", folder=tmp_path / "data", mirror=tmp_path)
+    assert not list(tmp_path.rglob("*escaped*")) and not os.path.exists("/tmp/deepcv-escaped.png")
+
+
+def test_a_link_in_an_archive_is_not_followed(tmp_path):
+    outside, inside = tmp_path / "outside", tmp_path / "inside"
+    outside.mkdir(), inside.mkdir()
+    (tmp_path / "links.tgz").write_bytes(tarred({"way/escaped.png": PICTURE}, links={"way": str(outside)}))
+    module._unpack(tmp_path / "links.tgz", inside)
+    assert (inside / "way" / "escaped.png").read_bytes() == PICTURE
+    assert not (inside / "way").is_symlink() and not list(outside.iterdir())
+
+
+def test_several_archives_make_one_data_set_and_checksums_are_kept(tmp_path, monkeypatch):
+    files = {
+        "flowers.tgz": tarred({"jpg/image_1.jpg": b"1", "jpg/image_2.jpg": b"2"}),
+        "masks.tgz": tarred({"segmim/segmim_1.jpg": b"1"}),
+        "setid.mat": b"numbers",
+    }
+    for file, content in files.items():
+        (tmp_path / file).write_bytes(content)
+    archives = tuple(Archive((f"x/{file}",), hashlib.md5(content).hexdigest()) for file, content in files.items())
+    check = functools.partial(module._check_counts, counts={"jpg/*.jpg": 2, "segmim/*.jpg": 1, "*.mat": 1})
+    monkeypatch.setitem(FETCHABLE, "made-up", Fetchable("a page", archives, check))
+    (tmp_path / "setid.mat").write_bytes(b"other numbers")
+    refused("setid.mat has the MD5 checksum .*, not .*a page", "made-up", folder=tmp_path / "data", mirror=tmp_path)
+    (tmp_path / "setid.mat").write_bytes(b"numbers")
+    place = fetch("made-up", tmp_path / "data", mirror=tmp_path, report=lambda sentence: None)
+    found = {str(path.relative_to(place)) for path in place.rglob("*") if path.is_file()}
+    assert found == {"jpg/image_1.jpg", "jpg/image_2.jpg", "segmim/segmim_1.jpg", "setid.mat"}
+
+
+def test_what_is_there_is_neither_overwritten_nor_taken_for_complete(small, tmp_path):
+    mine = tmp_path / "weizmann" / "1obj" / "a" / "notes.txt"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    with pytest.raises(InputError, match=r"in the way and not complete.*move it away"):
+        fetch("weizmann", tmp_path)
+    assert mine.read_text() == "mine"
+
+
+def test_an_unknown_name_and_a_folder_that_cannot_be_written(tmp_path):
+    with pytest.raises(InputError, match=r"'imagenet'.*flowers102, flowers17, weizmann"):
+        fetch("imagenet", tmp_path)
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(InputError, match=r"can't write to .*DEEPCV_DATA"):
+        fetch("weizmann", tmp_path / "file" / "data")
+
+
+def test_the_official_archives_are_named_with_their_checksums():
+    for name, wanted in FETCHABLE.items():
+        for archive in wanted.archives:
+            assert all(address.startswith("https://") for address in archive.addresses)
+            assert archive.md5 is None or len(archive.md5) == 32
+        assert name == "weizmann" or wanted.archives[0].md5

@@ -1,0 +1,259 @@
+"""The notebooks are thin and ran to their end; the built book is whole and needs nobody but itself.
+
+What looks at the built book skips where there is none; `make test` builds it first.
+"""
+
+import ast
+import importlib
+import inspect
+import json
+import pkgutil
+import re
+import shutil
+import zlib
+from functools import cache
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+import deepcv
+
+ROOT = Path(__file__).parents[1]
+HTML = ROOT / "_build" / "html"
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+EXECUTED = [ROOT / "results" / "executed" / path.name for path in NOTEBOOKS]
+PAGES = sorted(page for page in HTML.rglob("*.html") if "_static" not in page.parts)
+
+needs_book = pytest.mark.skipif(not PAGES, reason="the book is not built; run `make book`")
+needs_notebooks = pytest.mark.skipif(not NOTEBOOKS, reason="there is no notebook")
+
+
+def name(path):
+    return path.stem
+
+
+def cells(path, kind="code"):
+    return [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == kind]
+
+
+def source(cell):
+    return "".join(cell["source"])
+
+
+# -- the notebooks -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=name)
+def test_a_notebook_is_thin(notebook):
+    assert len(json.loads(notebook.read_text())["cells"]) <= 12
+    for cell in cells(notebook):
+        defined = [
+            node
+            for node in ast.walk(ast.parse(source(cell)))
+            if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef)
+        ]
+        assert not defined, "what a notebook needs is defined in the package"
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=name)
+def test_a_notebook_is_kept_without_what_it_printed(notebook):
+    for cell in cells(notebook):
+        assert not cell["outputs"]
+        assert cell["execution_count"] is None
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=name)
+def test_a_notebook_can_be_given_a_profile(notebook):
+    """papermill puts the given values below the cell tagged `parameters`, and only prints a line about unknown ones."""
+    everything = json.loads(notebook.read_text())["cells"]
+    (position,) = [i for i, cell in enumerate(everything) if "parameters" in cell["metadata"].get("tags", [])]
+    assert everything[0]["cell_type"] == "markdown", "the title stands above the parameters"
+    assert position > 0
+    assigned = {
+        target.id
+        for node in ast.parse(source(everything[position])).body
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+    }
+    assert "profile" in assigned
+
+
+@needs_notebooks
+@needs_book
+@pytest.mark.parametrize("notebook", EXECUTED, ids=name)
+def test_an_executed_notebook_ran_to_its_end(notebook):
+    """nbval passes a cell that was never executed, so that is looked for here."""
+    assert cells(notebook)
+    for cell in cells(notebook):
+        if source(cell).strip():
+            assert cell["execution_count"] is not None, f"not executed: {source(cell)[:60]}"
+        for output in cell["outputs"]:
+            assert output["output_type"] != "error"
+            assert "Warning" not in "".join(output.get("text", "")), "a warning stands in the book"
+
+
+# -- the pages and what they link to -----------------------------------------------------------------------------------
+
+
+class Page(HTMLParser):
+    """What a page links to, what it loads and what can be linked to in it."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.links, self.loads, self.anchors = set(), set(), set()
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attributes):
+        given = dict(attributes)
+        self.anchors.update(value for value in (given.get("id"), given.get("name") if tag == "a" else None) if value)
+        if tag == "a" and given.get("href"):
+            self.links.add(given["href"])
+        elif tag == "link" and not {"canonical", "author"} & set((given.get("rel") or "").split()):
+            self.loads.add(given["href"])
+        elif tag in ("script", "img", "iframe", "source", "video", "audio", "embed") and given.get("src"):
+            self.loads.add(given["src"])
+
+
+@cache
+def read(path):
+    return Page(path)
+
+
+def is_elsewhere(link):
+    return bool(urlsplit(link).netloc) or urlsplit(link).scheme not in ("", "data")
+
+
+def target(page, link):
+    """The file that a link in a page leads to."""
+    path = unquote(urlsplit(link).path)
+    return (page.parent / path).resolve() if path else page
+
+
+@needs_book
+def test_every_link_and_anchor_within_the_book_resolves():
+    broken = []
+    for page in PAGES:
+        for link in read(page).links:
+            if is_elsewhere(link):
+                continue
+            found, anchor = target(page, link), unquote(urlsplit(link).fragment)
+            if not found.is_file() or (anchor and found.suffix == ".html" and anchor not in read(found).anchors):
+                broken.append(f"{page.relative_to(HTML)}: {link}")
+    assert not broken
+
+
+@needs_book
+def test_everything_a_page_loads_is_in_the_book():
+    wanted = [(page, load) for page in PAGES for load in read(page).loads if not load.startswith("data:")]
+    assert wanted
+    assert not [
+        f"{page.name}: {load}" for page, load in wanted if is_elsewhere(load) or not target(page, load).is_file()
+    ]
+
+
+@needs_book
+def test_style_sheets_load_nothing_from_elsewhere():
+    sheets = {target(page, load) for page in PAGES for load in read(page).loads if urlsplit(load).path.endswith(".css")}
+    assert sheets
+    for sheet in sheets:
+        text = re.sub(r"/\*.*?\*/", "", sheet.read_text(encoding="utf-8"), flags=re.S)
+        for load in re.findall(r"url\(\s*['\"]?([^'\")]+)", text) + re.findall(r"@import\s+['\"]([^'\"]+)", text):
+            assert load.startswith(("data:", "#")) or not is_elsewhere(load), f"{sheet.name}: {load[:80]}"
+            if not load.startswith(("data:", "#")):
+                assert target(sheet, load).is_file(), f"{sheet.name}: {load}"
+
+
+@needs_book
+def test_every_notebook_is_a_page():
+    assert {path.stem for path in NOTEBOOKS} == {path.stem for path in (HTML / "notebooks").glob("*.html")}
+
+
+# -- the package's pages -----------------------------------------------------------------------------------------------
+
+
+def documented():
+    """Names in the built book's inventory of Python objects."""
+    inventory = (HTML / "objects.inv").read_bytes().split(b"\n", 4)[4]
+    return {line.split(" ")[0] for line in zlib.decompress(inventory).decode().splitlines() if " py:" in line}
+
+
+def public_objects():
+    """Each public function and class of the package, after the module that it is written in."""
+    for module in pkgutil.walk_packages(deepcv.__path__, "deepcv."):
+        if any(part.startswith("_") for part in module.name.split(".")):
+            continue
+        for label, thing in vars(importlib.import_module(module.name)).items():
+            written_there = getattr(thing, "__module__", None) == module.name
+            if written_there and not label.startswith("_") and (inspect.isroutine(thing) or inspect.isclass(thing)):
+                yield module.name, label
+
+
+@needs_book
+def test_every_public_function_and_class_is_in_the_book():
+    names = documented()
+    absent = {
+        f"{module}.{label}"
+        for module, label in public_objects()
+        if f"{module}.{label}" not in names and f"{module.rpartition('.')[0]}.{label}" not in names
+    }
+    assert not absent, "document them, name their module in book/api, or put an underscore before them"
+
+
+# -- in a browser ------------------------------------------------------------------------------------------------------
+
+EXECUTABLE = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api", reason="install the extra `dev`")
+    if EXECUTABLE is None:
+        pytest.skip("there is no chromium on the PATH; on Debian, apt-get install chromium")
+    with playwright.sync_playwright() as running:
+        chromium = running.chromium.launch(executable_path=EXECUTABLE, args=["--no-sandbox", "--disable-gpu"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def opened(browser):
+    """Opens pages of the book from the disk and keeps what went wrong in them."""
+    context = browser.new_context(viewport={"width": 400, "height": 800})
+    page = context.new_page()
+    page.trouble = []
+    page.on("console", lambda message: message.type == "error" and page.trouble.append(message.text))
+    page.on("pageerror", lambda error: page.trouble.append(str(error)))
+    page.on("requestfailed", lambda request: page.trouble.append(f"can't load {request.url}"))
+    page.on("request", lambda request: urlsplit(request.url).netloc and page.trouble.append(f"asks {request.url}"))
+    yield page
+    context.close()
+
+
+CONTENT = [page for page in PAGES if page.stem not in ("index", "genindex", "py-modindex", "search")]
+
+
+@needs_book
+@pytest.mark.browser
+@pytest.mark.parametrize("path", CONTENT, ids=name)
+def test_a_page_works_without_a_network_and_fits_a_telephone(opened, path):
+    opened.goto(path.as_uri())
+    if opened.locator(".math").count():
+        opened.wait_for_selector("mjx-container", state="attached")
+    views = opened.locator("script[type='application/vnd.jupyter.widget-view+json']").count()
+    opened.wait_for_function(f"document.querySelectorAll('.widget-subarea').length >= {views}")
+    opened.wait_for_timeout(300)
+    assert opened.locator(".widget-subarea").count() == views, "each widget shows once"
+    assert opened.locator("mjx-merror, [data-mjx-error]").count() == 0, "a formula that TeX can't read"
+    assert opened.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    assert opened.trouble == []
+
+
+@needs_book
+@pytest.mark.browser
+def test_search_finds_a_function_without_a_server(opened):
+    opened.goto((HTML / "search.html").as_uri() + "?q=shrink")
+    opened.wait_for_selector("#search-results li a")
+    assert "energy" in " ".join(opened.locator("#search-results li").all_inner_texts())
+    assert opened.trouble == []

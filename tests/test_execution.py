@@ -1,0 +1,205 @@
+"""Running items: every item once, a bounded number at a time, and clear words when one fails."""
+
+import functools
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from deepcv import execution
+from deepcv.images import InputError
+
+# Workers import what they compute with, so these functions stand in a module that a test writes.
+FUNCTIONS = """
+    import os, signal, time
+    from deepcv.images import InputError
+
+    def square(number): return number * number
+    def process_of(item): return os.getpid()
+    def threads(item):
+        import cv2, torch
+        return torch.get_num_threads(), cv2.getNumThreads()
+    def fails_at_3(number):
+        if number == 3: raise ZeroDivisionError("by nought")
+        return number
+    def rejects_3(number):
+        if number == 3: raise InputError("too odd")
+        return number
+    def dies_at_3(number):
+        if number == 3: os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(0.3)
+        return number
+    def sleeps(seconds): time.sleep(seconds)
+    def writes_pid(folder):
+        open(os.path.join(folder, str(os.getpid())), "w").close()
+        time.sleep(60)
+"""
+
+
+@pytest.fixture
+def functions(tmp_path, monkeypatch):
+    folder = tmp_path / "functions"
+    folder.mkdir()
+    (folder / "items_to_run.py").write_text(textwrap.dedent(FUNCTIONS))
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.delitem(sys.modules, "items_to_run", raising=False)
+    import items_to_run
+
+    return items_to_run
+
+
+def run(*arguments, **options):
+    return execution.run(*arguments, progress=False, **options)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_every_item_is_given_once_with_its_result(functions, workers):
+    found = list(run(functions.square, range(12), workers=workers))
+    assert sorted(found) == [(number, number * number) for number in range(12)]
+
+
+def test_one_worker_computes_in_this_process(functions):
+    assert list(run(functions.process_of, "ab", workers=1)) == [("a", os.getpid()), ("b", os.getpid())]
+
+
+def test_several_workers_are_other_processes_of_one_thread(functions):
+    before = dict(os.environ)
+    assert os.getpid() not in dict(run(functions.process_of, "abcd", workers=2)).values()
+    assert dict(run(functions.threads, "ab", workers=2)) == {"a": (1, 1), "b": (1, 1)}
+    assert dict(os.environ) == before
+
+
+def test_any_executor_is_used_and_left_open():
+    with ThreadPoolExecutor(2) as threads:
+        assert sorted(run(abs, [-2, 1], workers=threads)) == [(-2, 2), (1, 1)]
+        assert threads.submit(abs, -1).result() == 1
+
+
+def test_items_are_taken_a_few_ahead():
+    taken = []
+
+    def endless():
+        while True:
+            taken.append(len(taken))
+            yield taken[-1]
+
+    with ThreadPoolExecutor(2) as threads:
+        finished = run(abs, endless(), workers=threads)
+        for _ in range(5):
+            next(finished)
+        assert len(taken) < 20
+        finished.close()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_failing_item_is_named(functions, workers):
+    with pytest.raises(execution.ItemError, match=r"^3: ZeroDivisionError: by nought$") as caught:
+        list(run(functions.fails_at_3, [3, 3], workers=workers))
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_input_that_cannot_be_used_stays_an_input_error(functions, workers):
+    with pytest.raises(InputError, match=r"^3: too odd$"):
+        list(run(functions.rejects_3, [3, 3], workers=workers))
+
+
+def test_a_worker_that_dies_is_reported_with_its_item(functions):
+    with pytest.raises(execution.ItemError, match=r"a worker died at 3 .*-9"):
+        list(run(functions.dies_at_3, [1, 3, 5, 7], workers=2))
+
+
+def test_no_worker_is_refused(functions):
+    with pytest.raises(InputError, match=r"at least one worker, not 0"):
+        run(functions.square, [1, 2], workers=0)
+
+
+def test_a_function_that_workers_cannot_import_is_refused():
+    with pytest.raises(InputError, match=r"can't import .*workers=1"):
+        run(functools.partial(lambda item, more: item, more=1), [1, 2], workers=2)
+
+
+def test_giving_up_kills_the_workers(functions):
+    started = time.monotonic()
+    finished = run(functions.sleeps, [0.01, 60, 60], workers=2)
+    next(finished)
+    finished.close()
+    assert time.monotonic() - started < 20
+
+
+def test_a_usable_core_is_found():
+    assert 1 <= execution.usable_cores() <= os.cpu_count()
+
+
+def _python(code, folder, **options):
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), *sys.path])}
+    return subprocess.Popen([sys.executable, *code], env=environment, text=True, **options)
+
+
+def _alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    with open(f"/proc/{pid}/stat") as status:  # a zombie is dead
+        return status.read().rpartition(")")[2].split()[0] != "Z"
+
+
+WITHOUT_GUARD = """
+from deepcv import execution
+import items_to_run
+print(sorted(execution.run(items_to_run.square, [1, 2, 3], workers=2, progress=False)))
+"""
+
+
+def test_a_script_needs_no_main_guard_and_neither_does_a_command(functions, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(WITHOUT_GUARD)
+    for code in ([str(script)], ["-c", WITHOUT_GUARD]):
+        process = _python(code, tmp_path / "functions", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        out, err = process.communicate(timeout=60)
+        assert (out, err) == ("[(1, 1), (2, 4), (3, 9)]\n", "")
+
+
+@pytest.mark.slow
+def test_a_notebook_kernel_runs_items_in_processes(functions, tmp_path):
+    nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
+    folders = [str(tmp_path / "functions"), *sys.path]
+    notebook = nbformat.v4.new_notebook()
+    notebook.cells = [nbformat.v4.new_code_cell(f"import sys; sys.path[:0] = {json.dumps(folders)}\n{WITHOUT_GUARD}")]
+    nbclient.NotebookClient(notebook, timeout=60, kernel_name="python3").execute()
+    assert "".join(each.get("text", "") for each in notebook.cells[0].outputs) == "[(1, 1), (2, 4), (3, 9)]\n"
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks for processes in /proc")
+@pytest.mark.parametrize("way", ["interrupted", "killed"])
+def test_workers_end_with_the_process_that_started_them(functions, tmp_path, way):
+    pids = tmp_path / "pids"
+    pids.mkdir()
+    code = f"""
+from deepcv import execution
+import items_to_run
+list(execution.run(items_to_run.writes_pid, [{str(pids)!r}] * 4, workers=2, progress=False))
+"""
+    process = _python(["-c", code], tmp_path / "functions", stderr=subprocess.PIPE, start_new_session=True)
+    until = time.monotonic() + 60
+    while len(list(pids.iterdir())) < 2 and time.monotonic() < until:
+        time.sleep(0.05)
+    if way == "killed":
+        process.kill()
+    else:
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process of the group
+    _, err = process.communicate(timeout=20)
+    assert err.count("Traceback") == (0 if way == "killed" else 1), err
+    assert way == "killed" or err.endswith("KeyboardInterrupt\n")
+    workers = [int(path.name) for path in pids.iterdir()]
+    assert len(workers) == 2
+    while any(map(_alive, workers)) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not any(map(_alive, workers))

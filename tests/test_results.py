@@ -1,0 +1,364 @@
+"""The store keeps every finished row once, whatever happens; recorded runs are written and read whole."""
+
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+import textwrap
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from deepcv import results
+from deepcv.images import InputError
+from deepcv.results import Item, Store
+
+
+def item(image="coffee", **changes):
+    return Item(
+        "table1", "samples", image, **{"method": "chan-vese", "settings": {"nu": 1.0}, "data_hash": "d"} | changes
+    )
+
+
+@pytest.fixture
+def store(tmp_path):
+    with Store(tmp_path / "store.sqlite") as opened:
+        yield opened
+
+
+def compute(item):
+    return {"profile": "quick", "f_measure": len(item.image) / 10, "seconds": 0.1}
+
+
+def test_a_row_comes_back_as_it_was_put(store):
+    labels = np.eye(9, 12, dtype=np.uint8)
+    assert store.get(item()) is None
+    assert store.put(item(), profile="quick", f_measure=0.123456789, labels=labels, extra={"hint": np.float32(0.5)})
+    row = store.get(item())
+    assert row["f_measure"] == 0.123456789
+    assert np.isnan(row["iou"])
+    assert row["settings"] == {"nu": 1.0} and row["extra"] == {"hint": 0.5} and row["profile"] == "quick"
+    assert row["created"].endswith("+00:00")
+    np.testing.assert_array_equal(store.labels(item()), labels)
+
+
+def test_what_is_outside_a_row_is_refused(store):
+    with pytest.raises(TypeError, match=r"no score 'f_mesure'; there are f_measure"):
+        store.put(item(), profile="quick", f_mesure=1)
+    with pytest.raises(InputError, match=r"no column 'colour'"):
+        store.rows(colour="red")
+    assert store.labels(item()) is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"image": "cat"},
+        {"method": "grabcut"},
+        {"preset": "paper"},
+        {"seed": 1},
+        {"settings": {"nu": 2.0}},
+        {"settings": {"nu": 1.0, "size": 96}},
+        {"data_hash": "e"},
+        {"device": "cuda X"},
+    ],
+)
+def test_whatever_can_change_the_number_changes_the_key(change):
+    assert item(**change).key != item().key
+
+
+def test_the_key_is_about_values_not_about_how_they_are_written():
+    assert item(settings={"a": 1, "b": (2, 3)}).key == item(settings={"b": [2, np.int64(3)], "a": 1}).key
+
+
+def test_what_has_no_plain_value_is_refused():
+    with pytest.raises(TypeError, match=r"can't be kept in a result"):
+        item(settings={"function": len}).key  # noqa: B018
+
+
+@pytest.mark.parametrize("part", results.MADE_BY)
+def test_other_code_or_libraries_compute_anew(store, monkeypatch, part):
+    store.put(item(), profile="quick")
+    other = results.provenance() | {part: "other"}
+    monkeypatch.setattr(results, "provenance", lambda: other)
+    assert store.missing([item()]) == [item()]
+    assert store.rows().empty
+    assert len(store.rows(outdated=True)) == 1
+
+
+def test_source_hash_follows_what_can_change_a_number(tmp_path):
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "baselines").mkdir()
+    hashes = [results.source_hash(tmp_path)]
+    for name in ("solver.py", "baselines/chan_vese.py", "cli.py", "experiments/table1.py", "results.py"):
+        (tmp_path / name).write_text("pass\n")
+        hashes.append(results.source_hash(tmp_path))
+    assert len(set(hashes)) == 3
+    assert hashes[2] == hashes[-1]
+    (tmp_path / "solver.py").write_bytes(b"pass\r\n")  # line ends are git's business
+    assert results.source_hash(tmp_path) == hashes[-1]
+
+
+def test_a_second_put_keeps_the_row_unless_told_to_replace_it(store):
+    assert store.put(item(), profile="quick", iou=0.1)
+    assert not store.put(item(), profile="quick", iou=0.2)
+    assert store.get(item())["iou"] == 0.1
+    assert store.put(item(), profile="quick", iou=0.3, replace=True)
+    assert list(store.rows()["iou"]) == [0.3]
+
+
+def test_rows_can_be_chosen_and_have_their_columns_even_when_none_is_there(store):
+    empty = store.rows()
+    assert tuple(empty.columns) == results.COLUMNS and empty["f_measure"].dtype == float
+    assert empty["f_measure"].mean() is not None
+    for name in ("b", "a"):
+        store.put(item(name), profile="quick")
+        store.put(item(name, method="grabcut"), profile="cpu")
+    assert list(store.rows(profile="cpu")["image"]) == ["a", "b"]
+    assert list(store.rows([item("b"), item("c"), item("a")])["image"]) == ["b", "a"]
+    assert len(store.rows(settings={"nu": 1.0})) == 4
+
+
+def test_complete_computes_only_what_is_missing(store):
+    computed = []
+
+    def watched(one):
+        computed.append(one.image)
+        return compute(one)
+
+    store.complete([item("a")], watched, workers=1, progress=False)
+    rows = store.complete([item("bb"), item("a")], watched, workers=1, progress=False)
+    assert computed == ["a", "bb"]
+    assert list(rows["image"]) == ["bb", "a"] and list(rows["f_measure"]) == [0.2, 0.1]
+    store.complete([item("a")], watched, recompute=True, workers=1, progress=False)
+    assert computed == ["a", "bb", "a"] and len(store.rows()) == 2
+
+
+CHEAP_RUN = """
+    import sys, time
+    from deepcv.results import Item, Store
+
+    def compute(item):
+        time.sleep(0.02)
+        return {"profile": "quick", "f_measure": item.seed / 60}
+
+    if __name__ == "__main__":
+        import cheap_run
+        with Store(sys.argv[1]) as store:
+            items = [Item("table1", "samples", "coffee", "chan-vese", seed=seed) for seed in range(60)]
+            print(len(store.missing(items)), flush=True)
+            store.complete(items, cheap_run.compute, workers=int(sys.argv[2]), progress=False)
+"""
+
+
+@pytest.fixture
+def cheap_run(tmp_path):
+    script = tmp_path / "cheap_run.py"
+    script.write_text(textwrap.dedent(CHEAP_RUN))
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+
+    def start(workers):
+        command = [sys.executable, str(script), str(tmp_path / "store.sqlite"), str(workers)]
+        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    return start
+
+
+def _count(path):
+    with Store(path) as store:
+        return len(store.rows())
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_killed_run_goes_on_where_it_was(cheap_run, tmp_path, workers):
+    path = tmp_path / "store.sqlite"
+    first = cheap_run(workers)
+    until = time.monotonic() + 60
+    while time.monotonic() < until and _count(path) < 8:
+        time.sleep(0.01)
+    first.kill()
+    first.communicate()
+    kept = _count(path)
+    assert 8 <= kept < 60
+    with Store(path) as store:
+        before = store.rows()
+    second = cheap_run(workers)
+    out, err = second.communicate(timeout=60)
+    assert (out, err) == (f"{60 - kept}\n", "")
+    with Store(path) as store:
+        rows = store.rows()
+    assert list(rows["seed"]) == list(range(60))
+    np.testing.assert_array_equal(rows["f_measure"], np.arange(60) / 60)
+    pd.testing.assert_frame_equal(rows[rows["key"].isin(before["key"])].reset_index(drop=True), before)
+
+
+def test_two_runs_fill_one_store_at_once(cheap_run, tmp_path):
+    runs = [cheap_run(1), cheap_run(1)]
+    assert [run.communicate(timeout=60)[1] for run in runs] == ["", ""]
+    with Store(tmp_path / "store.sqlite") as store:
+        assert list(store.rows()["seed"]) == list(range(60))
+
+
+def _write(path, seeds):
+    with Store(path) as store:
+        for seed in seeds:
+            store.put(item(seed=seed), profile="quick", labels=np.eye(30, dtype=np.uint8))
+
+
+def test_processes_that_open_a_new_store_at_the_same_moment_lose_nothing(tmp_path):
+    context = multiprocessing.get_context("fork")
+    path = tmp_path / "store.sqlite"
+    writers = [context.Process(target=_write, args=(path, range(10 * n, 10 * n + 20))) for n in range(6)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+        assert writer.exitcode == 0
+    assert _count(path) == 70
+
+
+def _grown(path):
+    with Store(path) as store:
+        for seed in range(40):
+            store.put(item(seed=seed), profile="quick", extra={"padding": "x" * 2000})
+    return path
+
+
+@pytest.mark.parametrize("share", [0.001, 0.3, 0.9])
+def test_a_truncated_store_says_so_and_what_to_do(tmp_path, share):
+    path = _grown(tmp_path / "store.sqlite")
+    with open(path, "r+b") as file:
+        file.truncate(int(path.stat().st_size * share))
+    with pytest.raises(InputError, match=r"store.sqlite is damaged .* move it .* away") as caught:
+        Store(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_no_store_is_left_alone(tmp_path):
+    text = tmp_path / "notes.txt"
+    text.write_text("not a database " * 100)
+    with pytest.raises(InputError, match=r"is damaged"):
+        Store(text)
+    assert text.read_text() == "not a database " * 100
+    import sqlite3
+
+    other = sqlite3.connect(tmp_path / "other.sqlite")
+    other.execute("CREATE TABLE t (x)")
+    other.close()
+    with pytest.raises(InputError, match=r"another program"):
+        Store(tmp_path / "other.sqlite")
+
+
+def test_a_store_of_another_layout_is_refused(tmp_path, monkeypatch):
+    Store(tmp_path / "store.sqlite").close()
+    monkeypatch.setattr(results, "_LAYOUT", 99)
+    with pytest.raises(InputError, match=r"has layout 1, this version of deepcv reads layout 99; move it away"):
+        Store(tmp_path / "store.sqlite")
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"can't be made in .*file.*DEEPCV_RESULTS"):
+        Store(tmp_path / "file" / "store.sqlite")
+
+
+def test_the_results_folder_is_the_nearest_one(tmp_path, monkeypatch):
+    monkeypatch.delenv("DEEPCV_RESULTS", raising=False)
+    (tmp_path / "results" / "paper").mkdir(parents=True)
+    (tmp_path / "notebooks" / "deeper").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "notebooks" / "deeper")
+    assert results.root() == tmp_path / "results"
+    monkeypatch.setenv("DEEPCV_RESULTS", str(tmp_path / "elsewhere"))
+    assert results.root() == tmp_path / "elsewhere"
+
+
+def test_the_numbers_of_table_1_are_the_papers(monkeypatch):
+    monkeypatch.chdir(os.path.dirname(__file__))
+    monkeypatch.delenv("DEEPCV_RESULTS", raising=False)
+    table = results.paper("table1").set_index("method")
+    assert table.loc["deep-cv"].to_dict() == {"f_measure": 0.87, "iou": 0.79}
+    assert table["f_measure"].idxmin() == "normalized-cuts"
+    assert len(table) == 5
+    with pytest.raises(InputError, match=r"called 'tabel1'; there are .*table1"):
+        results.paper("tabel1")
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("DEEPCV_RESULTS", str(tmp_path / "results"))
+    return tmp_path / "results"
+
+
+def test_without_a_recorded_run_there_are_the_columns(folder):
+    rows, provenance = results.recorded("table1")
+    assert rows.empty and tuple(rows.columns) == results.RECORDED and provenance == {}
+    assert results.paper("table1").empty
+
+
+def test_a_recorded_run_is_read_as_it_was_recorded(folder, store):
+    items = [item(image, method=method, seed=1) for image in ("b", "007") for method in ("grabcut", "chan-vese")]
+    rows = store.complete(items, compute, workers=1, progress=False)
+    path = results.record(rows, "table1", note="first")
+    again, provenance = results.recorded("table1")
+    assert [tuple(row) for row in again[["method", "image"]].to_numpy()] == [
+        ("chan-vese", "007"),
+        ("chan-vese", "b"),
+        ("grabcut", "007"),
+        ("grabcut", "b"),
+    ]
+    assert again["f_measure"].tolist() == [0.3, 0.1, 0.3, 0.1] and again["iou"].isna().all()
+    assert path.read_text().splitlines()[1] == "quick,samples,007,chan-vese,default,1,0.3000,,,,,,0.1000,cpu"
+    assert provenance["note"] == "first" and provenance["rows"] == 4
+    assert [each["method"] for each in provenance["settings"]] == ["chan-vese", "grabcut"]
+    assert provenance["settings"][0]["settings"] == {"nu": 1.0}
+    (made_by,) = provenance["made_by"]
+    assert made_by["libraries"]["numpy"] == np.__version__ and made_by["machine"]["cores"] == os.cpu_count()
+    assert provenance["data"][0]["images"] == 2
+    assert sorted(each.name for each in path.parent.iterdir()) == ["table1.csv", "table1.json"]
+
+
+def test_recording_does_not_depend_on_the_order_of_the_rows(folder, store):
+    rows = store.complete([item(image) for image in "abc"], compute, workers=1, progress=False)
+    text = results.record(rows, "table1").read_text()
+    assert results.record(rows.iloc[::-1], "table1").read_text() == text
+
+
+def test_what_is_no_single_run_is_not_recorded(folder, store):
+    with pytest.raises(InputError, match=r"no row to record"):
+        results.record(store.rows(), "table1")
+    rows = store.complete([item(), item(settings={"nu": 2.0})], compute, workers=1, progress=False)
+    with pytest.raises(InputError, match=r"coffee has two rows"):
+        results.record(rows, "table1")
+    assert not folder.exists()
+
+
+def test_a_recorded_run_that_was_changed_by_hand_is_noticed(folder, store):
+    path = results.record(store.complete([item()], compute, workers=1, progress=False), "table1")
+    path.write_text(path.read_text().replace("0.6000", "0.9000"))
+    with pytest.raises(InputError, match=r"don't belong together"):
+        results.recorded("table1")
+    path.with_suffix(".json").write_text("{")
+    with pytest.raises(InputError, match=r"can't be read .* restore both files"):
+        results.recorded("table1")
+
+
+def test_nothing_is_left_when_recording_fails(folder, store):
+    rows = store.complete([item()], compute, workers=1, progress=False)
+    with pytest.raises(TypeError):
+        results.record(rows, "table1", note=len)
+    assert not list(folder.rglob("*.*"))
+
+
+def test_device_kinds():
+    assert results.device_kind("cpu") == "cpu"
+    with pytest.raises(InputError, match=r"no device 'tpux' here .* use cpu"):
+        results.device_kind("tpux")
+
+
+def test_provenance_is_plain():
+    json.dumps(results.provenance())
+    assert set(results.provenance()) == {"package", "source", "libraries", "machine"}
+    assert results.provenance()["libraries"]["opencv"]
