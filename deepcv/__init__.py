@@ -22,6 +22,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "execution",
         "experiments",
         "images",
+        "labelling",
         "metrics",
         "networks",
         "phases",
@@ -38,6 +39,8 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "saliency": ["structured_matrix_decomposition"],
         "segmentation": ["Segmentation"],
         "solver": ["deep_chan_vese"],
-        "baselines": ["chan_vese", "grab_cut"],
+        "baselines.chan_vese": ["chan_vese"],
+        "baselines.grab_cut": ["grab_cut"],
+        "baselines.saliency_threshold": ["saliency_threshold"],
     },
 )

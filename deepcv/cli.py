@@ -150,27 +150,15 @@ def segment(
 
 
 def _settings(method: Method, preset: str, **given) -> dict[str, Any]:
-    """The preset's settings with those given in their place.
-
-    Raises
-    ------
-    InputError
-        For a preset or a setting that the method doesn't have.
-    """
+    """The preset's settings with those given in their place; refused where the method doesn't have them."""
     from .images import InputError
 
     given = {name: value for name, value in given.items() if value is not None}
     for name in given:
-        if name != "size" and not _has_setting(method, name):
+        if name != "size" and not method.has_setting(name):
             raise InputError(f"{method.name} has no setting {name}; leave --{name} out or choose another --method")
-    return {**method.preset(preset), **given}
-
-
-def _has_setting(method: Method, name: str) -> bool:
-    import inspect
-
-    accepted = inspect.signature(method.function).parameters
-    return name in accepted or any(each.kind is each.VAR_KEYWORD for each in accepted.values())
+    size = {} if method.has_setting("size") else {"size": given.pop("size")} if "size" in given else {}
+    return method.settings(preset, **given) | size
 
 
 def _labels(method: Method, pixels: np.ndarray, hint: np.ndarray | None, settings: dict) -> tuple[np.ndarray, int]:
@@ -184,7 +172,7 @@ def _labels(method: Method, pixels: np.ndarray, hint: np.ndarray | None, setting
     from .images import SMALLEST_SIDE, InputError, as_image, resize, working_shape
 
     shape = pixels.shape[:2]
-    if not _has_setting(method, "size"):
+    if not method.has_setting("size"):
         longest = settings.pop("size", WORKING_SIZE)
         if longest < SMALLEST_SIDE:
             raise InputError(f"--size is {longest}; a picture needs at least {SMALLEST_SIDE} pixels a side")

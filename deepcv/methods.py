@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from deepcv.baselines import chan_vese, grab_cut, saliency_threshold
+from deepcv.baselines.chan_vese import chan_vese
+from deepcv.baselines.grab_cut import grab_cut
+from deepcv.baselines.saliency_threshold import saliency_threshold
 from deepcv.images import InputError
 from deepcv.segmentation import Segmentation
-from deepcv.solver import Settings, deep_chan_vese
+from deepcv.solver import Settings, deep_chan_vese, resolve
 
 
 @dataclass(frozen=True)
@@ -37,17 +40,32 @@ class Method:
     presets: dict[str, dict[str, Any]] = dataclasses.field(default_factory=lambda: {"default": {}})
     random: bool = False
 
-    def preset(self, name: str) -> dict[str, Any]:
-        """The settings of a preset.
+    def settings(self, preset: str = "default", **changes) -> dict[str, Any]:
+        """Every setting the method runs with: its defaults, the preset's in their place, and `changes` in theirs.
 
         Raises
         ------
         InputError
-            When there is no such preset.
+            When there is no such preset or setting, or a value is out of range.
         """
-        if name not in self.presets:
-            raise InputError(f"{self.name} has no preset {name!r}; it has {', '.join(self.presets)}")
-        return self.presets[name]
+        if preset not in self.presets:
+            raise InputError(f"{self.name} has no preset {preset!r}; it has {', '.join(self.presets)}")
+        given = {**self.presets[preset], **changes}
+        if self.function is deep_chan_vese:
+            return dataclasses.asdict(resolve(given))
+        parameters = inspect.signature(self.function).parameters
+        known = {name: each.default for name, each in parameters.items() if name not in _COMMON}
+        unknown = sorted(set(given) - set(known))
+        if unknown:
+            raise InputError(f"{self.name} has no setting {unknown[0]!r}; it has {', '.join(known) or 'none'}")
+        return known | given
+
+    def has_setting(self, name: str) -> bool:
+        """Whether the method has a setting of that name."""
+        return name in self.settings()
+
+
+_COMMON = {"image", "hint", "seed", "device"}
 
 
 def _differences(settings: Settings) -> dict[str, Any]:
@@ -66,7 +84,7 @@ METHODS: dict[str, Method] = {
             {"default": {}, "paper": _differences(Settings.paper()), "released": _differences(Settings.released())},
             random=True,
         ),
-        Method("chan-vese", "Chan-Vese [11]", chan_vese),
+        Method("chan-vese", "Chan-Vese [11]", chan_vese, {"default": {}, "exact": {"solver": "exact", "nu": 1.0}}),
         Method("grabcut", "GrabCut", grab_cut, random=True),
         Method("saliency", "Saliency [34], Otsu", saliency_threshold),
     )

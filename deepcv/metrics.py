@@ -69,6 +69,13 @@ def oracle(score: Callable[..., float], mask, truth, ignore=None) -> float:
     return max(score(mask, truth, ignore), score(~np.asarray(mask), truth, ignore))
 
 
+def scores(mask, truth, ignore=None) -> dict[str, float]:
+    """All scores of a mask by name: "f_measure", "iou", "accuracy", and each with the suffix "_oracle"."""
+    named = {"f_measure": f_measure, "iou": iou, "accuracy": accuracy}
+    decided = {name: score(mask, truth, ignore) for name, score in named.items()}
+    return decided | {f"{name}_oracle": oracle(score, mask, truth, ignore) for name, score in named.items()}
+
+
 def bootstrap_interval(values, *, level: float = 0.95, resamples: int = 9999, seed: int = 0) -> tuple[float, float]:
     """Percentile bootstrap interval of the mean over images.
 

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from deepcv import energy, labelling, phases
 from deepcv.hints import hint_for, otsu_mask
-from deepcv.images import SMALLEST_SIDE, InputError, as_colour, as_image, resize, working_shape
+from deepcv.images import SMALLEST_SIDE, InputError, as_image, resize, working_shape
 from deepcv.networks import UNet
 from deepcv.refinement import guided_filter
 from deepcv.segmentation import Segmentation
@@ -49,11 +49,15 @@ class Settings:
     """Longest side, in pixels, at which the model is solved; the mask has the image's size."""
 
     nu: float = 300.0
-    """Weight ν of the length. Data terms reach 2·latent_mean² = 200 a pixel, so the paper's 1 has next to no effect."""
+    """Weight ν of the length. Beside data terms of ±200 a pixel the paper's 1 has next to no effect."""
     edge_sensitivity: float = 1.0
     """How much the length costs less along the image's edges, as in [6]; 0 is the paper's plain length."""
     penalty: float = 0.1
     """λ of the splitting (gradient step only). The paper gives none; this is the released code's."""
+    hint_weight: float = 100.0
+    """How much the hint counts beside the networks at every u-step (`hint_prior`), in the units of the KL, whose
+    difference between phases reaches 2·latent_mean² = 200. It keeps the rounds from drifting away. 0 is the paper's:
+    the hint is only where u starts."""
     balance: bool = True
     """Weight each phase's KL by one over its area while the networks are fitted, so that a small object isn't drowned
     by the background; a deviation from (3.15)."""
@@ -62,6 +66,9 @@ class Settings:
     """μ of the foreground, -μ of the background; with N > 2 phases μᵢ = latent_mean · eᵢ (section 5.1: 10 and 5)."""
     learned_variance: bool = False
     """Whether the encoder gives 𝒢^σ too; the paper fixes it at 1 for single images (5.1)."""
+    latent_unit: float = 10.0
+    """The networks work in this unit on the latent axis. The model is the same for any; Adam's steps reach ±10 sooner.
+    1 is the authors'."""
     samples: int = 1
     """Draws of η a step, M in the Monte-Carlo estimate (Remark 1)."""
     pixel_range: float = 1.0
@@ -74,7 +81,7 @@ class Settings:
     levels: int = 0
     """Halvings in the U-Net; 0 leaves two 3×3 convolutions, which see colour and texture but can't learn the hint's
     shape by heart."""
-    rounds: int = 5
+    rounds: int = 3
     """Exact step only: how often networks are fitted and u solved."""
     steps: int = 30
     """Adam steps: a round for "exact", altogether for "gradient"."""
@@ -97,12 +104,12 @@ class Settings:
             raise InputError(f"u_step 'exact' solves two phases, not {self.phases}; ask for u_step 'gradient'")
         if self.relaxation not in ("sigmoid", "arctan"):
             raise InputError(f"relaxation is {self.relaxation!r}; it is 'sigmoid' or 'arctan'")
-        least = {"nu": 0, "edge_sensitivity": 0, "levels": 0, "warmup": 0, "guided_radius": 0}
+        least = {"nu": 0, "edge_sensitivity": 0, "hint_weight": 0, "levels": 0, "warmup": 0, "guided_radius": 0}
         least |= {"width": 1, "rounds": 1, "steps": 1, "samples": 1, "size": SMALLEST_SIDE}
         for name, low in least.items():
             if not getattr(self, name) >= low:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be at least {low}")
-        for name in ("penalty", "latent_mean", "pixel_range", "learning_rate", "learning_rate_phi"):
+        for name in ("penalty", "latent_mean", "latent_unit", "pixel_range", "learning_rate", "learning_rate_phi"):
             if not 0 < getattr(self, name) < math.inf:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be positive and finite")
         if not math.isfinite(self.nu):
@@ -132,6 +139,8 @@ class Settings:
 _AUTHORS = {
     "u_step": "gradient",
     "edge_sensitivity": 0.0,
+    "hint_weight": 0.0,
+    "latent_unit": 1.0,
     "balance": False,
     "pixel_range": 255.0,
     "width": 64,
@@ -152,7 +161,7 @@ class State(NamedTuple):
     latent_mean : Tensor, `(B, d, H, W)`
         `𝒢^μ(I)`.
     energy : dict of str to Tensor `(B,)`
-        The terms of (3.15) per pixel: "reconstruction", "length" (ν included), "region".
+        The terms of (3.15) per pixel: "reconstruction", "length" (ν included), "region", and "hint" (`Problem.prior`).
     """
 
     step: int
@@ -161,156 +170,182 @@ class State(NamedTuple):
     energy: dict[str, Tensor]
 
 
-class Model(nn.Module):
-    """Encoder and decoder of B images, and the energies they give."""
+class Problem(NamedTuple):
+    """B images of one size, and what is known of each before the networks are asked.
 
-    def __init__(self, image: Tensor, settings: Settings, seeds: Sequence[int]):
+    Attributes
+    ----------
+    image : Tensor, `(B, C, H, W)`, in [0, 1]
+    memberships : Tensor, `(B, N, H, W)`
+        Where u starts.
+    edges : Tensor, `(B, H, W)`
+        Weight of the length at each pixel, on top of ν (`edge_weights`); 1 everywhere for the paper's length.
+    prior : Tensor, `(B, N, H, W)`
+        What each phase costs at each pixel whatever the networks say (`hint_prior`); 0 everywhere in the paper.
+    seeds : sequence of B ints
+        Of networks and noise. An image's result depends on its own seed only, not on its neighbours.
+    """
+
+    image: Tensor
+    memberships: Tensor
+    edges: Tensor
+    prior: Tensor
+    seeds: Sequence[int]
+
+
+class Model(nn.Module):
+    """Encoders and decoders of B images, and the two terms of the energy that they give.
+
+    Parameters
+    ----------
+    channels : int
+        Of the image.
+    settings : Settings
+    seeds : sequence of B ints
+    """
+
+    def __init__(self, channels: int, settings: Settings, seeds: Sequence[int]):
         super().__init__()
-        channels = image.shape[1]
-        two = settings.phases == 2
-        self.prior = (phases.LatentPrior.two_phase if two else _multi_phase(settings.phases))(settings.latent_mean)
-        self.latent = self.prior.mean.shape[1]
-        self.learned_variance = settings.learned_variance
         self.settings = settings
-        outputs = self.latent * (2 if settings.learned_variance else 1)
+        if settings.phases == 2:
+            self.prior = phases.LatentPrior.two_phase(settings.latent_mean)
+        else:
+            self.prior = phases.LatentPrior.multi_phase(settings.phases, settings.latent_mean)
+        self.dimensions = self.prior.mean.shape[1]
         shape = {"width": settings.width, "levels": settings.levels}
+        outputs = self.dimensions * (2 if settings.learned_variance else 1)
         self.encoder = UNet(channels, outputs, seeds=[2 * seed for seed in seeds], **shape)
-        self.decoder = UNet(self.latent, channels, seeds=[2 * seed + 1 for seed in seeds], **shape)
-        self.to(image.device)
+        self.decoder = UNet(self.dimensions, channels, seeds=[2 * seed + 1 for seed in seeds], **shape)
 
     def encode(self, image: Tensor) -> tuple[Tensor, Tensor | float]:
         """`𝒢^μ(I)` `(B, d, H, W)` and `𝒢^σ(I)`, 1.0 where it is fixed."""
         code = self.encoder(image)
-        if not self.learned_variance:
-            return code, 1.0
-        mean, log_variance = code.split(self.latent, dim=1)
-        return mean, log_variance.clamp(-10, 10).exp()
+        mean = code[:, : self.dimensions] * self.settings.latent_unit
+        if not self.settings.learned_variance:
+            return mean, 1.0
+        return mean, code[:, self.dimensions :].clamp(-10, 10).exp()
 
-    def reconstruction(self, mean: Tensor, variance: Tensor | float, image: Tensor, noise: Tensor) -> Tensor:
-        """The reconstruction term `(B,)`, on the pixel range of the settings."""
+    def decode(self, latent: Tensor) -> Tensor:
+        """ℱ, `(B, d, H, W)` to `(B, C, H, W)`."""
+        return self.decoder(latent / self.settings.latent_unit)
+
+    def forward(self, image: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """`𝒢^μ(I)`, the reconstruction term `(B,)` and the KL of each phase `(B, N, H, W)`."""
+        mean, variance = self.encode(image)
         scale = self.settings.pixel_range**2 / (image.shape[1] if self.settings.channel_mean else 1)
-        return scale * energy.reconstruction(self.decoder, mean, variance, image, noise)
+        fit = scale * energy.reconstruction(self.decode, mean, variance, image, noise)
+        return mean, fit, energy.gaussian_kl(mean, variance, self.prior.mean, self.prior.variance)
 
 
-def _multi_phase(count: int):
-    return lambda mean: phases.LatentPrior.multi_phase(count, mean)
+def iterate(problem: Problem, settings: Settings) -> Iterator[State]:
+    """Minimise the energy of B images, giving the state after each Adam step.
 
-
-def iterate(
-    image: Tensor, u: Tensor, settings: Settings, seeds: Sequence[int], *, edges: Tensor | float = 1.0
-) -> Iterator[State]:
-    """Minimise the energy of B images, giving the state after each step.
-
-    Parameters
-    ----------
-    image : Tensor, `(B, C, H, W)`, in [0, 1]
-    u : Tensor, `(B, N, H, W)`
-        Memberships to start from.
-    settings : Settings
-    seeds : sequence of B ints
-        Of networks and noise, one an image: the result of an image doesn't depend on its neighbours.
-    edges : Tensor `(B, H, W)`, or float
-        Weight of the length at each pixel, on top of ν.
+    Raises
+    ------
+    InputError
+        When the images are too small for the networks' levels.
     """
-    loop = _exact if settings.u_step == "exact" else _gradient
-    yield from loop(image, u, settings, seeds, edges)
+    return (_exact if settings.u_step == "exact" else _gradient)(problem, settings)
 
 
-def _exact(image, u, settings, seeds, edges) -> Iterator[State]:
-    """Rounds of: new networks, a few Adam steps on them with u fixed, u by a minimum cut."""
-    step, solution = 0, None
-    generators = [torch.Generator(image.device).manual_seed(seed) for seed in seeds]
-    pixels = image.shape[-2] * image.shape[-1]
+def _exact(problem: Problem, settings: Settings) -> Iterator[State]:
+    """Rounds of: new networks, some Adam steps on them with u fixed, u by a minimum cut."""
+    image, u = problem.image, problem.memberships
+    draws = _Noise(problem, settings)
+    solution = None
     for round_ in range(settings.rounds):
-        model = Model(image, settings, [seed * settings.rounds + round_ for seed in seeds])
+        model = Model(image.shape[1], settings, [seed * settings.rounds + round_ for seed in problem.seeds])
+        model.to(image.device)
         optimiser = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
         weights = _balanced(u) if settings.balance else u
-        for _ in range(settings.steps):
-            mean, variance = model.encode(image)
-            kl = energy.gaussian_kl(mean, variance, model.prior.mean, model.prior.variance)
-            fit = model.reconstruction(mean, variance, image, _noise(mean, settings.samples, generators))
-            optimiser.zero_grad()
-            ((fit + energy.region(weights, kl)) / pixels).sum().backward()
-            optimiser.step()
-            step += 1
-            if _ + 1 < settings.steps:
-                yield _state(step, u, mean, fit, kl, settings, edges)
-        with torch.no_grad():
-            mean, variance = model.encode(image)
-            kl = energy.gaussian_kl(mean, variance, model.prior.mean, model.prior.variance)
-            solution = labelling.solve(kl[:, 1] - kl[:, 0], settings.nu * torch.as_tensor(edges), start=solution)
-        found = solution.mask
-        # a phase that has emptied can't be fitted again: keep the last mask that had both
-        alive = found.flatten(1).any(1) & ~found.flatten(1).all(1)
-        foreground = torch.where(alive[:, None, None], found.to(u), u[:, 1])
-        u = torch.stack((1 - foreground, foreground), dim=1)
-        yield _state(step, u, mean, fit, kl, settings, edges)
+        for step in range(1, settings.steps + 1):
+            mean, fit, kl = model(image, draws())
+            _descend(optimiser, fit + energy.region(weights, kl), image)
+            if step == settings.steps:
+                with torch.no_grad():
+                    mean, variance = model.encode(image)
+                    kl = energy.gaussian_kl(mean, variance, model.prior.mean, model.prior.variance)
+                    cost = (kl + problem.prior)[:, 1] - (kl + problem.prior)[:, 0]
+                    solution = labelling.solve(cost, settings.nu * problem.edges, start=solution)
+                    u = _kept_alive(solution.mask, u)
+            yield _state(round_ * settings.steps + step, u, mean, fit, kl, problem, settings)
 
 
-def _gradient(image, u, settings, seeds, edges) -> Iterator[State]:
+def _kept_alive(mask: Tensor, u: Tensor) -> Tensor:
+    """The new memberships; the old ones where a phase has emptied, which networks could never be fitted to again."""
+    alive = mask.flatten(1).any(1) & ~mask.flatten(1).all(1)
+    foreground = torch.where(alive[:, None, None], mask.to(u), u[:, 1])
+    return torch.stack((1 - foreground, foreground), dim=1)
+
+
+def _gradient(problem: Problem, settings: Settings) -> Iterator[State]:
     """Algorithm 1 (two phases) and Algorithm 2 (more)."""
+    image, u = problem.image, problem.memberships
     two = settings.phases == 2
     memberships_of = phases.sigmoid_memberships if two else phases.softmax_memberships
     relaxed_of = phases.arctan_memberships if settings.relaxation == "arctan" else memberships_of
-    model = Model(image, settings, seeds)
-    phi = phases.initial_phi(u[:, 1]) if two else torch.log(u.clamp(min=1e-2))
-    phi = phi.clone().requires_grad_()
+    model = Model(image.shape[1], settings, problem.seeds).to(image.device)
+    phi = (phases.initial_phi(u[:, 1]) if two else torch.log(u.clamp(min=1e-2))).clone().requires_grad_()
     w = energy.gradient(phases.contours(memberships_of(phi.detach())))
-    rates = [{"params": list(model.parameters()), "lr": settings.learning_rate}]
-    optimiser = torch.optim.Adam([*rates, {"params": [phi], "lr": settings.learning_rate_phi}])
-    generators = [torch.Generator(image.device).manual_seed(seed) for seed in seeds]
-    pixels = image.shape[-2] * image.shape[-1]
+    # (3.20) with a weight of its own at each pixel: a threshold of its own at each pixel
+    threshold = (settings.nu / settings.penalty * problem.edges)[:, None, None]
+    optimiser = torch.optim.Adam(
+        [
+            {"params": list(model.parameters()), "lr": settings.learning_rate},
+            {"params": [phi], "lr": settings.learning_rate_phi},
+        ]
+    )
+    draws = _Noise(problem, settings)
     confident = ((u >= 0.9) | (u <= 0.1)).to(u)
     for step in range(1, settings.steps + 1):
-        warm = step <= settings.warmup
-        mean, variance = model.encode(image)
-        kl = energy.gaussian_kl(mean, variance, model.prior.mean, model.prior.variance)
-        fit = model.reconstruction(mean, variance, image, _noise(mean, settings.samples, generators))
-        if warm:
-            loss = fit + energy.region(u.round() * confident, kl)
+        mean, fit, kl = model(image, draws())
+        if step <= settings.warmup:
+            _descend(optimiser, fit + energy.region(u.round() * confident, kl), image)
         else:
-            memberships = memberships_of(phi)
-            split = energy.splitting(phases.contours(memberships), w, settings.penalty)
             relaxed = relaxed_of(phi)
-            loss = fit + split + energy.region(_balanced(relaxed) if settings.balance else relaxed, kl)
-        optimiser.zero_grad()
-        (loss / pixels).sum().backward()
-        optimiser.step()
-        with torch.no_grad():
-            memberships = memberships_of(phi.detach())
-            if not warm:
-                # Proposition 3.2; an edge-dependent weight of the length is an edge-dependent threshold
-                threshold = settings.nu / settings.penalty * torch.as_tensor(edges)
-                threshold = threshold[:, None, None] if threshold.ndim else threshold
-                w = energy.shrink(energy.gradient(phases.contours(memberships)), threshold)
-        yield _state(step, memberships, mean, fit, kl, settings, edges)
+            weights = _balanced(relaxed) if settings.balance else relaxed
+            split = energy.splitting(phases.contours(memberships_of(phi)), w, settings.penalty)
+            _descend(optimiser, fit + split + energy.region(weights, kl + problem.prior), image)
+            with torch.no_grad():
+                w = energy.shrink(energy.gradient(phases.contours(memberships_of(phi))), threshold)
+        yield _state(step, memberships_of(phi.detach()), mean, fit, kl, problem, settings)
+
+
+class _Noise:
+    """Draws of η `(M, B, d, H, W)`, each image's from its own generator."""
+
+    def __init__(self, problem: Problem, settings: Settings):
+        self.device = problem.image.device
+        dimensions = 1 if settings.phases == 2 else settings.phases
+        self.shape = (settings.samples, dimensions, *problem.image.shape[-2:])
+        self.generators = [torch.Generator(self.device).manual_seed(seed) for seed in problem.seeds]
+
+    def __call__(self) -> Tensor:
+        return torch.stack([torch.randn(self.shape, generator=g, device=self.device) for g in self.generators], dim=1)
+
+
+def _descend(optimiser: torch.optim.Optimizer, loss: Tensor, image: Tensor) -> None:
+    """One Adam step on the images' losses `(B,)`, per pixel; each image moves its own parameters only."""
+    optimiser.zero_grad()
+    (loss.sum() / image[0, 0].numel()).backward()
+    optimiser.step()
 
 
 def _balanced(u: Tensor) -> Tensor:
-    """Memberships weighted so that every phase weighs the same in all; `(B, N, H, W)`."""
+    """Memberships weighted so that all phases weigh the same in sum, `(B, N, H, W)`."""
     area = u.detach().mean(dim=(2, 3), keepdim=True).clamp(min=0.02)
     return u / (u.shape[1] * area)
 
 
-def _noise(mean: Tensor, samples: int, generators: Sequence[torch.Generator]) -> Tensor:
-    """η `(M, B, d, H, W)`, each image's from its own generator."""
-    shape = (samples, *mean.shape[1:])
-    return torch.stack([torch.randn(shape, generator=g, device=mean.device) for g in generators], dim=1)
-
-
 @torch.no_grad()
-def _state(step, memberships, mean, fit, kl, settings, edges) -> State:
-    pixels = mean.shape[-2] * mean.shape[-1]
-    field = energy.gradient(phases.contours(memberships))
-    length = (
-        torch.linalg.vector_norm(field, dim=-3) * torch.as_tensor(edges)[..., None, :, :]
-        if torch.is_tensor(edges)
-        else torch.linalg.vector_norm(field, dim=-3)
-    )
+def _state(step: int, memberships, mean, fit, kl, problem: Problem, settings: Settings) -> State:
+    pixels = mean[0, 0].numel()
+    length = torch.linalg.vector_norm(energy.gradient(phases.contours(memberships)), dim=-3) * problem.edges[:, None]
     terms = {
         "reconstruction": fit.detach() / pixels,
         "length": settings.nu * length.sum(dim=(1, 2, 3)) / pixels,
         "region": energy.region(memberships, kl) / pixels,
+        "hint": energy.region(memberships, problem.prior) / pixels,
     }
     return State(step, memberships.detach(), mean.detach(), terms)
 
@@ -335,6 +370,18 @@ def edge_weights(image: Tensor, sensitivity: float) -> Tensor:
     return 0.05 + 0.95 * torch.exp(-sensitivity * squared / (2 * mean))
 
 
+def hint_prior(hint: np.ndarray, weight: float) -> np.ndarray:
+    """What background and foreground cost where the hint speaks against them, `(2, H, W)`.
+
+    `±(weight/2) · tanh(2.5 (hint - t))` with t the hint's Otsu threshold: nothing where the hint is undecided, at most
+    `weight` between the phases. As a factor of the prior p(u) in (3.3) it is the hint's say in every u-step.
+    """
+    from skimage.filters import threshold_otsu
+
+    belief = weight / 2 * np.tanh(2.5 * (hint - threshold_otsu(hint)))
+    return np.stack((belief, -belief)).astype(np.float32)
+
+
 def initial_memberships(hint: np.ndarray, settings: Settings) -> np.ndarray:
     """Where u starts, `(2, H, W)`: the saliency map itself, as in the paper, or its Otsu threshold for the exact step.
 
@@ -354,6 +401,35 @@ def random_memberships(shape: tuple[int, int], count: int, seed: int) -> np.ndar
     fields = resize(fields, shape).transpose(2, 0, 1)
     exponential = np.exp(fields)
     return exponential / exponential.sum(axis=0)
+
+
+def pose(image: np.ndarray, hint: np.ndarray | None, settings: Settings, seed: int, device: str | None) -> Problem:
+    """The problem of one image at its working size.
+
+    Parameters
+    ----------
+    image, hint : numpy.ndarray
+        As `as_image` and `as_hint` return them; the hint is needed with two phases and not used with more.
+    settings : Settings
+    seed : int
+    device : str, optional
+        Default the GPU when there is one.
+    """
+    shape = working_shape(image.shape[:2], settings.size)
+    small = np.atleast_3d(resize(image, shape)).transpose(2, 0, 1)
+    prior = np.zeros((settings.phases, *shape), np.float32)
+    if settings.phases == 2:
+        hint = resize(hint, shape)
+        start = initial_memberships(hint, settings)
+        if settings.hint_weight:
+            prior = hint_prior(hint, settings.hint_weight)
+    else:
+        start = random_memberships(shape, settings.phases, seed)
+    target = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    image, start, prior = (
+        torch.from_numpy(np.ascontiguousarray(each))[None].to(target) for each in (small, start, prior)
+    )
+    return Problem(image, start, edge_weights(image, settings.edge_sensitivity), prior, [seed])
 
 
 def deep_chan_vese(
@@ -402,24 +478,15 @@ def deep_chan_vese(
     >>> deep_chan_vese(image, hint=image, steps=5, rounds=1).mask.sum()
     np.int64(500)
     """
-    settings = _settings(settings)
+    settings = resolve(settings)
     image = as_image(image)
     full = image.shape[:2]
-    two = settings.phases == 2
-    hint = hint_for(image, hint) if two else None
+    hint = hint_for(image, hint) if settings.phases == 2 else None
     start = time.perf_counter()
-    target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    shape = working_shape(full, settings.size)
-    small = resize(image, shape)
-    first = (
-        initial_memberships(resize(hint, shape), settings) if two else random_memberships(shape, settings.phases, seed)
-    )
-    pixels = torch.from_numpy(np.ascontiguousarray(np.atleast_3d(small).transpose(2, 0, 1)))[None].to(target)
-    u = torch.from_numpy(np.ascontiguousarray(first))[None].to(target)
-    edges = edge_weights(pixels, settings.edge_sensitivity) if settings.edge_sensitivity else 1.0
-    states = _watched(iterate(pixels, u, settings, [seed], edges=edges), settings, progress)
+    problem = pose(image, hint, settings, seed, device)
+    states = _watched(iterate(problem, settings), settings, progress)
+    before = problem.memberships.argmax(1)
     trace: dict[str, list[Tensor]] = {}
-    before = u.argmax(1)
     for state in states:
         labels = state.memberships.argmax(1)
         changed = (labels != before).float().mean()
@@ -440,18 +507,37 @@ def deep_chan_vese(
     )
 
 
-def _settings(given: dict) -> Settings:
+def resolve(given: dict) -> Settings:
+    """The settings for what differs from the default, by name.
+
+    More than two phases bring the paper's settings for them (section 5.1), the exact u-step being for two.
+
+    Raises
+    ------
+    InputError
+        For an unknown setting or one out of range.
+    """
     known = {field.name for field in dataclasses.fields(Settings)}
     unknown = sorted(set(given) - known)
     if unknown:
         raise InputError(f"there is no setting {unknown[0]!r}; there are {', '.join(sorted(known))}")
     if given.get("phases", 2) > 2:
-        # what the paper says of more phases; the exact u-step is for two
-        given = {"u_step": "gradient", "latent_mean": 5.0, **_MULTI_PHASE, **given}
+        given = {**_MULTI_PHASE, **given}
     return Settings(**given)
 
 
-_MULTI_PHASE = {"levels": 2, "steps": 150, "nu": 1.0, "edge_sensitivity": 0.0, "balance": False, "size": 160}
+_MULTI_PHASE = {
+    "u_step": "gradient",
+    "latent_mean": 5.0,
+    "latent_unit": 5.0,
+    "nu": 1.0,
+    "edge_sensitivity": 0.0,
+    "hint_weight": 0.0,
+    "balance": False,
+    "levels": 2,
+    "steps": 150,
+    "size": 160,
+}
 
 
 def _watched(states: Iterator[State], settings: Settings, progress: bool) -> Iterator[State]:

@@ -2,9 +2,12 @@
 
     E(c₁, c₂, u) = Σₓ ν ‖∇uₓ‖₂ + uₓ ‖Iₓ - c₁‖² + (1 - uₓ) ‖Iₓ - c₂‖²                                    (3.7)
 
-Two solvers. "exact" alternates the means and, for fixed means, the globally minimal mask (`deepcv.labelling`); the
-energy never rises. "level-set" evolves φ as one knows it, semi-implicitly (Getreuer, IPOL 2012, equation 22), and on a
-grey image agrees with `skimage.segmentation.chan_vese`; it also takes colour, which that one doesn't.
+Two solvers. "level-set" evolves φ as one knows it, semi-implicitly (Getreuer, IPOL 2012, equation 22), and on a grey
+image agrees with `skimage.segmentation.chan_vese`; it also takes colour, which that one doesn't. "exact" alternates the
+means and, for fixed means, the globally minimal mask (`deepcv.labelling`); the energy never rises.
+
+The exact solver finds lower energies, and on photographs worse masks: the level set stops near the hint, while the
+global minimum of (3.7) goes where two constant colours fit best, which is often not the object.
 """
 
 from __future__ import annotations
@@ -50,8 +53,8 @@ def chan_vese(
     *,
     seed: int = 0,
     device: str | None = None,
-    solver: str = "exact",
-    nu: float = 0.3,
+    solver: str = "level-set",
+    nu: float = 4.0,
     max_iterations: int | None = None,
     tolerance: float = 1e-3,
     dt: float = 0.5,
@@ -69,10 +72,11 @@ def chan_vese(
         Ignored: nothing is random.
     device : str, optional
         Of the exact solver; default the CPU.
-    solver : {"exact", "level-set"}
+    solver : {"level-set", "exact"}
     nu : float, at least 0
         Weight of the length (scikit-image's `mu`), for pixels in [0, 1] and colour differences summed over channels.
-        The paper doesn't say which it used.
+        The paper doesn't say which it used. 4 was the best of 0.1, 0.25, 1, 2 and 4 on the first 20 images of Weizmann;
+        the larger it is, the nearer the contour stays to a smoothed hint. For "exact" the preset of that name has 1.
     max_iterations : int, optional
         Rounds of means and mask (default 30), or steps of the level set (default 500).
     tolerance : float
@@ -105,11 +109,11 @@ def chan_vese(
     if solver == "exact":
         mask, energies = _alternate(channels, mask, nu, max_iterations, device or "cpu")
     else:
-        phi, energies = np.where(mask, 1.0, -1.0), []
-        for phi, change in evolve(channels.astype(float), phi, nu, dt, max_iterations):
+        energies = []
+        for phi, change in evolve(channels.astype(float), np.where(mask, 1.0, -1.0), nu, dt, max_iterations):
+            mask = phi > 0
             if change <= tolerance:
                 break
-        mask = phi > 0
     return two_phase(
         mask,
         seconds=time.perf_counter() - start,

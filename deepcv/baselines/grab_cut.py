@@ -9,8 +9,8 @@ import time
 
 import numpy as np
 
-from deepcv.images import InputError, as_colour, as_image, to_uint8
 from deepcv.hints import hint_for, otsu_mask
+from deepcv.images import InputError, as_colour, as_image, to_uint8
 from deepcv.segmentation import Segmentation, two_phase
 
 

@@ -1,0 +1,367 @@
+"""Table 1: segment coverage on the Weizmann database, our model against its opponents.
+
+The paper's claim: the deep Chan-Vese model has the highest F-measure and mIoU of all compared methods, from the same
+saliency hint [34].
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from deepcv.data import load_dataset
+from deepcv.hints import hint_for
+from deepcv.images import InputError, as_image
+from deepcv.methods import get_method
+from deepcv.metrics import bootstrap_interval, scores
+from deepcv.results import Item, Store, device_kind, paper, recorded
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+CHOSEN_ON = 20
+"""Our settings were chosen on so many first images, by name, of Weizmann; the others are reported apart."""
+
+PAPERS_METHODS = {"deep-cv:default": "deep-cv", "chan-vese:default": "chan-vese"}
+"""Which row of the paper's table stands beside which of ours."""
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What a profile fixes unless `Settings` says otherwise.
+
+    Attributes
+    ----------
+    dataset : str
+    size : int
+        Longest side, in pixels, at which our model is solved; the opponents are quick and work at the image's own.
+    methods : tuple of str
+        "method" or "method:preset".
+    reduced : dict
+        Settings that make the authors' presets bearable without a GPU.
+    reduced_images : int, optional
+        How many images they are run on.
+    """
+
+    dataset: str
+    size: int
+    methods: tuple[str, ...]
+    reduced: dict[str, Any]
+    reduced_images: int | None
+
+
+_COMPARED = ("deep-cv", "chan-vese", "chan-vese:exact", "grabcut", "saliency")
+_AUTHORS = ("deep-cv:paper", "deep-cv:released")
+
+PROFILES = {
+    "quick": Profile("samples", 160, _COMPARED, {"size": 96, "width": 16}, None),
+    "cpu": Profile("weizmann", 300, _COMPARED + _AUTHORS, {"size": 96, "width": 16}, CHOSEN_ON),
+    "paper": Profile("weizmann", 300, _COMPARED + _AUTHORS, {}, None),
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to run. A field left at None is the profile's.
+
+    Attributes
+    ----------
+    profile : {"quick", "cpu", "paper"}
+        The embedded images; Weizmann at a size two cores can bear; Weizmann in the paper's setting, for a GPU.
+    dataset : str
+        A name that `deepcv.data.load_dataset` knows.
+    methods : tuple of str
+        "method" or "method:preset", as `deepcv methods` lists them.
+    n_images : int
+        Only the first so many images.
+    size : int
+        Longest side, in pixels, at which our model is solved.
+    seeds : tuple of int
+        Of the random methods; the others run once.
+    device : str
+        "cpu", "cuda" …; default the GPU when there is one.
+    recompute : bool
+        Compute rows again that are in the store.
+
+    Raises
+    ------
+    InputError
+        For an unknown profile, data set, method or preset, or a number out of range.
+    """
+
+    profile: str = "quick"
+    dataset: str | None = None
+    methods: tuple[str, ...] | None = None
+    n_images: int | None = None
+    size: int | None = None
+    seeds: tuple[int, ...] = (0, 1, 2)
+    device: str | None = None
+    recompute: bool = False
+
+    def __post_init__(self):
+        if self.profile not in PROFILES:
+            raise InputError(f"there is no profile {self.profile!r}; there are {', '.join(PROFILES)}")
+        if self.n_images is not None and self.n_images < 1:
+            raise InputError(f"n_images is {self.n_images}; it must be at least 1")
+        if not self.seeds:
+            raise InputError("there is no seed; give at least one, three for an interval that means something")
+        for name in ("methods", "seeds"):  # a notebook's parameters come as lists
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, tuple(getattr(self, name)))
+        for method, preset in map(_parted, self.methods or ()):
+            get_method(method).settings(preset)
+
+    @property
+    def defaults(self) -> Profile:
+        """The profile."""
+        return PROFILES[self.profile]
+
+
+def _parted(name: str) -> tuple[str, str]:
+    method, _, preset = name.partition(":")
+    return method, preset or "default"
+
+
+def items(settings: Settings) -> list[Item]:
+    """All results that the table needs, image by image within a seed, so that an interrupted run is useful."""
+    profile = settings.defaults
+    dataset = settings.dataset or profile.dataset
+    samples = load_dataset(dataset)[: settings.n_images]
+    device = device_kind(settings.device)
+    hashes = {sample.name: sample.hash for sample in samples}
+    found = []
+    for seed in settings.seeds:
+        for group in (_COMPARED, _AUTHORS):
+            for index, name in enumerate(samples.names):
+                for wanted in settings.methods or profile.methods:
+                    method, preset = _parted(wanted)
+                    reduced = wanted in _AUTHORS
+                    if reduced != (group is _AUTHORS) or (seed != settings.seeds[0] and not get_method(method).random):
+                        continue
+                    if reduced and profile.reduced_images is not None and index >= profile.reduced_images:
+                        continue
+                    changes = dict(profile.reduced) if reduced else {}
+                    if method == "deep-cv":
+                        changes["size"] = settings.size or changes.get("size", profile.size)
+                    found.append(
+                        Item(
+                            experiment="table1",
+                            dataset=dataset,
+                            image=name,
+                            method=method,
+                            preset=preset,
+                            seed=seed,
+                            settings=get_method(method).settings(preset, **changes),
+                            data_hash=hashes[name],
+                            device=device,
+                        )
+                    )
+    return found
+
+
+def compute(item: Item, profile: str, device: str | None) -> dict[str, Any]:
+    """One row: the method on the image, scored at the image's own size."""
+    sample, hint = _sample_and_hint(item.dataset, item.image)
+    found = get_method(item.method).function(sample.image, hint, seed=item.seed, device=device, **item.settings)
+    return {"profile": profile, "labels": found.labels, "seconds": found.seconds, **scores(found.mask, sample.mask)}
+
+
+@functools.lru_cache(maxsize=4)  # the methods of an image come one after the other and share its hint
+def _sample_and_hint(dataset: str, name: str):
+    samples = load_dataset(dataset)
+    sample = samples[samples.names.index(name)]
+    return sample, hint_for(as_image(sample.image))
+
+
+def run(settings: Settings, *, workers=None, progress: bool = True) -> DataFrame:
+    """Compute what the store lacks and return the rows of the table.
+
+    Parameters
+    ----------
+    settings : Settings
+    workers : int or concurrent.futures.Executor, optional
+        As in `deepcv.execution.run`.
+    progress : bool
+
+    Returns
+    -------
+    pandas.DataFrame over `deepcv.results.COLUMNS`, a row per image, method, preset and seed.
+    """
+    needed = items(settings)
+    with Store() as store:
+        return store.complete(
+            needed,
+            functools.partial(compute, profile=settings.profile, device=settings.device),
+            recompute=settings.recompute,
+            workers=workers,
+            progress=progress,
+            description=f"Table 1, {settings.profile}",
+        )
+
+
+def summary(rows: DataFrame) -> DataFrame:
+    """Means over images, a row per method and preset, best F-measure first.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        From `run`, or of a recorded run.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Indexed by "method:preset", with `F`, `F interval` and `mIoU`, `mIoU interval` (95 %, bootstrap over images,
+        seeds of an image averaged first), `F oracle` (the better of mask and complement), `s/image` (median, without
+        the hint), `images`, `seeds`.
+    """
+    import pandas as pd
+
+    table = {}
+    for (method, preset), group in rows.groupby(["method", "preset"], sort=False):
+        by_image = group.groupby("image")
+        f, overlap = by_image["f_measure"].mean(), by_image["iou"].mean()
+        table[f"{method}:{preset}"] = {
+            "F": f.mean(),
+            "F interval": _interval(f),
+            "mIoU": overlap.mean(),
+            "mIoU interval": _interval(overlap),
+            "F oracle": group["f_measure_oracle"].mean(),
+            "s/image": group["seconds"].median(),
+            "images": len(by_image),
+            "seeds": group["seed"].nunique(),
+        }
+    columns = ["F", "F interval", "mIoU", "mIoU interval", "F oracle", "s/image", "images", "seeds"]
+    result = pd.DataFrame.from_dict(table, orient="index", columns=columns)
+    return result.sort_values("F", ascending=False)
+
+
+def _interval(values) -> str:
+    low, high = bootstrap_interval(values.to_numpy())
+    return f"{low:.3f}–{high:.3f}"
+
+
+def title(name: str) -> str:
+    """How the table calls "method:preset"."""
+    method, preset = _parted(name)
+    named = get_method(method).title
+    return named if preset == "default" else f"{named}, {_PRESET_TITLES[preset]}"
+
+
+def compared(rows: DataFrame) -> DataFrame:
+    """The table with its three groups of columns side by side: this run, our recorded full run, the paper.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        From `run`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Indexed by the methods' titles; columns are pairs of (group, quantity), NaN or empty where a group has no
+        such row.
+    """
+    import pandas as pd
+
+    ours, full = summary(rows), summary(recorded("table1")[0])
+    printed = paper("table1").set_index("method")[["f_measure", "iou"]].astype(float)
+    printed.columns = ["F", "mIoU"]
+    printed.index = [
+        {theirs: mine for mine, theirs in PAPERS_METHODS.items()}.get(name, name) for name in printed.index
+    ]
+    shown = ["F", "F interval", "mIoU", "s/image", "images"]
+    table = pd.concat({"this run": ours[shown], "recorded run": full[shown], "paper": printed}, axis=1)
+    order = [*ours.index, *(name for name in full.index if name not in ours.index)]
+    table = table.reindex([*order, *(name for name in table.index if name not in order)])
+    table.index = [title(name) if ":" in name else _PRINTED_ONLY[name] for name in table.index]
+    return table
+
+
+_PRESET_TITLES = {"paper": "paper's settings", "released": "released settings", "exact": "global minimum"}
+_PRINTED_ONLY = {
+    "double-dip": "Double-DIP [18]",
+    "normalized-cuts": "Normalized cuts [41]",
+    "statistical": "Statistical model [14]",
+}
+
+
+def style(table: DataFrame):
+    """`compared`'s or `halves`' table for the eye: a dash where there is nothing, what the paper prints as printed."""
+    digits = {column: "{:.3f}" for column in table if column[1] in ("F", "mIoU")}
+    digits |= {column: "{:.2f}" for column in table if column[1] == "s/image"}
+    digits |= {column: "{:.0f}" for column in table if column[1] == "images"}
+    digits |= {column: "{:.2f}" for column in table if column[0] == "paper"}
+    return table.style.format(digits, na_rep="–").set_uuid("table1")  # the same HTML in every run
+
+
+def halves(rows: DataFrame) -> DataFrame:
+    """`summary` of the images that settings were chosen on, and of the others, side by side.
+
+    Only rows of Weizmann have the two halves.
+    """
+    import pandas as pd
+
+    rows = rows[rows["dataset"] == "weizmann"]
+    names = sorted(rows["image"].unique())
+    chosen = rows["image"].isin(names[:CHOSEN_ON])
+    shown = ["F", "F interval", "mIoU", "images"]
+    parts = {
+        f"first {CHOSEN_ON}, settings chosen here": summary(rows[chosen])[shown],
+        "the others": summary(rows[~chosen])[shown],
+    }
+    table = pd.concat(parts, axis=1)
+    table.index = [title(name) for name in table.index]
+    return table
+
+
+def plot(rows: DataFrame, settings: Settings, images: tuple[str, ...] | None = None) -> Figure:
+    """Picture grid as in Figure 3: image, ground truth, and each method's mask of the first seed.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        From `run` with the same settings.
+    settings : Settings
+    images : tuple of str, optional
+        Names of the images to show; default six, spread evenly over the data set.
+    """
+    import matplotlib.pyplot as plt
+
+    needed = [item for item in items(settings) if item.seed == settings.seeds[0]]
+    names = list(dict.fromkeys(item.image for item in needed))
+    images = images or tuple(names[math.floor(i * len(names) / 6)] for i in range(min(6, len(names))))
+    columns = list(dict.fromkeys(f"{item.method}:{item.preset}" for item in needed))
+    samples = load_dataset(settings.dataset or settings.defaults.dataset)
+    shape = (len(images), 2 + len(columns))
+    figure, axes = plt.subplots(*shape, figsize=(1.9 * shape[1], 1.75 * shape[0]), squeeze=False)
+    with Store() as store:
+        masks = {(item.image, f"{item.method}:{item.preset}"): store.labels(item) for item in needed}
+    scored = rows[rows["seed"] == settings.seeds[0]].set_index(["image", "method", "preset"])["f_measure"]
+    for row, name in zip(axes, images, strict=True):
+        sample = samples[samples.names.index(name)]
+        row[0].imshow(sample.image, cmap="gray", vmin=0, vmax=255)
+        row[0].set_ylabel(name, fontsize=8)
+        _show_mask(row[1], sample.image, sample.mask)
+        for axis, column in zip(row[2:], columns, strict=True):
+            if masks.get((name, column)) is not None:
+                _show_mask(axis, sample.image, masks[name, column] == 1)
+                axis.set_xlabel(f"F {scored[(name, *_parted(column))]:.2f}", fontsize=8)
+    for axis, heading in zip(axes[0], ["image", "ground truth", *map(title, columns)], strict=True):
+        axis.set_title(heading, fontsize=9)
+    for axis in axes.ravel():
+        axis.set(xticks=[], yticks=[], frame_on=False)
+    figure.tight_layout()
+    return figure
+
+
+def _show_mask(axis, image: np.ndarray, mask: np.ndarray) -> None:
+    """The foreground as it is, the background faded to grey and blue: told apart in grey print, too."""
+    grey = image.mean(axis=2) if image.ndim == 3 else image
+    faded = 0.25 * grey[..., None] + 0.75 * np.array([185, 205, 230])
+    colour = image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)
+    axis.imshow(np.where(mask[..., None], colour, faded).astype(np.uint8))
