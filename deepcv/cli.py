@@ -288,6 +288,9 @@ def run(
     device: Annotated[str | None, typer.Option(help="cpu, cuda …")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes at once. [default: the usable cores]")] = None,
     recompute: Annotated[bool, typer.Option("--recompute", help="Compute again what is in the store.")] = False,
+    record: Annotated[
+        bool, typer.Option("--record", help="Also keep the rows as our recorded run, results/recorded/EXPERIMENT.csv.")
+    ] = False,
 ) -> None:
     """Run one of the paper's experiments and print its table.
 
@@ -308,9 +311,25 @@ def run(
         "device": device,
         "recompute": recompute or None,
     }
-    settings = module.Settings(**{name: value for name, value in given.items() if value is not None})
+    settings = module.Settings(**_known_to(module.Settings, experiment, given))
     rows = module.run(settings, workers=workers, progress=True)
     print(module.summary(rows).to_string(float_format=lambda value: f"{value:.3f}"))
+    if record:
+        from . import results
+
+        print(f"recorded in {results.record(rows, experiment)}")
+
+
+def _known_to(settings: type, experiment: str, given: dict[str, Any]) -> dict[str, Any]:
+    """The options that were given, as the experiment's settings take them."""
+    import dataclasses
+
+    from .images import InputError
+
+    given = {name: value for name, value in given.items() if value is not None}
+    for name in sorted(set(given) - {field.name for field in dataclasses.fields(settings)}):
+        raise InputError(f"{experiment} has no option --{name.replace('_', '-')}; leave it out")
+    return given
 
 
 def _experiment(name: str):

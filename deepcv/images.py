@@ -99,7 +99,7 @@ def as_hint(hint, shape: tuple[int, int]) -> np.ndarray:
     low, high = float(array.min()), float(array.max())
     if low < 0 or high > 1:
         raise InputError(f"a hint must lie in [0, 1], this one spans [{low:g}, {high:g}]; rescale it")
-    if low == high:
+    if high - low < 1e-4:  # Otsu's threshold has no room for its histogram in less
         raise InputError(
             f"the hint is {low:g} everywhere and says nothing about the foreground; leave it out to have one computed"
         )

@@ -90,7 +90,7 @@ class UNet(nn.Module):
 
     Each halving doubles the channels up to 8·width, each doubling halves them, and every level is handed across
     by concatenation (section 5.1). Max pooling down, bilinear upsampling to the partner's size up, so any image of at
-    least 2^levels pixels a side fits.
+    least 2^levels pixels on one side and 2^(levels + 1) on the other fits.
 
     Parameters
     ----------
@@ -133,11 +133,12 @@ class UNet(nn.Module):
         self.exit = StackedConv2d(below, out_channels, 1, generators)
 
     def forward(self, x: Tensor) -> Tensor:
-        smallest = min(x.shape[-2:])
-        if smallest < 2**self.levels:
+        height, width = x.shape[-2:]
+        # one pixel alone has no variance for the instance norm to divide by
+        if (height >> self.levels) * (width >> self.levels) < 2:
             raise InputError(
-                f"the image's shorter side is {smallest} pixels, too few to be halved {self.levels} times; "
-                f"enlarge it to {2**self.levels} or ask for fewer levels"
+                f"the image is {height}×{width} pixels, too few to be halved {self.levels} times; "
+                f"enlarge its sides to {2 ** (self.levels + 1)} or ask for fewer levels"
             )
         x = self.entry(x)
         skips = []

@@ -98,6 +98,6 @@ class LatentPrior:
 
 
 def check_phases(phases: int) -> None:
-    """Raise `InputError` unless there are at least two phases."""
-    if phases < 2:
-        raise InputError(f"phases is {phases}; a segmentation needs at least 2")
+    """Raise `InputError` unless there are 2 to 256 phases (labels are uint8)."""
+    if not isinstance(phases, int) or not 2 <= phases <= 256:
+        raise InputError(f"phases is {phases!r}; a segmentation needs a whole number of at least 2 and at most 256")

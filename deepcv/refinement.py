@@ -37,4 +37,13 @@ def guided_filter(guide: np.ndarray, soft: np.ndarray, *, radius: int = 50, eps:
         raise InputError(f"the guide is {guide.shape[:2]} but the mask is {soft.shape}; resize one to the other")
     if radius < 1 or eps <= 0:
         raise InputError(f"radius is {radius} and eps {eps}; radius must be at least 1 and eps positive")
-    return cv2.ximgproc.guidedFilter(to_uint8(guide), np.ascontiguousarray(soft, np.float32), radius, eps)
+    levels, soft = to_uint8(guide), np.ascontiguousarray(soft, np.float32)
+    if levels.ndim == 3 and (levels == levels[..., :1]).all():
+        levels = levels[..., 0]  # three equal channels have a singular covariance, which OpenCV clamps
+    filtered = cv2.ximgproc.guidedFilter(levels, soft, radius, eps)
+    if not np.isfinite(filtered).all():
+        # in a flat window the rounded variance can be -eps, and one division by 0 spreads over the whole image; noise
+        # of less than a level keeps windows from being flat
+        noise = np.random.default_rng(0).uniform(-0.5, 0.5, levels.shape)
+        filtered = cv2.ximgproc.guidedFilter((levels + noise).astype(np.float32), soft, radius, eps)
+    return filtered

@@ -20,6 +20,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
@@ -58,9 +59,10 @@ class Settings:
     """How much the hint counts beside the networks at every u-step (`hint_prior`), in the units of the KL, whose
     difference between phases reaches 2·latent_mean² = 200. It keeps the rounds from drifting away. 0 is the paper's:
     the hint is only where u starts."""
-    balance: bool = True
-    """Weight each phase's KL by one over its area while the networks are fitted, so that a small object isn't drowned
-    by the background; a deviation from (3.15)."""
+    balance: float = 0.5
+    """How far the phases are made to weigh the same while networks are fitted: each phase's KL is weighted by its area
+    to the power of minus this, so that a small object isn't drowned by the background. 0 is (3.15), 1 the mean over
+    each phase, the likelihood ratio without regard to area; the more, the further a small hint grows."""
 
     latent_mean: float = 10.0
     """μ of the foreground, -μ of the background; with N > 2 phases μᵢ = latent_mean · eᵢ (section 5.1: 10 and 5)."""
@@ -104,16 +106,30 @@ class Settings:
             raise InputError(f"u_step 'exact' solves two phases, not {self.phases}; ask for u_step 'gradient'")
         if self.relaxation not in ("sigmoid", "arctan"):
             raise InputError(f"relaxation is {self.relaxation!r}; it is 'sigmoid' or 'arctan'")
-        least = {"nu": 0, "edge_sensitivity": 0, "hint_weight": 0, "levels": 0, "warmup": 0, "guided_radius": 0}
+        least = {
+            "nu": 0,
+            "edge_sensitivity": 0,
+            "hint_weight": 0,
+            "balance": 0,
+            "levels": 0,
+            "warmup": 0,
+            "guided_radius": 0,
+        }
         least |= {"width": 1, "rounds": 1, "steps": 1, "samples": 1, "size": SMALLEST_SIDE}
         for name, low in least.items():
+            if not isinstance(getattr(self, name), Real):
+                raise InputError(f"{name} is {getattr(self, name)!r}; it must be a number")
             if not getattr(self, name) >= low:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be at least {low}")
+        for name in ("size", "width", "levels", "rounds", "steps", "warmup", "samples", "guided_radius"):
+            if not isinstance(getattr(self, name), int | np.integer):
+                raise InputError(f"{name} is {getattr(self, name)!r}; it must be a whole number")
         for name in ("penalty", "latent_mean", "latent_unit", "pixel_range", "learning_rate", "learning_rate_phi"):
             if not 0 < getattr(self, name) < math.inf:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be positive and finite")
-        if not math.isfinite(self.nu):
-            raise InputError(f"nu is {self.nu}; it must be finite")
+        for name in ("nu", "edge_sensitivity", "hint_weight", "balance"):
+            if not math.isfinite(getattr(self, name)):
+                raise InputError(f"{name} is {getattr(self, name)}; it must be finite")
 
     @classmethod
     def paper(cls, **changes) -> Settings:
@@ -127,10 +143,10 @@ class Settings:
 
     @classmethod
     def released(cls, **changes) -> Settings:
-        """The authors' released code: means -60 and +60, ν = 2.5/(H·W), 200 steps of the networks alone, then φ too.
+        """The authors' released code: means ∓60, 200 steps of the networks alone, then φ too.
 
-        Deviations of ours: the foreground is at +60 (they put it at -60, which mirrors the latent axis), and their
-        length term, of which at this ν and λ nothing is felt, is (3.18)'s on ∇S(φ).
+        Deviations of ours: the foreground is at +60 (they put it at -60, which mirrors the latent axis), and ν is 0:
+        theirs is 2.5/(H·W) beside data terms in the thousands.
         """
         released = {"nu": 0.0, "latent_mean": 60.0, "warmup": 200, "learning_rate": 1e-3, "relaxation": "arctan"}
         return cls(**(_AUTHORS | released | {"channel_mean": True} | changes))
@@ -141,7 +157,7 @@ _AUTHORS = {
     "edge_sensitivity": 0.0,
     "hint_weight": 0.0,
     "latent_unit": 1.0,
-    "balance": False,
+    "balance": 0.0,
     "pixel_range": 255.0,
     "width": 64,
     "levels": 4,
@@ -257,7 +273,7 @@ def _exact(problem: Problem, settings: Settings) -> Iterator[State]:
         model = Model(image.shape[1], settings, [seed * settings.rounds + round_ for seed in problem.seeds])
         model.to(image.device)
         optimiser = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
-        weights = _balanced(u) if settings.balance else u
+        weights = _balanced(u, settings.balance)
         for step in range(1, settings.steps + 1):
             mean, fit, kl = model(image, draws())
             _descend(optimiser, fit + energy.region(weights, kl), image)
@@ -303,7 +319,7 @@ def _gradient(problem: Problem, settings: Settings) -> Iterator[State]:
             _descend(optimiser, fit + energy.region(u.round() * confident, kl), image)
         else:
             relaxed = relaxed_of(phi)
-            weights = _balanced(relaxed) if settings.balance else relaxed
+            weights = _balanced(relaxed, settings.balance)
             split = energy.splitting(phases.contours(memberships_of(phi)), w, settings.penalty)
             _descend(optimiser, fit + split + energy.region(weights, kl + problem.prior), image)
             with torch.no_grad():
@@ -331,10 +347,11 @@ def _descend(optimiser: torch.optim.Optimizer, loss: Tensor, image: Tensor) -> N
     optimiser.step()
 
 
-def _balanced(u: Tensor) -> Tensor:
-    """Memberships weighted so that all phases weigh the same in sum, `(B, N, H, W)`."""
+def _balanced(u: Tensor, power: float) -> Tensor:
+    """Memberships `(B, N, H, W)` weighted by their phase's area to the power of minus `power`, the total kept."""
     area = u.detach().mean(dim=(2, 3), keepdim=True).clamp(min=0.02)
-    return u / (u.shape[1] * area)
+    weight = area**-power
+    return u * weight / (area * weight).sum(dim=1, keepdim=True)
 
 
 @torch.no_grad()
@@ -403,6 +420,23 @@ def random_memberships(shape: tuple[int, int], count: int, seed: int) -> np.ndar
     return exponential / exponential.sum(axis=0)
 
 
+def torch_device(name: str | None) -> torch.device:
+    """The device of that name; by default the GPU when there is one.
+
+    Raises
+    ------
+    InputError
+        When torch doesn't know or doesn't have it.
+    """
+    try:
+        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"there is no device {name!r} here ({reason}); use cpu, or leave it out") from None
+    return device
+
+
 def pose(image: np.ndarray, hint: np.ndarray | None, settings: Settings, seed: int, device: str | None) -> Problem:
     """The problem of one image at its working size.
 
@@ -425,7 +459,7 @@ def pose(image: np.ndarray, hint: np.ndarray | None, settings: Settings, seed: i
             prior = hint_prior(hint, settings.hint_weight)
     else:
         start = random_memberships(shape, settings.phases, seed)
-    target = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    target = torch_device(device)
     image, start, prior = (
         torch.from_numpy(np.ascontiguousarray(each))[None].to(target) for each in (small, start, prior)
     )
@@ -479,6 +513,8 @@ def deep_chan_vese(
     np.int64(500)
     """
     settings = resolve(settings)
+    if seed < 0:
+        raise InputError(f"seed is {seed}; it must be at least 0")
     image = as_image(image)
     full = image.shape[:2]
     hint = hint_for(image, hint) if settings.phases == 2 else None
@@ -533,7 +569,7 @@ _MULTI_PHASE = {
     "nu": 1.0,
     "edge_sensitivity": 0.0,
     "hint_weight": 0.0,
-    "balance": False,
+    "balance": 0.0,
     "levels": 2,
     "steps": 150,
     "size": 160,

@@ -111,9 +111,7 @@ def kl_of_torch(mean, variance, prior_mean, prior_variance):
     shape = (1, -1, 1, 1)
     return torch.stack(
         [
-            kl_divergence(
-                encoder, diagonal(m.reshape(shape).expand_as(mean), v.reshape(shape).expand_as(mean))
-            )
+            kl_divergence(encoder, diagonal(m.reshape(shape).expand_as(mean), v.reshape(shape).expand_as(mean)))
             for m, v in zip(prior_mean, prior_variance, strict=True)
         ],
         dim=1,

@@ -71,7 +71,7 @@ def chan_vese(
     seed : int
         Ignored: nothing is random.
     device : str, optional
-        Of the exact solver; default the CPU.
+        Of the exact solver; default the GPU when there is one.
     solver : {"level-set", "exact"}
     nu : float, at least 0
         Weight of the length (scikit-image's `mu`), for pixels in [0, 1] and colour differences summed over channels.
@@ -107,7 +107,7 @@ def chan_vese(
     start = time.perf_counter()
     channels = np.atleast_3d(image)
     if solver == "exact":
-        mask, energies = _alternate(channels, mask, nu, max_iterations, device or "cpu")
+        mask, energies = _alternate(channels, mask, nu, max_iterations, device)
     else:
         energies = []
         for phi, change in evolve(channels.astype(float), np.where(mask, 1.0, -1.0), nu, dt, max_iterations):
@@ -128,10 +128,12 @@ def _alternate(image, mask, nu, rounds, device) -> tuple[np.ndarray, list[float]
     import torch
 
     from deepcv import labelling
+    from deepcv.solver import torch_device
 
+    target = torch_device(device)
     solution, energies = None, [chan_vese_energy(image, mask, nu)]
     for _ in range(rounds):
-        cost = torch.from_numpy(region_cost(image, *means(image, mask)).astype(np.float32))[None].to(device)
+        cost = torch.from_numpy(region_cost(image, *means(image, mask)).astype(np.float32))[None].to(target)
         solution = labelling.solve(cost, nu, start=solution)
         found = solution.mask[0].cpu().numpy()
         level = chan_vese_energy(image, found, nu)

@@ -47,7 +47,7 @@ def grab_cut(image, hint=None, *, seed: int = 0, device=None, iterations: int = 
         cv2.grabCut(bgr, labels, None, models[0], models[1], iterations, cv2.GC_INIT_WITH_MASK)
         mask = (labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)
     except cv2.error:  # fewer pixels on one side than the five components of its colour model
-        mask = inside
+        mask = np.zeros_like(inside)
     kept_hint = not 0 < mask.mean() < 1
     return two_phase(
         inside if kept_hint else mask,

@@ -7,17 +7,15 @@ saliency hint [34].
 from __future__ import annotations
 
 import functools
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from deepcv.data import load_dataset
-from deepcv.hints import hint_for
-from deepcv.images import InputError, as_image
+from deepcv.experiments._scored import compute, interval
+from deepcv.images import InputError
 from deepcv.methods import get_method
-from deepcv.metrics import bootstrap_interval, scores
 from deepcv.results import Item, Store, device_kind, paper, recorded
 
 if TYPE_CHECKING:
@@ -164,20 +162,6 @@ def items(settings: Settings) -> list[Item]:
     return found
 
 
-def compute(item: Item, profile: str, device: str | None) -> dict[str, Any]:
-    """One row: the method on the image, scored at the image's own size."""
-    sample, hint = _sample_and_hint(item.dataset, item.image)
-    found = get_method(item.method).function(sample.image, hint, seed=item.seed, device=device, **item.settings)
-    return {"profile": profile, "labels": found.labels, "seconds": found.seconds, **scores(found.mask, sample.mask)}
-
-
-@functools.lru_cache(maxsize=4)  # the methods of an image come one after the other and share its hint
-def _sample_and_hint(dataset: str, name: str):
-    samples = load_dataset(dataset)
-    sample = samples[samples.names.index(name)]
-    return sample, hint_for(as_image(sample.image))
-
-
 def run(settings: Settings, *, workers=None, progress: bool = True) -> DataFrame:
     """Compute what the store lacks and return the rows of the table.
 
@@ -227,9 +211,9 @@ def summary(rows: DataFrame) -> DataFrame:
         f, overlap = by_image["f_measure"].mean(), by_image["iou"].mean()
         table[f"{method}:{preset}"] = {
             "F": f.mean(),
-            "F interval": _interval(f),
+            "F interval": interval(f),
             "mIoU": overlap.mean(),
-            "mIoU interval": _interval(overlap),
+            "mIoU interval": interval(overlap),
             "F oracle": group["f_measure_oracle"].mean(),
             "s/image": group["seconds"].median(),
             "images": len(by_image),
@@ -238,11 +222,6 @@ def summary(rows: DataFrame) -> DataFrame:
     columns = ["F", "F interval", "mIoU", "mIoU interval", "F oracle", "s/image", "images", "seeds"]
     result = pd.DataFrame.from_dict(table, orient="index", columns=columns)
     return result.sort_values("F", ascending=False)
-
-
-def _interval(values) -> str:
-    low, high = bootstrap_interval(values.to_numpy())
-    return f"{low:.3f}–{high:.3f}"
 
 
 def title(name: str) -> str:
@@ -334,7 +313,8 @@ def plot(rows: DataFrame, settings: Settings, images: tuple[str, ...] | None = N
 
     needed = [item for item in items(settings) if item.seed == settings.seeds[0]]
     names = list(dict.fromkeys(item.image for item in needed))
-    images = images or tuple(names[math.floor(i * len(names) / 6)] for i in range(min(6, len(names))))
+    shown = min(6, len(names))
+    images = images or tuple(names[i * len(names) // shown] for i in range(shown))
     columns = list(dict.fromkeys(f"{item.method}:{item.preset}" for item in needed))
     samples = load_dataset(settings.dataset or settings.defaults.dataset)
     shape = (len(images), 2 + len(columns))

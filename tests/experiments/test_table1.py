@@ -1,0 +1,305 @@
+"""Table 1 asks for the right results, computes each once, and keeps its three groups of numbers apart."""
+
+import shutil
+from collections import Counter
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+
+from deepcv.data import Dataset, Sample
+from deepcv.experiments import _scored, table1
+from deepcv.experiments.table1 import Settings
+from deepcv.images import InputError
+from deepcv.metrics import bootstrap_interval
+from deepcv.results import record
+
+NAMES = ("ant", "bee", "cow")
+CHEAP = ("saliency", "chan-vese")
+
+
+def sample(name):
+    """A small disk on a ground, another for each name."""
+    generator = np.random.default_rng(len(name) + ord(name[0]))
+    rows, columns = np.indices((34, 40))
+    mask = np.hypot(rows - 17, columns - generator.integers(16, 24)) < 9
+    image = np.where(mask[..., None], [0.8, 0.3, 0.2], [0.3, 0.5, 0.6]) + generator.normal(0, 0.03, (34, 40, 3))
+    return Sample(name, np.rint(255 * np.clip(image, 0, 1)).astype(np.uint8), mask, "samples", "made up")
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch, tmp_path):
+    """Three small images instead of a data set, and a store of their own."""
+    datasets = {"samples": Dataset(NAMES, sample), "weizmann": Dataset([f"w{i:02}" for i in range(30)], sample)}
+    for module in (table1, _scored):
+        monkeypatch.setattr(module, "load_dataset", datasets.__getitem__)
+    monkeypatch.setenv("DEEPCV_RESULTS", str(tmp_path))
+    _scored._sample_and_hint.cache_clear()
+    yield
+    _scored._sample_and_hint.cache_clear()
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """What was computed, as (image, method, seed)."""
+    calls = []
+    original = table1.compute
+
+    def compute(item, **options):
+        calls.append((item.image, item.method, item.seed))
+        return original(item, **options)
+
+    monkeypatch.setattr(table1, "compute", compute)
+    return calls
+
+
+def rows_of(scores, dataset="samples", seeds=1):
+    """Rows as a store gives them, from F-measures by "method:preset"."""
+    rows = []
+    for name, values in scores.items():
+        method, preset = name.split(":")
+        for index, value in enumerate(values):
+            for seed in range(seeds):
+                rows.append(
+                    {
+                        "profile": "quick",
+                        "dataset": dataset,
+                        "image": f"i{index:02}",
+                        "method": method,
+                        "preset": preset,
+                        "seed": seed,
+                        "f_measure": value,
+                        "iou": value / (2 - value),
+                        "accuracy": value,
+                        "f_measure_oracle": max(value, 0.5),
+                        "iou_oracle": value,
+                        "accuracy_oracle": value,
+                        "seconds": 1.0 + index,
+                        "device": "cpu",
+                    }
+                )
+    return pd.DataFrame(rows)
+
+
+def recordable(rows):
+    return rows.assign(
+        settings=[{}] * len(rows),
+        package="1",
+        source="s",
+        libraries=[{}] * len(rows),
+        machine=[{}] * len(rows),
+        data_hash="d",
+        created="2026",
+    )
+
+
+# what is asked for
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"profile": "fast"}, "no profile 'fast'; there are quick, cpu, paper"),
+        ({"n_images": 0}, "n_images is 0"),
+        ({"n_images": -2}, "n_images is -2"),
+        ({"seeds": ()}, "no seed"),
+        ({"methods": ("snakes",)}, "no method 'snakes'"),
+        ({"methods": ("deep-cv:papers",)}, "no preset 'papers'"),
+        ({"methods": ("saliency", "grabcut:paper")}, "grabcut has no preset 'paper'"),
+    ],
+)
+def test_settings_that_name_nothing_are_refused(given, named):
+    with pytest.raises(InputError, match=named):
+        Settings(**given)
+
+
+def test_a_size_too_small_is_refused_before_anything_is_computed(tmp_path):
+    with pytest.raises(InputError, match="size is 3"):
+        table1.run(Settings(methods=("deep-cv",), size=3), workers=1, progress=False)
+    assert not list(tmp_path.iterdir())
+
+
+def test_lists_are_taken_as_a_notebook_gives_them():
+    settings = Settings(methods=["saliency"], seeds=[1, 2])
+    assert settings == Settings(methods=("saliency",), seeds=(1, 2)) and hash(settings)
+
+
+def test_random_methods_run_for_every_seed_and_the_others_once():
+    found = table1.items(Settings(seeds=(4, 5, 6)))
+    count = Counter((item.method, item.preset) for item in found)
+    assert count["deep-cv", "default"] == count["grabcut", "default"] == 3 * len(NAMES)
+    assert count["saliency", "default"] == count["chan-vese", "default"] == len(NAMES)
+    assert {item.seed for item in found if item.method == "saliency"} == {4}
+    assert {item.seed for item in found if item.method == "deep-cv"} == {4, 5, 6}
+    assert len({item.key for item in found}) == len(found)
+
+
+@pytest.mark.parametrize("images", [1, 2, 3, 50])
+def test_only_the_first_images_by_name(images):
+    found = table1.items(Settings(n_images=images, methods=CHEAP))
+    assert [item.image for item in found if item.method == "saliency"] == list(NAMES[:images])
+    assert len(found) == 2 * min(images, len(NAMES))
+
+
+def test_items_carry_the_image_and_every_setting():
+    (item,) = table1.items(Settings(n_images=1, methods=("chan-vese",)))
+    assert item.data_hash == sample("ant").hash and item.experiment == "table1" and item.dataset == "samples"
+    assert {"nu", "solver", "dt"} <= set(item.settings)
+    ours, theirs = (
+        next(i.settings for i in table1.items(Settings(n_images=1, methods=("deep-cv",), size=size)))
+        for size in (None, 64)
+    )
+    assert ours["size"] == table1.PROFILES["quick"].size and theirs == ours | {"size": 64}
+
+
+def test_authors_presets_are_reduced_on_a_cpu_and_only_over_the_first_images():
+    presets = ("deep-cv", "deep-cv:paper")
+    reduced = [i for i in table1.items(Settings("cpu", methods=presets, seeds=(0,))) if i.preset == "paper"]
+    full = [i for i in table1.items(Settings("paper", methods=presets, seeds=(0,))) if i.preset == "paper"]
+    assert len(reduced) == table1.CHOSEN_ON and len(full) == 30
+    assert {(i.settings["size"], i.settings["width"]) for i in reduced} == {(96, 16)}
+    assert {(i.settings["size"], i.settings["width"]) for i in full} == {(300, 64)}
+    ours = [i for i in table1.items(Settings("cpu", methods=presets, seeds=(0,))) if i.preset == "default"]
+    assert len(ours) == 30
+
+
+def test_an_interrupted_run_has_whole_images_of_the_first_seed():
+    found = table1.items(Settings("cpu", seeds=(0, 1)))
+    first = [item for item in found if item.seed == 0 and item.preset not in ("paper", "released")]
+    assert found[: len(first)] == first
+    assert [item.image for item in first] == sorted(item.image for item in first)
+
+
+# the run
+
+
+def test_run_computes_each_result_once(counted):
+    settings = Settings(methods=CHEAP, n_images=1, seeds=(0, 1))
+    rows = table1.run(settings, workers=1, progress=False)
+    assert sorted(counted) == [("ant", "chan-vese", 0), ("ant", "saliency", 0)]
+    again = table1.run(settings, workers=1, progress=False)
+    assert len(counted) == 2
+    pd.testing.assert_frame_equal(rows, again)
+    more = table1.run(Settings(methods=CHEAP, n_images=2), workers=1, progress=False)
+    assert sorted(counted[2:]) == [("bee", "chan-vese", 0), ("bee", "saliency", 0)]
+    assert len(more) == 4
+    table1.run(Settings(methods=CHEAP, n_images=1, recompute=True), workers=1, progress=False)
+    assert len(counted) == 6
+
+
+def test_rows_are_scored_against_the_truth_from_the_shared_hint():
+    rows = table1.run(Settings(methods=CHEAP, n_images=2), workers=1, progress=False)
+    assert set(zip(rows["image"], rows["method"], strict=True)) == {(n, m) for n in NAMES[:2] for m in CHEAP}
+    assert rows.loc[rows["method"] == "saliency", "f_measure"].between(0.9, 1).all()
+    assert (rows["f_measure"] <= rows["f_measure_oracle"]).all()
+    np.testing.assert_allclose(rows["iou"], rows["f_measure"] / (2 - rows["f_measure"]))
+    assert (rows["seconds"] > 0).all() and (rows["profile"] == "quick").all()
+
+
+def test_a_failure_keeps_what_was_finished_and_is_named(monkeypatch, counted):
+    settings = Settings(methods=CHEAP, n_images=2)
+    watched = table1.compute
+
+    def failing(item, **options):
+        if item.image == "bee":
+            raise InputError("the pen broke")
+        return watched(item, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(table1, "compute", failing)
+        with pytest.raises(InputError, match=r"bee.*the pen broke"):
+            table1.run(settings, workers=1, progress=False)
+    assert len(counted) == 2
+    assert len(table1.run(settings, workers=1, progress=False)) == 4
+    assert len(counted) == 4
+
+
+# the tables
+
+
+def test_summary_averages_seeds_then_images_and_puts_the_best_first():
+    rows = rows_of({"saliency:default": [0.4, 0.6], "deep-cv:default": [0.8, 0.9]})
+    extra = rows[rows["method"] == "deep-cv"].assign(seed=1, f_measure=[0.6, 0.7])
+    found = table1.summary(pd.concat([rows, extra]))
+    assert list(found.index) == ["deep-cv:default", "saliency:default"]
+    assert list(found.columns) == [
+        "F", "F interval", "mIoU", "mIoU interval", "F oracle", "s/image", "images", "seeds",
+    ]  # fmt: skip
+    assert found["F"].tolist() == pytest.approx([0.75, 0.5])
+    low, high = bootstrap_interval([0.7, 0.8])
+    assert found.loc["deep-cv:default", "F interval"] == f"{low:.3f}–{high:.3f}"
+    assert found["images"].tolist() == [2, 2] and found["seeds"].tolist() == [2, 1]
+    assert found.loc["saliency:default", ["F oracle", "s/image"]].tolist() == [0.55, 1.5]
+
+
+def test_three_groups_stand_side_by_side_and_are_never_mixed(repository, tmp_path):
+    shutil.copytree(repository / "results" / "paper", tmp_path / "paper")
+    full = {"deep-cv:default": [0.71, 0.73], "grabcut:default": [0.5, 0.6], "deep-cv:paper": [0.3, 0.32]}
+    record(recordable(rows_of(full, "weizmann")), "table1")
+    table = table1.compared(rows_of({"saliency:default": [0.9], "deep-cv:default": [0.1]}))
+    assert list(dict.fromkeys(table.columns.get_level_values(0))) == ["this run", "recorded run", "paper"]
+    ours = table.loc["Deep Chan-Vese"]
+    assert ours["this run", "F"] == pytest.approx(0.1)
+    assert ours["recorded run", "F"] == pytest.approx(0.72)
+    assert ours["paper", "F"] == 0.87 and ours["paper", "mIoU"] == 0.79
+    assert table.loc["Chan-Vese [11]", "paper"].tolist() == [0.79, 0.68]
+    for row, group in (
+        ("GrabCut", "this run"),
+        ("GrabCut", "paper"),
+        ("Saliency [34], Otsu", "recorded run"),
+        ("Saliency [34], Otsu", "paper"),
+        ("Double-DIP [18]", "this run"),
+        ("Double-DIP [18]", "recorded run"),
+        ("Chan-Vese [11]", "this run"),
+        ("Deep Chan-Vese, paper's settings", "paper"),
+    ):
+        assert table.loc[row, group].isna().all(), (row, group)
+    assert table.index.is_unique and len(table) == 8
+    assert list(table.index[:2]) == ["Saliency [34], Otsu", "Deep Chan-Vese"]  # this run's, best first
+    html = table1.style(table).to_html()
+    assert "0.720" in html and "0.87" in html and "–" in html and "nan" not in html.lower()
+
+
+def test_table_stands_without_a_recorded_run_and_without_the_papers_numbers():
+    table = table1.compared(rows_of({"saliency:default": [0.9, 0.8], "deep-cv:default": [0.1, 0.3]}))
+    assert table["this run", "F"].tolist() == pytest.approx([0.85, 0.2])
+    assert table["recorded run"].isna().all(axis=None) and table["paper"].isna().all(axis=None)
+    assert "0.850" in table1.style(table).to_html()
+
+
+def test_halves_part_the_images_by_name():
+    f = np.r_[np.full(table1.CHOSEN_ON, 0.9), np.full(10, 0.5)]
+    rows = rows_of({"deep-cv:default": f, "saliency:default": f - 0.2}, "weizmann")
+    other = rows_of({"deep-cv:default": [0.0] * 5}, "samples")
+    found = table1.halves(pd.concat([other, rows.sample(frac=1, random_state=0)]))
+    chosen, others = dict.fromkeys(found.columns.get_level_values(0))
+    assert found.loc["Deep Chan-Vese", (chosen, "F")] == pytest.approx(0.9)
+    assert found.loc["Deep Chan-Vese", (others, "F")] == pytest.approx(0.5)
+    assert found.loc["Saliency [34], Otsu", (others, "F")] == pytest.approx(0.3)
+    assert found[chosen, "images"].tolist() == [20, 20] and found[others, "images"].tolist() == [10, 10]
+
+
+def test_every_method_and_preset_has_a_title_of_its_own():
+    titles = [table1.title(name) for profile in table1.PROFILES.values() for name in profile.methods]
+    assert len(set(titles)) == len(set(name for profile in table1.PROFILES.values() for name in profile.methods))
+
+
+def test_picture_grid_has_a_row_an_image_and_a_column_a_method():
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    settings = Settings(methods=CHEAP, n_images=2)
+    rows = table1.run(settings, workers=1, progress=False)
+    figure = table1.plot(rows, settings)
+    axes = np.array(figure.axes).reshape(2, 4)
+    assert [axis.get_title() for axis in axes[0]] == ["image", "ground truth", "Saliency [34], Otsu", "Chan-Vese [11]"]
+    assert [row[0].get_ylabel() for row in axes] == ["ant", "bee"]
+    for index, name in enumerate(NAMES[:2]):
+        score = rows[(rows["image"] == name) & (rows["method"] == "chan-vese")]["f_measure"].item()
+        assert axes[index, 3].get_xlabel() == f"F {score:.2f}"
+        np.testing.assert_array_equal(axes[index, 0].get_images()[0].get_array(), sample(name).image)
+        shown = np.asarray(axes[index, 1].get_images()[0].get_array())
+        np.testing.assert_array_equal((shown == sample(name).image).all(axis=2), sample(name).mask)
+    assert len(table1.plot(rows, settings, images=("bee",)).axes) == 4
+    plt.close("all")

@@ -1,0 +1,180 @@
+"""The exact u-step is exact: against every mask there is, and against a graph cut."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from deepcv import energy, labelling
+from deepcv.images import InputError
+
+
+def random(*shape, seed=0):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def length(mask, nu):
+    """`Σₓ nuₓ ‖∇uₓ‖₂` straight from the definition, `(B,)`."""
+    return (nu * torch.linalg.vector_norm(energy.gradient(mask.double()), dim=-3)).sum(dim=(-2, -1))
+
+
+def value(mask, cost, nu):
+    return length(mask, nu) + (cost * mask).sum(dim=(-2, -1))
+
+
+def every_mask(height, width):
+    bits = np.array(list(itertools.product([0, 1], repeat=height * width)))
+    return torch.from_numpy(bits.reshape(-1, height, width)).double()
+
+
+def noisy_disk(size, seed, noise=1.5):
+    """Costs that speak for a disk, in noise that only the length can clear."""
+    rows, columns = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
+    inside = (rows - size / 2) ** 2 + (columns - size / 2.2) ** 2 < (size / 3.5) ** 2
+    return torch.where(inside, -1.0, 1.0).double() + noise * random(size, size, seed=seed), inside
+
+
+@pytest.mark.parametrize("density", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize("shape", [(9, 11), (1, 8), (8, 1), (2, 2)])
+def test_three_differences_give_the_length_of_any_mask(shape, density):
+    masks = (torch.rand((40, *shape), generator=torch.Generator().manual_seed(1)) < density).double()
+    torch.testing.assert_close(labelling.binary_length(masks, torch.ones_like(masks)), energy.total_variation(masks))
+    nu = random(40, *shape, seed=2).abs()
+    torch.testing.assert_close(labelling.binary_length(masks, nu), length(masks, nu))
+
+
+def test_length_is_a_tight_convex_extension():
+    # positively homogeneous, and equal to the mean of the lengths of the superlevel sets (co-area)
+    levels, nu = torch.linspace(0, 1, 5, dtype=torch.float64), random(6, 7).abs()[None]
+    u = levels[torch.randint(5, (1, 6, 7), generator=torch.Generator().manual_seed(0))]
+    sets = torch.cat([(u > level).double() for level in levels[:-1]])
+    torch.testing.assert_close(
+        labelling.binary_length(u, nu)[0], length(sets, nu.expand_as(sets)).sum() * (levels[1] - levels[0])
+    )
+
+
+@pytest.mark.parametrize("weight", [0.2, 0.7, 2.0])
+def test_no_mask_of_a_small_image_is_better(weight):
+    masks = every_mask(3, 4)
+    for seed in range(4):
+        cost = random(1, 3, 4, seed=seed)
+        nu = weight * (0.2 + random(1, 3, 4, seed=seed + 10).abs())
+        values = value(masks, cost, nu)
+        found = labelling.solve(cost, nu, tolerance=1e-7, max_iterations=20000)
+        torch.testing.assert_close(value(found.mask, cost, nu)[0], values.min(), atol=1e-6, rtol=0)
+        assert torch.equal(found.mask[0].double(), masks[values.argmin()])
+
+
+def test_a_graph_cut_finds_the_same_minimum():
+    maxflow = pytest.importorskip("maxflow", reason="PyMaxflow comes with the development extra")
+    for seed, weight in ((0, 0.8), (1, 1.5), (2, 0.3)):
+        cost = noisy_disk(24, seed)[0]
+        nu = weight * (0.3 + random(24, 24, seed=seed + 5).abs())
+        graph = maxflow.Graph[float]()
+        nodes = graph.add_grid_nodes(cost.shape)
+        for i, j in np.ndindex(cost.shape):
+            # a node on the source's side pays the edge to the sink; the source's side is the background
+            graph.add_tedge(nodes[i, j], max(float(cost[i, j]), 0), max(-float(cost[i, j]), 0))
+        for (a, b), capacity in cut_edges(nu.numpy()):
+            graph.add_edge(nodes[a], nodes[b], capacity, capacity)
+        offset = float(cost.clamp(max=0).sum())
+        least = graph.maxflow() + offset
+        cut = torch.from_numpy(~graph.get_grid_segments(nodes))
+        # our reading of the cut: one of the two sides is the foreground, and its energy is the flow
+        side = min((cut, ~cut), key=lambda mask: abs(float(value(mask, cost, nu)) - least))
+        assert float(value(side, cost, nu)) == pytest.approx(least, abs=1e-6)
+        found = labelling.solve(cost[None], nu[None], tolerance=1e-7, max_iterations=50000)
+        assert float(value(found.mask[0], cost, nu)) == pytest.approx(least, abs=1e-4)
+        assert torch.equal(found.mask[0], side)
+        assert 0 < found.mask.sum() < found.mask.numel()
+
+
+def cut_edges(nu):
+    """Pairs of pixels and what parting them costs, written down anew: see the module's three differences."""
+    half = 2**-0.5
+    for i, j in np.ndindex(nu.shape):
+        if i and j:
+            yield ((i, j), (i - 1, j)), half * nu[i, j]
+            yield ((i, j), (i, j - 1)), half * nu[i, j]
+            yield ((i - 1, j), (i, j - 1)), (1 - half) * nu[i, j]
+        elif i:
+            yield ((i, j), (i - 1, j)), nu[i, j]
+        elif j:
+            yield ((i, j), (i, j - 1)), nu[i, j]
+
+
+@pytest.mark.parametrize("iterations", [1, 5, 20, 100])
+def test_gap_bounds_what_could_still_be_gained(iterations):
+    masks = every_mask(3, 4)
+    cost = random(1, 3, 4, seed=7)
+    best = value(masks, cost, torch.tensor(0.6)).min()
+    rough = labelling.solve(cost, 0.6, max_iterations=iterations, tolerance=0)
+    gained = value(rough.mask, cost, torch.tensor(0.6))[0] - best
+    assert -1e-9 <= gained <= rough.gap[0] + 1e-9
+    assert rough.iterations == iterations or rough.gap[0] == 0
+
+
+def test_solver_stops_when_every_gap_is_small_enough():
+    cost = noisy_disk(20, 3)[0][None]
+    found = labelling.solve(cost, 0.8, tolerance=1e-3)
+    assert found.gap[0] <= 1e-3 * cost.abs().sum() and found.iterations < 2000
+    finer = labelling.solve(cost, 0.8, tolerance=1e-6, max_iterations=50000)
+    assert finer.gap[0] <= 1e-6 * cost.abs().sum() and finer.iterations > found.iterations
+
+
+def test_problems_side_by_side_are_solved_as_one_by_one():
+    cost = torch.stack([noisy_disk(16, seed)[0] for seed in range(3)])
+    nu = 0.7 * random(3, 16, 16, seed=9).abs()
+    together = labelling.solve(cost, nu, tolerance=1e-8, max_iterations=20000)
+    for index in range(3):
+        alone = labelling.solve(cost[index : index + 1], nu[index : index + 1], tolerance=1e-8, max_iterations=20000)
+        assert torch.equal(alone.mask[0], together.mask[index])
+
+
+def test_a_warm_start_ends_at_the_same_mask_sooner_and_leaves_its_start_alone():
+    cost = noisy_disk(24, 4)[0][None]
+    options = {"tolerance": 1e-5, "max_iterations": 50000}
+    cold = labelling.solve(cost, 1.0, **options)
+    before = cold.relaxed.clone(), [p.clone() for p in cold.dual]
+    nearby = cost + 0.01 * random(1, 24, 24, seed=8)
+    warm, fresh = labelling.solve(nearby, 1.0, start=cold, **options), labelling.solve(nearby, 1.0, **options)
+    assert torch.equal(warm.mask, fresh.mask) and warm.iterations < fresh.iterations
+    assert torch.equal(cold.relaxed, before[0])
+    assert all(torch.equal(a, b) for a, b in zip(cold.dual, before[1], strict=True))
+
+
+def test_without_length_each_pixel_decides_for_itself():
+    cost = random(2, 9, 8)
+    assert torch.equal(labelling.solve(cost, 0).mask, cost < 0)
+
+
+def test_a_great_length_weight_leaves_one_phase():
+    cost = noisy_disk(16, 0)[0][None]
+    for shift in (-0.5, 0.5):
+        shifted = cost - cost.mean() + shift
+        mask = labelling.solve(shifted, 1e3, max_iterations=20000).mask
+        assert bool(mask.all() if shift < 0 else ~mask.any())
+
+
+def test_length_clears_the_noise_that_each_pixel_alone_follows():
+    cost, inside = noisy_disk(32, 5)
+    alone = ((cost < 0) != inside).double().mean()
+    together = (labelling.solve(cost[None], 1.5).mask[0] != inside).double().mean()
+    assert together < 0.06 < 0.2 < alone
+
+
+def test_an_edge_weight_draws_the_boundary_to_where_it_is_cheap():
+    # one pixel is sure on either side, between them nothing is known; the length is cheap in column 5 alone
+    cost = torch.zeros(1, 12, 16, dtype=torch.float64)
+    cost[..., 0], cost[..., -1] = -5, 5
+    nu = torch.ones_like(cost)
+    nu[..., 5] = 0.1
+    mask = labelling.solve(cost, nu, tolerance=1e-7, max_iterations=20000).mask[0]
+    assert mask[:, :5].all() and not mask[:, 5:].any()
+
+
+@pytest.mark.parametrize("nu", [-0.5, torch.tensor([[1.0, -0.5], [1.0, 1.0]], dtype=torch.float64)])
+def test_a_negative_length_weight_is_refused(nu):
+    with pytest.raises(InputError, match=r"nu is -0\.5"):
+        labelling.solve(random(1, 2, 2), nu)

@@ -1,0 +1,103 @@
+"""Every method keeps the contract; the registry knows their presets and settings."""
+
+import inspect
+
+import numpy as np
+import pytest
+
+from deepcv.images import InputError
+from deepcv.methods import METHODS, get_method
+from deepcv.solver import Settings
+
+QUICK = {"deep-cv": {"steps": 3, "rounds": 1, "width": 2, "size": 24, "levels": 0}}
+
+
+def picture(colour):
+    rows, columns = np.indices((26, 33))
+    inside = np.hypot(rows - 13, columns - 15) < 8
+    image = np.where(inside, 0.75, 0.3) + np.random.default_rng(0).normal(0, 0.04, inside.shape)
+    image = np.rint(255 * np.clip(image, 0, 1)).astype(np.uint8)
+    return np.stack((image, 255 - image, image // 2), axis=2) if colour else image
+
+
+@pytest.mark.parametrize("colour", [True, False])
+@pytest.mark.parametrize(("name", "preset"), [(name, preset) for name in METHODS for preset in METHODS[name].presets])
+def test_every_method_keeps_the_contract(name, preset, colour):
+    method = get_method(name)
+    hint = np.zeros((26, 33))
+    hint[6:20, 8:22] = 1
+    settings = method.settings(preset, **QUICK.get(name, {}))
+    found = method.function(picture(colour), hint, seed=1, device="cpu", **settings)
+    assert found.labels.shape == (26, 33) and found.labels.dtype == np.uint8
+    assert set(np.unique(found.labels)) <= {0, 1} and found.mask.dtype == bool
+    assert found.memberships.shape == (2, 26, 33) and found.memberships.dtype == np.float32
+    assert found.memberships.min() >= 0 and found.memberships.max() <= 1
+    # the guided filter of the authors' presets works in single precision
+    np.testing.assert_allclose(found.memberships.sum(axis=0), 1, atol=0.02)
+    assert found.method == name and found.seconds > 0
+    for key, value in settings.items():
+        assert value is None or found.settings[key] == value
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+def test_same_seed_same_mask_and_those_not_random_the_same_for_any(method):
+    generator = np.random.default_rng(3)
+    image, hint = generator.random((24, 24, 3)), generator.random((24, 24))
+    settings = QUICK.get(method.name, {})
+    seeds = (1, 1) if method.random else (1, 2)
+    first, again = (method.function(image, hint, seed=s, device="cpu", **settings).labels for s in seeds)
+    np.testing.assert_array_equal(first, again)
+
+
+def test_our_model_depends_on_its_seed():
+    generator = np.random.default_rng(3)
+    image, hint = generator.random((24, 24, 3)), generator.random((24, 24))
+    settings = QUICK["deep-cv"] | {"hint_weight": 0.0, "nu": 0.0}
+    first, other = (METHODS["deep-cv"].function(image, hint, seed=s, device="cpu", **settings).labels for s in (1, 2))
+    assert METHODS["deep-cv"].random and not np.array_equal(first, other)
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+def test_methods_are_registered_by_their_name_and_share_a_signature(method):
+    assert get_method(method.name) is method and METHODS[method.name] is method
+    assert method.title and "default" in method.presets
+    parameters = list(inspect.signature(method.function).parameters.values())
+    assert [p.name for p in parameters[:4]] == ["image", "hint", "seed", "device"]
+    assert parameters[1].default is None and parameters[2].default == 0
+
+
+def test_the_authors_presets_are_there_and_resolve_to_theirs():
+    method = get_method("deep-cv")
+    assert set(method.presets) == {"default", "paper", "released"}
+    assert Settings(**method.settings("paper")) == Settings.paper()
+    assert Settings(**method.settings("released")) == Settings.released()
+    assert Settings(**method.settings()) == Settings()
+    assert method.settings("paper", width=8)["width"] == 8
+
+
+def test_settings_are_all_there_is_and_take_the_changes():
+    assert get_method("chan-vese").settings(nu=0.7) == get_method("chan-vese").settings() | {"nu": 0.7}
+    assert get_method("grabcut").settings() == {"iterations": 5}
+    assert get_method("saliency").settings() == {}
+    assert get_method("deep-cv").has_setting("size") and not get_method("grabcut").has_setting("size")
+
+
+def test_an_unknown_method_is_refused_with_what_there_is():
+    with pytest.raises(InputError, match="no method 'snakes'; there are deep-cv, chan-vese, grabcut, saliency"):
+        get_method("snakes")
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "named"),
+    [
+        ("deep-cv", {"preset": "papers"}, "no preset 'papers'; it has default, paper, released"),
+        ("grabcut", {"preset": "paper"}, "grabcut has no preset 'paper'; it has default"),
+        ("grabcut", {"nu": 1.0}, "grabcut has no setting 'nu'; it has iterations"),
+        ("saliency", {"nu": 1.0}, "saliency has no setting 'nu'; it has none"),
+        ("deep-cv", {"mu": 1.0}, "no setting 'mu'"),
+        ("deep-cv", {"nu": -1.0}, "nu is -1"),
+    ],
+)
+def test_unknown_presets_and_settings_are_refused(name, arguments, named):
+    with pytest.raises(InputError, match=named):
+        get_method(name).settings(**arguments)

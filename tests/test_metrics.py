@@ -1,0 +1,118 @@
+"""Scores against counts made by hand; intervals that cover."""
+
+import numpy as np
+import pytest
+
+from deepcv.images import InputError
+from deepcv.metrics import accuracy, bootstrap_interval, f_measure, iou, oracle, scores
+
+TRUTH = np.array([[1, 1, 1, 0], [1, 0, 0, 0]], dtype=bool)
+MASK = np.array([[1, 1, 0, 1], [0, 0, 0, 0]], dtype=bool)  # 2 true positives, 1 false, 2 missed, 3 true negatives
+
+
+def test_scores_by_hand():
+    precision, recall = 2 / 3, 2 / 4
+    assert f_measure(MASK, TRUTH) == pytest.approx(2 * recall * precision / (recall + precision))
+    assert iou(MASK, TRUTH) == pytest.approx(2 / 5)
+    assert accuracy(MASK, TRUTH) == pytest.approx(5 / 8)
+
+
+def test_oracle_takes_the_better_of_mask_and_complement():
+    # the complement: 2 true positives, 3 false, 2 missed, 1 true negative
+    assert oracle(iou, ~MASK, TRUTH) == oracle(iou, MASK, TRUTH) == pytest.approx(max(2 / 5, 2 / 7))
+    assert oracle(f_measure, ~TRUTH, TRUTH) == 1 and f_measure(~TRUTH, TRUTH) == 0
+    assert oracle(accuracy, ~TRUTH, TRUTH) == 1
+
+
+@pytest.mark.parametrize("score", [f_measure, iou, accuracy])
+def test_scores_are_1_for_the_truth_and_0_for_its_complement(score):
+    assert score(TRUTH, TRUTH) == 1
+    assert score(~TRUTH, TRUTH) == 0
+
+
+def test_f_measure_and_iou_order_masks_alike():
+    generator = np.random.default_rng(0)
+    for _ in range(50):
+        mask, truth = generator.random((2, 6, 7)) < 0.4
+        overlap = iou(mask, truth)
+        assert f_measure(mask, truth) == pytest.approx(2 * overlap / (1 + overlap))
+
+
+def test_empty_masks():
+    nothing = np.zeros_like(TRUTH)
+    assert f_measure(nothing, nothing) == iou(nothing, nothing) == accuracy(nothing, nothing) == 1
+    assert f_measure(nothing, TRUTH) == iou(nothing, TRUTH) == f_measure(TRUTH, nothing) == 0
+    assert oracle(f_measure, ~nothing, nothing) == 1
+
+
+def test_ignored_pixels_do_not_count():
+    ignore = np.zeros_like(TRUTH)
+    ignore[0, 3] = ignore[1, 0] = ignore[1, 3] = True  # the false positive, a missed one, a true negative
+    assert f_measure(MASK, TRUTH, ignore) == pytest.approx(4 / 5)
+    assert iou(MASK, TRUTH, ignore) == pytest.approx(2 / 3)
+    assert accuracy(MASK, TRUTH, ignore) == pytest.approx(4 / 5)
+    scrambled = np.where(ignore, ~MASK, MASK)
+    assert scores(scrambled, TRUTH, ignore) == scores(MASK, TRUTH, ignore)
+
+
+def test_all_scores_have_their_names():
+    named = scores(~MASK, TRUTH)
+    assert set(named) == {f"{score}{kind}" for score in ("f_measure", "iou", "accuracy") for kind in ("", "_oracle")}
+    assert named["iou"] == iou(~MASK, TRUTH) < named["iou_oracle"] == iou(MASK, TRUTH)
+
+
+@pytest.mark.parametrize(
+    ("mask", "truth", "named"),
+    [
+        (MASK, TRUTH[:, :3], r"\(2, 4\) but the ground truth \(2, 3\)"),
+        (MASK.astype(np.uint8), TRUTH, "must be bool, these are uint8"),
+        (MASK, TRUTH.astype(float), "must be bool, these are bool and float64"),
+    ],
+)
+@pytest.mark.parametrize("score", [f_measure, iou, accuracy, scores])
+def test_what_cannot_be_compared_is_refused(score, mask, truth, named):
+    with pytest.raises(InputError, match=named):
+        score(mask, truth)
+
+
+def test_accuracy_of_nothing_is_refused():
+    with pytest.raises(InputError, match="every pixel is ignored"):
+        accuracy(MASK, TRUTH, np.ones_like(TRUTH))
+
+
+def test_interval_covers_the_mean_as_often_as_it_says():
+    generator = np.random.default_rng(1)
+    covered = 0
+    for trial in range(200):
+        low, high = bootstrap_interval(generator.beta(6, 2, 40), level=0.9, resamples=300, seed=trial)
+        assert low < high
+        covered += low <= 6 / 8 <= high
+    assert 0.82 < covered / 200 < 0.96
+
+
+def test_interval_holds_the_mean_and_narrows_with_more_images_and_less_certainty():
+    few, many = (np.random.default_rng(2).uniform(0.4, 1, count) for count in (10, 400))
+    intervals = [bootstrap_interval(values, resamples=999) for values in (few, many)]
+    for (low, high), values in zip(intervals, (few, many), strict=True):
+        assert low < values.mean() < high
+    assert np.diff(intervals[1])[0] < 0.4 * np.diff(intervals[0])[0]
+    assert np.diff(bootstrap_interval(few, level=0.5, resamples=999)) < np.diff(intervals[0])
+    assert bootstrap_interval(few, resamples=999) == intervals[0]
+
+
+def test_seeds_of_an_image_are_no_images_of_their_own():
+    values = np.random.default_rng(3).uniform(size=12)
+    repeated = np.repeat(values[:, None], 5, axis=1)
+    assert bootstrap_interval(repeated, resamples=500) == bootstrap_interval(values, resamples=500)
+
+
+def test_interval_of_one_image_is_its_value():
+    assert bootstrap_interval([0.7]) == (0.7, 0.7)
+    assert bootstrap_interval([[0.6, 0.8]]) == (pytest.approx(0.7), pytest.approx(0.7))
+    assert bootstrap_interval([0.5, 0.5, 0.5]) == (0.5, 0.5)
+
+
+@pytest.mark.parametrize("values", [[], [0.5, float("nan")]])
+def test_interval_of_nothing_is_refused(values):
+    with pytest.raises(InputError, match="empty or have NaN"):
+        bootstrap_interval(values)
