@@ -28,7 +28,7 @@ def hint_for(image: np.ndarray, hint=None) -> np.ndarray:
 
 
 def otsu_mask(hint: np.ndarray) -> np.ndarray:
-    """Where the hint is above its Otsu threshold, bool `(H, W)`; never empty, never full."""
+    """Where the hint is above its Otsu threshold, bool `(H, W)`; neither empty nor full unless the hint is constant."""
     from skimage.filters import threshold_otsu
 
     return hint > threshold_otsu(hint)

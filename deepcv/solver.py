@@ -44,6 +44,8 @@ class Settings:
 
     phases: int = 2
     """Number of regions N."""
+    start: str = "clusters"
+    """Where more than two phases start: "clusters" of colour, or "random" as in the paper. Two start from the hint."""
     u_step: str = "exact"
     """"exact" (two phases only) or "gradient"."""
     size: int = 300
@@ -100,6 +102,8 @@ class Settings:
 
     def __post_init__(self):
         phases.check_phases(self.phases)
+        if self.start not in ("clusters", "random"):
+            raise InputError(f"start is {self.start!r}; it is 'clusters' or 'random'")
         if self.u_step not in ("exact", "gradient"):
             raise InputError(f"u_step is {self.u_step!r}; it is 'exact' or 'gradient'")
         if self.u_step == "exact" and self.phases > 2:
@@ -409,15 +413,38 @@ def initial_memberships(hint: np.ndarray, settings: Settings) -> np.ndarray:
 
 
 def random_memberships(shape: tuple[int, int], count: int, seed: int) -> np.ndarray:
-    """Memberships `(N, H, W)` to start N phases from: smooth random fields through a softmax.
+    """Memberships `(N, H, W)` to start N phases from at random, as the paper does: smooth fields through a softmax.
 
-    The paper initialises at random and says no more. Fields of white noise average out in the length term and leave
-    the phases alike, so these are noise of 8×8 cells, enlarged.
+    The paper says no more than "random". Fields of white noise average out in the length term and leave the phases
+    alike, so these are noise of 8×8 cells, enlarged.
     """
     fields = np.random.default_rng(seed).normal(size=(8, 8, count)).astype(np.float32)
-    fields = resize(fields, shape).transpose(2, 0, 1)
-    exponential = np.exp(fields)
+    exponential = np.exp(resize(fields, shape).transpose(2, 0, 1))
     return exponential / exponential.sum(axis=0)
+
+
+def clustered_memberships(image: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Memberships `(N, H, W)` to start N phases from by k-means of the colours of the slightly blurred image.
+
+    From a random start phases often end up empty or alike; from the colours they are at least different. Each pixel
+    starts with membership 0.9 in its cluster.
+
+    Raises
+    ------
+    InputError
+        When the image has fewer different colours than phases.
+    """
+    from scipy.ndimage import gaussian_filter
+    from sklearn.cluster import KMeans
+
+    colours = gaussian_filter(np.atleast_3d(image), (2, 2, 0)).reshape(-1, np.atleast_3d(image).shape[2])
+    different = len(np.unique(np.atleast_3d(image).reshape(len(colours), -1), axis=0))
+    if different < count:
+        raise InputError(f"the image has {different} different colours, fewer than phases is ({count}); ask for fewer")
+    labels = KMeans(count, n_init=4, random_state=seed).fit_predict(colours).reshape(image.shape[:2])
+    start = np.full((count, *labels.shape), 0.1 / (count - 1), np.float32)
+    np.put_along_axis(start, labels[None], 0.9, axis=0)
+    return start
 
 
 def torch_device(name: str | None) -> torch.device:
@@ -458,7 +485,10 @@ def pose(image: np.ndarray, hint: np.ndarray | None, settings: Settings, seed: i
         if settings.hint_weight:
             prior = hint_prior(hint, settings.hint_weight)
     else:
-        start = random_memberships(shape, settings.phases, seed)
+        if settings.start == "random":
+            start = random_memberships(shape, settings.phases, seed)
+        else:
+            start = clustered_memberships(resize(image, shape), settings.phases, seed)
     target = torch_device(device)
     image, start, prior = (
         torch.from_numpy(np.ascontiguousarray(each))[None].to(target) for each in (small, start, prior)
@@ -483,7 +513,7 @@ def deep_chan_vese(
         uint8, or float in [0, 1].
     hint : array_like, `(H, W)`, optional
         High where the foreground is believed to be, in [0, 1]; default the saliency of `deepcv.saliency`. With more
-        than two phases it is not used: those start at random (section 5.1).
+        than two phases it is not used.
     seed : int
         Of networks, noise and random starts. The same seed on the same CPU gives the same mask.
     device : str, optional

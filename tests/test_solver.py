@@ -626,3 +626,20 @@ def test_presets_are_the_papers_and_the_released_codes():
         assert preset.u_step == "gradient" and not preset.learned_variance and preset.pixel_range == 255
         assert preset.hint_weight == 0 and preset.edge_sensitivity == 0 and not preset.balance
     assert Settings.paper(width=8).width == 8
+
+
+def test_phases_start_from_clusters_of_colour_and_end_near_them():
+    partition = np.zeros((32, 40), int)
+    partition[:, 20:], partition[16:, 8:32] = 1, 2
+    colours = np.array([[0.2, 0.3, 0.4], [0.8, 0.4, 0.3], [0.5, 0.8, 0.5]])
+    image = np.clip(colours[partition] + np.random.default_rng(0).normal(0, 0.05, (32, 40, 3)), 0, 1)
+    labels = deep_chan_vese(image, phases=3, steps=40, device="cpu").labels
+    agreement = [max(np.mean(labels[partition == region] == phase) for phase in range(3)) for region in range(3)]
+    assert min(agreement) > 0.85
+
+
+def test_more_phases_than_colours_are_refused():
+    image = np.zeros((20, 20))
+    image[5:10] = 0.5
+    with pytest.raises(InputError, match=r"2 different colours.*phases is \(3\)"):
+        deep_chan_vese(image, phases=3)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from deepcv.data import load_dataset
 from deepcv.experiments._scored import compute
 from deepcv.experiments.table1 import CHOSEN_ON
-from deepcv.images import InputError
+from deepcv.images import SMALLEST_SIDE, InputError
 from deepcv.methods import get_method
 from deepcv.metrics import bootstrap_interval
 from deepcv.results import Item, Store, device_kind
@@ -106,6 +106,8 @@ class Settings:
                 object.__setattr__(self, name, tuple(getattr(self, name)))
         if self.n_images is not None and self.n_images < 1:
             raise InputError(f"n_images is {self.n_images}; it must be at least 1")
+        if self.size is not None and self.size < SMALLEST_SIDE:
+            raise InputError(f"size is {self.size}; images need at least {SMALLEST_SIDE} pixels a side")
         if not self.seeds:
             raise InputError("there is no seed; give at least one, three for an interval that means something")
         unknown = sorted(set(self.variants or ()) - set(VARIANTS))

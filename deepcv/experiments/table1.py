@@ -14,7 +14,7 @@ import numpy as np
 
 from deepcv.data import load_dataset
 from deepcv.experiments._scored import compute, interval
-from deepcv.images import InputError
+from deepcv.images import SMALLEST_SIDE, InputError
 from deepcv.methods import get_method
 from deepcv.results import Item, Store, device_kind, paper, recorded
 
@@ -106,6 +106,8 @@ class Settings:
             raise InputError(f"there is no profile {self.profile!r}; there are {', '.join(PROFILES)}")
         if self.n_images is not None and self.n_images < 1:
             raise InputError(f"n_images is {self.n_images}; it must be at least 1")
+        if self.size is not None and self.size < SMALLEST_SIDE:
+            raise InputError(f"size is {self.size}; images need at least {SMALLEST_SIDE} pixels a side")
         if not self.seeds:
             raise InputError("there is no seed; give at least one, three for an interval that means something")
         for name in ("methods", "seeds"):  # a notebook's parameters come as lists
@@ -228,7 +230,7 @@ def title(name: str) -> str:
     """How the table calls "method:preset"."""
     method, preset = _parted(name)
     named = get_method(method).title
-    return named if preset == "default" else f"{named}, {_PRESET_TITLES[preset]}"
+    return named if preset == "default" else f"{named}, {_PRESET_TITLES.get(preset, preset)}"
 
 
 def compared(rows: DataFrame) -> DataFrame:
