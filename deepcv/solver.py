@@ -140,10 +140,11 @@ class Settings:
         """Algorithm 1 as the paper describes it (section 5.1); what it leaves open is as released.
 
         ν = 1, μ = ±10, unit variance, 4-level U-Nets of width 64 with instance normalisation, Adam at 1e-1 for
-        everything, one loop, pixels 0..255, guided filter. λ, the number of steps and the activation are the released
-        code's.
+        everything, one loop, guided filter. λ, the number of steps and the activation are the released code's. "sRGB
+        space" is read as pixels in [0, 1]: with 0..255 the unit-variance likelihood outweighs the KL a hundredfold and
+        the mask is lost (mean F 0.06 over the first 5 images of Weizmann, at width 16 and 96 px).
         """
-        return cls(**(_AUTHORS | {"nu": 1.0, "learning_rate": 1e-1} | changes))
+        return cls(**(_AUTHORS | {"nu": 1.0, "learning_rate": 1e-1, "pixel_range": 1.0} | changes))
 
     @classmethod
     def released(cls, **changes) -> Settings:
@@ -361,7 +362,8 @@ def _balanced(u: Tensor, power: float) -> Tensor:
 @torch.no_grad()
 def _state(step: int, memberships, mean, fit, kl, problem: Problem, settings: Settings) -> State:
     pixels = mean[0, 0].numel()
-    length = torch.linalg.vector_norm(energy.gradient(phases.contours(memberships)), dim=-3) * problem.edges[:, None]
+    # torch.linalg.vector_norm over this axis takes twenty times as long: a tenth of the whole step
+    length = energy.gradient(phases.contours(memberships)).square().sum(dim=-3).sqrt() * problem.edges[:, None]
     terms = {
         "reconstruction": fit.detach() / pixels,
         "length": settings.nu * length.sum(dim=(1, 2, 3)) / pixels,

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from deepcv import cli
+from deepcv import cli, results
 from deepcv.images import InputError, read_image
 from deepcv.results import Store
 from deepcv.segmentation import Segmentation
@@ -270,6 +270,7 @@ def test_an_unwritable_disk_leaves_no_half_mask(folder, capsys, monkeypatch):
         (("run", "table1", "--seeds", "0,one"), "--seeds takes whole numbers .*'0,one'"),
         (("run", "table1", "--n-images", "0"), "n_images.*0"),
         (("run", "table1", "--workers", "0"), "worker.*0"),
+        (("run", "choices", "--methods", "grabcut"), "choices has no option --methods"),
         (("run",), "experiment.*run --help"),
         (("data", "fetch", "imagenet"), "'imagenet'.*weizmann"),
         (("frob",), "'frob'.*deepcv --help"),
@@ -282,7 +283,20 @@ def test_names_that_are_not_there(folder, capsys, monkeypatch, arguments, says):
 
 def test_run_prints_the_table_and_goes_on_from_the_store(folder, capsys, monkeypatch):
     monkeypatch.setenv("DEEPCV_RESULTS", str(folder / "results"))
-    arguments = ("run", "table1", "--profile", "quick", "--methods", "grabcut", "--n-images", 1, "--workers", 1)
+    arguments = (
+        "run",
+        "table1",
+        "--profile",
+        "quick",
+        "--methods",
+        "grabcut",
+        "--n-images",
+        1,
+        "--workers",
+        1,
+        "--seeds",
+        0,
+    )
     tables, rows = [], []
     for _ in range(2):
         assert deepcv(*arguments) == 0
@@ -292,6 +306,15 @@ def test_run_prints_the_table_and_goes_on_from_the_store(folder, capsys, monkeyp
     assert "grabcut" in tables[0].lower() and tables[1] == tables[0]
     assert len(rows[0]) == 1
     pd.testing.assert_frame_equal(rows[1], rows[0])  # to the digit in `seconds`: it was not computed again
+
+
+def test_run_records_its_rows(folder, capsys, monkeypatch):
+    monkeypatch.setenv("DEEPCV_RESULTS", str(folder / "results"))
+    arguments = ("run", "table1", "--methods", "grabcut", "--n-images", 1, "--workers", 1, "--seeds", 0, "--record")
+    assert deepcv(*arguments) == 0
+    assert "table1.csv" in capsys.readouterr().out
+    rows, provenance = results.recorded("table1")
+    assert rows["method"].tolist() == ["grabcut"] and provenance["rows"] == 1
 
 
 def test_methods_and_data_sets_are_listed(capsys, tmp_path, monkeypatch):
