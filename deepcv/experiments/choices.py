@@ -35,7 +35,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         ("width", (4, 16)),
         ("levels", (1, 2)),
         ("samples", (4,)),
-        ("balance", (0.0, 1.0)),
+        ("balance", (0.0, 0.5, 1.0)),
         ("nu", (0.0, 100.0, 1000.0)),
         ("hint_weight", (0.0, 50.0, 200.0)),
         ("edge_sensitivity", (0.0, 3.0)),
