@@ -18,13 +18,14 @@ export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 
-.PHONY: help book test lint lock clean
+.PHONY: help book test picture lint lock clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make book    run the notebooks (profile $(PROFILE)) and build the book"
 	@echo "make test    the tests, the notebooks once more, the book's links"
 	@echo "make lint    ruff"
+	@echo "make picture the picture in the README"
 	@echo "make lock    write requirements.lock anew from pyproject.toml"
 	@echo "make clean   remove the environment, the executed notebooks and the book"
 
@@ -36,6 +37,12 @@ test: $(FIRST_PAGE)
 	@echo "Testing …"
 	$(BIN)/python -m pytest tests $(EXECUTED) --nbval --nbval-current-env --nbval-cell-timeout=900 \
 		--nbval-sanitize-with tests/nbval_sanitize.cfg
+
+# The README's picture: the embedded images, seed 0.
+picture: .make/installed
+	$(BIN)/python -c "from deepcv.experiments import table1 as t; \
+		s = t.Settings(methods=('saliency', 'chan-vese', 'grabcut', 'deep-cv'), seeds=(0,)); \
+		t.plot(t.run(s), s, ('coins', 'coffee', 'modes-ring', 'overlap-disk')).savefig('book/overview.png', dpi=100)"
 
 lint: .make/installed
 	$(BIN)/ruff check .

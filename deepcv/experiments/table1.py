@@ -7,6 +7,7 @@ saliency hint [34].
 from __future__ import annotations
 
 import functools
+import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -256,7 +257,8 @@ def compared(rows: DataFrame) -> DataFrame:
         {theirs: mine for mine, theirs in PAPERS_METHODS.items()}.get(name, name) for name in printed.index
     ]
     shown = ["F", "F interval", "mIoU", "s/image", "images"]
-    table = pd.concat({"this run": ours[shown], "recorded run": full[shown], "paper": printed}, axis=1)
+    groups = {"this run": ours[shown[:-1]], "recorded run": full[shown], "paper": printed}
+    table = pd.concat(groups, axis=1)
     order = [*ours.index, *(name for name in full.index if name not in ours.index)]
     table = table.reindex([*order, *(name for name in table.index if name not in order)])
     table.index = [title(name) if ":" in name else _PRINTED_ONLY[name] for name in table.index]
@@ -276,8 +278,13 @@ def style(table: DataFrame):
     digits = {column: "{:.3f}" for column in table if column[1] in ("F", "mIoU")}
     digits |= {column: "{:.2f}" for column in table if column[1] == "s/image"}
     digits |= {column: "{:.0f}" for column in table if column[1] == "images"}
-    digits |= {column: "{:.2f}" for column in table if column[0] == "paper"}
-    return table.style.format(digits, na_rep="–").set_uuid("table1")  # the same HTML in every run
+    digits |= {column: "{:.2f}" for column in table if column[0].startswith("paper")}
+    return (
+        table.style.format(digits, na_rep="–")
+        .set_uuid("table1")  # the same HTML in every run
+        .set_table_attributes('style="font-size: 0.7em; white-space: nowrap; font-variant-numeric: tabular-nums"')
+        .set_table_styles([{"selector": "th, td", "props": "padding: 0.25em 0.4em; text-align: right"}])
+    )
 
 
 def halves(rows: DataFrame) -> DataFrame:
@@ -334,7 +341,7 @@ def plot(rows: DataFrame, settings: Settings, images: tuple[str, ...] | None = N
                 _show_mask(axis, sample.image, masks[name, column] == 1)
                 axis.set_xlabel(f"F {scored[(name, *_parted(column))]:.2f}", fontsize=8)
     for axis, heading in zip(axes[0], ["image", "ground truth", *map(title, columns)], strict=True):
-        axis.set_title(heading, fontsize=9)
+        axis.set_title(textwrap.fill(heading, 15), fontsize=9)
     for axis in axes.ravel():
         axis.set(xticks=[], yticks=[], frame_on=False)
     figure.tight_layout()
