@@ -7,17 +7,16 @@ other 80 images apart.
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from deepcv.data import load_dataset
-from deepcv.experiments._scored import compute
+from deepcv.experiments._scored import check, complete
 from deepcv.experiments.table1 import CHOSEN_ON
-from deepcv.images import SMALLEST_SIDE, InputError
+from deepcv.images import InputError
 from deepcv.methods import get_method
 from deepcv.metrics import bootstrap_interval
-from deepcv.results import Item, Store, device_kind
+from deepcv.results import Item, device_kind
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -99,17 +98,7 @@ class Settings:
     recompute: bool = False
 
     def __post_init__(self):
-        if self.profile not in PROFILES:
-            raise InputError(f"there is no profile {self.profile!r}; there are {', '.join(PROFILES)}")
-        for name in ("variants", "seeds"):  # a notebook's parameters come as lists
-            if getattr(self, name) is not None:
-                object.__setattr__(self, name, tuple(getattr(self, name)))
-        if self.n_images is not None and self.n_images < 1:
-            raise InputError(f"n_images is {self.n_images}; it must be at least 1")
-        if self.size is not None and self.size < SMALLEST_SIDE:
-            raise InputError(f"size is {self.size}; images need at least {SMALLEST_SIDE} pixels a side")
-        if not self.seeds:
-            raise InputError("there is no seed; give at least one, three for an interval that means something")
+        check(self, PROFILES, ("variants", "seeds"))
         unknown = sorted(set(self.variants or ()) - set(VARIANTS))
         if unknown:
             raise InputError(f"there is no variant {unknown[0]!r}; there are {', '.join(VARIANTS)}")
@@ -148,15 +137,7 @@ def items(settings: Settings) -> list[Item]:
 
 def run(settings: Settings, *, workers=None, progress: bool = True) -> DataFrame:
     """Compute what the store lacks and return a row per image, variant and seed; parameters as in `table1.run`."""
-    with Store() as store:
-        return store.complete(
-            items(settings),
-            functools.partial(compute, profile=settings.profile, device=settings.device),
-            recompute=settings.recompute,
-            workers=workers,
-            progress=progress,
-            description=f"Choices, {settings.profile}",
-        )
+    return complete(items(settings), settings, workers=workers, progress=progress, description="Choices")
 
 
 def summary(rows: DataFrame) -> DataFrame:

@@ -6,7 +6,6 @@ saliency hint [34].
 
 from __future__ import annotations
 
-import functools
 import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deepcv.data import load_dataset
-from deepcv.experiments._scored import compute, interval
-from deepcv.images import SMALLEST_SIDE, InputError
+from deepcv.experiments._scored import check, complete, interval
 from deepcv.methods import get_method
 from deepcv.results import Item, Store, device_kind, paper, recorded
 
@@ -103,17 +101,7 @@ class Settings:
     recompute: bool = False
 
     def __post_init__(self):
-        if self.profile not in PROFILES:
-            raise InputError(f"there is no profile {self.profile!r}; there are {', '.join(PROFILES)}")
-        if self.n_images is not None and self.n_images < 1:
-            raise InputError(f"n_images is {self.n_images}; it must be at least 1")
-        if self.size is not None and self.size < SMALLEST_SIDE:
-            raise InputError(f"size is {self.size}; images need at least {SMALLEST_SIDE} pixels a side")
-        if not self.seeds:
-            raise InputError("there is no seed; give at least one, three for an interval that means something")
-        for name in ("methods", "seeds"):  # a notebook's parameters come as lists
-            if getattr(self, name) is not None:
-                object.__setattr__(self, name, tuple(getattr(self, name)))
+        check(self, PROFILES, ("methods", "seeds"))
         for method, preset in map(_parted, self.methods or ()):
             get_method(method).settings(preset)
 
@@ -179,16 +167,7 @@ def run(settings: Settings, *, workers=None, progress: bool = True) -> DataFrame
     -------
     pandas.DataFrame over `deepcv.results.COLUMNS`, a row per image, method, preset and seed.
     """
-    needed = items(settings)
-    with Store() as store:
-        return store.complete(
-            needed,
-            functools.partial(compute, profile=settings.profile, device=settings.device),
-            recompute=settings.recompute,
-            workers=workers,
-            progress=progress,
-            description=f"Table 1, {settings.profile}",
-        )
+    return complete(items(settings), settings, workers=workers, progress=progress, description="Table 1")
 
 
 def summary(rows: DataFrame) -> DataFrame:

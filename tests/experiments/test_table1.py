@@ -44,13 +44,13 @@ def small(monkeypatch, tmp_path):
 def counted(monkeypatch):
     """What was computed, as (image, method, seed)."""
     calls = []
-    original = table1.compute
+    original = _scored.compute
 
     def compute(item, **options):
         calls.append((item.image, item.method, item.seed))
         return original(item, **options)
 
-    monkeypatch.setattr(table1, "compute", compute)
+    monkeypatch.setattr(_scored, "compute", compute)
     return calls
 
 
@@ -207,7 +207,7 @@ def test_a_failure_keeps_what_was_finished_and_is_named(monkeypatch, counted):
         return watched(item, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(table1, "compute", failing)
+        patch.setattr(_scored, "compute", failing)
         with pytest.raises(InputError, match=r"bee.*the pen broke"):
             table1.run(settings, workers=1, progress=False)
     assert len(counted) == 2
