@@ -199,7 +199,7 @@ def test_rows_are_scored_against_the_truth_from_the_shared_hint():
 
 def test_a_failure_keeps_what_was_finished_and_is_named(monkeypatch, counted):
     settings = Settings(methods=CHEAP, n_images=2)
-    watched = table1.compute
+    watched = _scored.compute
 
     def failing(item, **options):
         if item.image == "bee":
