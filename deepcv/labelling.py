@@ -138,7 +138,7 @@ def solve(
             mask = relaxed > 0.5
             u = mask.to(cost.dtype)
             primal = binary_length(u, nu) + (cost * u).sum(dim=(-2, -1))
-            gap = primal - slope.clamp(max=0).sum(dim=(-2, -1))
+            gap = (primal - slope.clamp(max=0).sum(dim=(-2, -1))).clamp(min=0)  # rounding may take it below
             if bool((gap <= allowed).all()):
                 break
     return Labelling(mask, relaxed, dual, gap, iteration)

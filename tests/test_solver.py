@@ -623,8 +623,9 @@ def test_presets_are_the_papers_and_the_released_codes():
     assert (paper.width, paper.levels, paper.nu, paper.latent_mean, paper.learning_rate) == (64, 4, 1.0, 10.0, 0.1)
     assert (released.latent_mean, released.warmup, released.steps, released.relaxation) == (60.0, 200, 401, "arctan")
     for preset in (paper, released):
-        assert preset.u_step == "gradient" and not preset.learned_variance and preset.pixel_range == 255
+        assert preset.u_step == "gradient" and not preset.learned_variance
         assert preset.hint_weight == 0 and preset.edge_sensitivity == 0 and not preset.balance
+    assert (paper.pixel_range, released.pixel_range) == (1.0, 255.0)
     assert Settings.paper(width=8).width == 8
 
 
