@@ -14,7 +14,7 @@ from deepcv import execution
 from deepcv.data import samples
 from deepcv.solver import deep_chan_vese
 
-NAMES = samples.COMPOSITES[:8]
+NAMES = tuple(samples.COMPOSITES)[:8]
 
 
 def solve(name: str) -> float:
