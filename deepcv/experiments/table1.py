@@ -261,8 +261,8 @@ def style(table: DataFrame):
     return (
         table.style.format(digits, na_rep="–")
         .set_uuid("table1")  # the same HTML in every run
-        .set_table_attributes('style="font-size: 0.7em; white-space: nowrap; font-variant-numeric: tabular-nums"')
-        .set_table_styles([{"selector": "th, td", "props": "padding: 0.25em 0.4em; text-align: right"}])
+        .set_table_attributes('style="font-size: 0.66em; white-space: nowrap; font-variant-numeric: tabular-nums"')
+        .set_table_styles([{"selector": "th, td", "props": "padding: 0.25em 0.28em; text-align: right"}])
     )
 
 
