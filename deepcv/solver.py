@@ -251,12 +251,16 @@ class Model(nn.Module):
         """ℱ, `(B, d, H, W)` to `(B, C, H, W)`."""
         return self.decoder(latent / self.settings.latent_unit)
 
+    def kl(self, mean: Tensor, variance: Tensor | float) -> Tensor:
+        """(3.14) against each phase's prior, `(B, N, H, W)`."""
+        return energy.gaussian_kl(mean, variance, self.prior.mean, self.prior.variance)
+
     def forward(self, image: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """`𝒢^μ(I)`, the reconstruction term `(B,)` and the KL of each phase `(B, N, H, W)`."""
         mean, variance = self.encode(image)
         scale = self.settings.pixel_range**2 / (image.shape[1] if self.settings.channel_mean else 1)
         fit = scale * energy.reconstruction(self.decode, mean, variance, image, noise)
-        return mean, fit, energy.gaussian_kl(mean, variance, self.prior.mean, self.prior.variance)
+        return mean, fit, self.kl(mean, variance)
 
 
 def iterate(problem: Problem, settings: Settings) -> Iterator[State]:
@@ -286,7 +290,7 @@ def _exact(problem: Problem, settings: Settings) -> Iterator[State]:
             if step == settings.steps:
                 with torch.no_grad():
                     mean, variance = model.encode(image)
-                    kl = energy.gaussian_kl(mean, variance, model.prior.mean, model.prior.variance)
+                    kl = model.kl(mean, variance)
                     cost = (kl + problem.prior)[:, 1] - (kl + problem.prior)[:, 0]
                     solution = labelling.solve(cost, settings.nu * problem.edges, start=solution)
                     u = _kept_alive(solution.mask, u)
