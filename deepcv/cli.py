@@ -1,4 +1,4 @@
-"""The command line: `deepcv segment`, `run`, `data`, `methods`, `version`.
+"""The command line: `deepcv segment`, `run`, `record`, `data`, `methods`, `version`.
 
 Exit codes: 0 done; 2 the input or an option can't be used, said in one sentence and with nothing written; 130 stopped
 with Ctrl-C; 1 an error of ours, with its traceback. Results go to stdout, progress and errors to stderr.
@@ -8,6 +8,7 @@ Nothing heavy is imported before a command runs, so that `--help` answers at onc
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 import traceback
@@ -31,6 +32,9 @@ WORKING_SIZE = 1024
 
 OUTLINE = (255, 225, 0)
 """Colour of the outline in an overlay, with a dark rim so that it shows on any picture."""
+
+WORKERS = "Processes at once. [default: the usable cores; on a GPU 1]"
+SCHEDULER = "Compute on the workers of this Dask scheduler, tcp://host:8786, not here."
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]})
 data = typer.Typer(rich_markup_mode=None)
@@ -286,10 +290,12 @@ def run(
     size: Annotated[int | None, typer.Option(help="Longest side, in pixels, at which the methods work.")] = None,
     seeds: Annotated[str | None, typer.Option(help="Whole numbers with commas between: 0,1,2.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda …")] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes at once. [default: the usable cores]")] = None,
+    workers: Annotated[int | None, typer.Option(help=WORKERS)] = None,
+    scheduler: Annotated[str | None, typer.Option(help=SCHEDULER)] = None,
     recompute: Annotated[bool, typer.Option("--recompute", help="Compute again what is in the store.")] = False,
     record: Annotated[
-        bool, typer.Option("--record", help="Also keep the rows as our recorded run, results/recorded/EXPERIMENT.csv.")
+        bool,
+        typer.Option("--record", help="Also merge the rows into our recorded run, results/recorded/EXPERIMENT.csv."),
     ] = False,
 ) -> None:
     """Run one of the paper's experiments and print its table.
@@ -312,12 +318,93 @@ def run(
         "recompute": recompute or None,
     }
     settings = module.Settings(**_known_to(module.Settings, experiment, given))
-    rows = module.run(settings, workers=workers, progress=True)
+    with _workers(workers, scheduler) as where:
+        rows = module.run(settings, workers=where, progress=True)
     print(module.summary(rows).to_string(float_format=lambda value: f"{value:.3f}"))
     if record:
         from . import results
 
         print(f"recorded in {results.record(rows, experiment)}")
+
+
+@app.command()
+def record(
+    experiments: Annotated[
+        list[str] | None, typer.Argument(help="table1 … [default: all that are recorded, most wanted first]")
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="Stop before so many are over. [default: when nothing is lacking]")
+    ] = None,
+    profile: Annotated[str | None, typer.Option(help="[default: paper on a GPU, otherwise cpu]")] = None,
+    list_: Annotated[
+        bool, typer.Option("--list", help="Only show what is recorded, what lacks, and how long it would take.")
+    ] = False,
+    outdated: Annotated[
+        bool, typer.Option("--outdated", help="Compute rows again that older code made, after the lacking ones.")
+    ] = False,
+    merge: Annotated[
+        Path | None, typer.Option(help="Compute nothing, merge the recorded runs of this folder; newer rows win.")
+    ] = None,
+    into: Annotated[Path | None, typer.Option(help="Write to this folder, not to results/recorded.")] = None,
+    workers: Annotated[int | None, typer.Option(help=WORKERS)] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda … [default: the GPU when there is one]")] = None,
+    scheduler: Annotated[str | None, typer.Option(help=SCHEDULER)] = None,
+) -> None:
+    """Compute what results/recorded still lacks, for as long as you say, and merge it in.
+
+    Stopped by the time or by Ctrl-C, it keeps what it has and goes on from there next time. With --into and --merge,
+    part of it can be computed on another machine.
+
+    \b
+    deepcv record --list
+    deepcv record --minutes 30
+    deepcv record table1 --minutes 10 --into pieces
+    deepcv record --merge pieces
+    """
+    started = time.monotonic()
+    from . import recording
+    from .images import InputError
+
+    if minutes is not None and not minutes > 0:
+        raise InputError(f"--minutes is {minutes:g}; it must be more than 0")
+    wanted = [_experiment(name) for name in experiments or recording.WANTED]
+    if merge is not None:
+        recording.merge(merge, experiments or (), into=into)
+        return
+    with _workers(workers, scheduler) as where:
+        profile = profile or recording.profile_for(device, where)
+        at = {"device": device, "workers": where}
+        gaps = [recording.find_gap(each, profile=profile, into=into, **at) for each in wanted]
+        if list_:
+            _print_listing(recording.listing(gaps, profile=profile, **at), profile)
+        else:
+            until = started + 60 * minutes if minutes else float("inf")
+            recording.fill(gaps, profile=profile, until=until, into=into, outdated=outdated, **at)
+
+
+def _print_listing(table, profile: str) -> None:
+    print(table.to_string(float_format="{:.1f}".format, na_rep="unknown"))
+    unknown = table["minutes"].isna().any()
+    print(
+        f"profile {profile}: {table['recorded'].sum()} recorded, {table['outdated'].sum()} of them by older code; "
+        f"{table['lacking'].sum()} lacking, {table['minutes'].sum():.1f} minutes"
+        + (" and what is unknown" if unknown else "")
+    )
+
+
+@contextlib.contextmanager
+def _workers(workers: int | None, scheduler: str | None):
+    """What experiments take as `workers`: a number, or the executor of a scheduler."""
+    if scheduler is None:
+        yield workers
+        return
+    from .execution import cluster
+    from .images import InputError
+
+    if workers is not None:
+        raise InputError("--workers is about this machine, --scheduler about a cluster; leave one out")
+    with cluster(scheduler) as executor:
+        yield executor
 
 
 def _known_to(settings: type, experiment: str, given: dict[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 Images are independent, so a table is parallel over them. Each worker process computes with one thread: two processes
 of one thread finish more images than one process of two. Workers are started afresh (spawn), not forked, since a
-forked process that inherits torch's thread pools may hang.
+forked process that inherits torch's thread pools may hang. `cluster` reaches the workers of a Dask scheduler.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ ONE_THREAD = {
 }
 """The environment of a worker; the libraries read it when they are loaded, so it must be there before."""
 
-_QUEUED = 2  # items submitted per worker: one in work and one waiting, so that memory stays bounded
 _ELSEWHERE_SUBMITTED = 64  # items submitted at once to an executor that doesn't tell its size
+_CONNECTING = 10  # seconds to wait for a scheduler
 
 
 class ItemError(RuntimeError):
@@ -62,10 +62,10 @@ def run(
     function : callable
         For several processes a module's function, or a `functools.partial` of one: they import it anew.
     items : iterable
-        Taken as they are needed, a few ahead. `str(item)` names an item in messages.
+        Taken when a worker is free for it. `str(item)` names an item in messages.
     workers : int or concurrent.futures.Executor, optional
         1 computes in this process; more in so many processes of one thread each; default: the usable cores. An
-        executor is used as it is and left open; `dask.distributed.Client(...).get_executor()` gives one for a cluster.
+        executor is used as it is and left open; `cluster` gives one.
     progress : bool
         Show a bar, on stderr or in the notebook.
     description : str
@@ -77,10 +77,10 @@ def run(
         For fewer than one worker, a function that other processes can't import; and when computing an item raises it,
         then with the item's name.
     ItemError
-        When computing an item raises something else, which is then the cause, or a worker dies. What finished before
-        has been given.
+        When computing an item raises something else, which is then the cause, or a worker dies (a cluster computes
+        its item again elsewhere), or the cluster is lost. What finished before has been given.
     KeyboardInterrupt
-        Ctrl-C drops what is queued and kills the workers.
+        Ctrl-C drops what is queued and kills the workers; those of a cluster finish what they are at.
 
     Examples
     --------
@@ -91,7 +91,7 @@ def run(
     if isinstance(workers, Executor):
         finished = _on_executor(workers, function, items)
     else:
-        count = usable_cores() if workers is None else workers
+        count = concurrency(workers)
         if count < 1:
             raise InputError(f"there must be at least one worker, not {workers}; leave it out to use every core")
         count = count if total is None else min(count, total)
@@ -101,6 +101,65 @@ def run(
     return _watched(finished, total, progress, description)
 
 
+@contextlib.contextmanager
+def cluster(address: str) -> Iterator[Executor]:
+    """The workers of a Dask scheduler, as an executor for `run`.
+
+    When a worker dies, the scheduler gives what it was at to another one. A function that computes on a cluster must
+    be importable there.
+
+    Parameters
+    ----------
+    address : str
+        `"tcp://host:8786"`, as `dask scheduler` prints it.
+
+    Raises
+    ------
+    InputError
+        When Dask is not installed, the scheduler can't be reached or has no workers, or a worker computes several
+        items at once or has another version of this package or its libraries.
+    """
+    try:
+        from distributed import Client
+    except ImportError:
+        raise InputError("a scheduler needs Dask; install the extra `scale`, or dask[distributed]") from None
+    try:
+        client = Client(address, timeout=_CONNECTING, set_as_default=False)
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"no Dask scheduler answers at {address} ({reason}); start one with `dask scheduler`"
+        ) from None
+    with client:
+        _check_workers(client, address)
+        yield client.get_executor(pure=False)
+
+
+def _check_workers(client, address: str) -> None:
+    from .results import check_same_code, provenance
+
+    threads = client.nthreads()
+    if not threads:
+        raise InputError(f"{address} has no workers; start some with `dask worker {address} --nthreads 1`")
+    for worker, count in threads.items():
+        if count != 1:
+            raise InputError(f"the worker {worker} computes {count} items at once; start it with --nthreads 1")
+    for worker, found in client.run(provenance, on_error="return").items():
+        if isinstance(found, BaseException):
+            raise InputError(f"the worker {worker} can't use deepcv ({found}); install it there")
+        check_same_code(found, f"the worker {worker}")
+
+
+def _on_one_thread(function, item):
+    """On a cluster's worker, whose environment is not ours: libraries to be loaded, and those that are."""
+    os.environ.update(ONE_THREAD)
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
+    if cv2 := sys.modules.get("cv2"):
+        cv2.setNumThreads(1)
+    return function(item)
+
+
 def usable_cores() -> int:
     """How many cores this process may use: its affinity mask, and no more than a container's quota of CPU time."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -108,6 +167,15 @@ def usable_cores() -> int:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
         cores = min(cores, max(1, int(quota) // int(period)))
     return cores
+
+
+def concurrency(workers: int | Executor | None) -> int:
+    """How many items are computed at once with the `workers` of `run`."""
+    if not isinstance(workers, Executor):
+        return usable_cores() if workers is None else workers
+    if hasattr(workers, "_client"):  # Dask's, whose workers come and go
+        return max(1, len(workers._client.nthreads()))
+    return getattr(workers, "_max_workers", _ELSEWHERE_SUBMITTED)
 
 
 def _watched(finished, total: int | None, progress: bool, description: str) -> Iterator[tuple[Any, Any]]:
@@ -130,11 +198,13 @@ def _here(function, items) -> Iterator[tuple[Any, Any]]:
 
 
 def _on_executor(executor: Executor, function, items) -> Iterator[tuple[Any, Any]]:
-    workers = getattr(executor, "_max_workers", None)
-    ahead = _QUEUED * workers if isinstance(workers, int) else _ELSEWHERE_SUBMITTED
+    if hasattr(executor, "_client"):  # Dask's
+        function = functools.partial(_on_one_thread, function)
     pending: dict[Future, tuple[int, Any]] = {}
     try:
-        yield from _as_finished(lambda index, item: executor.submit(function, item), items, ahead, pending)
+        yield from _as_finished(
+            lambda index, item: executor.submit(function, item), items, lambda: concurrency(executor), pending
+        )
     except BrokenExecutor as error:
         raise ItemError(_died([item for _, item in pending.values()], "")) from error
     finally:
@@ -155,7 +225,7 @@ def _in_processes(function, items, workers: int) -> Iterator[tuple[Any, Any]]:
                 return executor.submit(_noted, notes, function, index, item)
 
         try:
-            yield from _as_finished(submit, items, _QUEUED * workers, pending)
+            yield from _as_finished(submit, items, lambda: workers, pending)
             executor.shutdown()
         except BrokenExecutor as error:
             died = list(processes.values())
@@ -171,19 +241,24 @@ def _in_processes(function, items, workers: int) -> Iterator[tuple[Any, Any]]:
             raise
 
 
-def _as_finished(submit, items, ahead: int, pending: dict[Future, tuple[int, Any]]) -> Iterator[tuple[Any, Any]]:
-    """Keep `ahead` items submitted, give what is finished; `pending` tells the caller what is not."""
+def _as_finished(
+    submit, items, ahead: Callable[[], int], pending: dict[Future, tuple[int, Any]]
+) -> Iterator[tuple[Any, Any]]:
+    """Keep `ahead()` items submitted, give what is finished; `pending` tells the caller what is not."""
     numbered = enumerate(items)
     while True:
-        for index, item in itertools.islice(numbered, ahead - len(pending)):
+        for index, item in itertools.islice(numbered, max(0, ahead() - len(pending))):
             pending[submit(index, item)] = (index, item)
         if not pending:
             return
-        done, _ = wait(pending, return_when=FIRST_COMPLETED)
-        failed = [future for future in done if future.exception() is not None]
-        for future in done - set(failed):  # first what is good, so that it isn't lost
-            yield pending.pop(future)[1], future.result()
+        done = wait(pending, return_when=FIRST_COMPLETED).done
+        failed = [future for future in done if future.cancelled() or future.exception() is not None]
+        finished = [(pending.pop(future)[1], future.result()) for future in done.difference(failed)]
+        done.clear()  # a cluster computes a lost result again as long as somebody holds its future
+        yield from finished  # first what is good, so that it isn't lost
         for future in failed:
+            if future.cancelled():
+                raise ItemError(f"{_name(pending[future][1])}: the scheduler is gone or dropped it; run again to go on")
             error = future.exception()
             if isinstance(error, BrokenExecutor):
                 raise error

@@ -6,7 +6,7 @@ package, with which libraries, on which kind of device. So a row is found again 
 give the same, a run killed at any moment loses only the items in work, and several processes may fill one store.
 
 `Store`      this run's rows
-`recorded`   our full runs, kept in git as `results/recorded/NAME.csv` with their provenance in `NAME.json`
+`recorded`   our full runs, kept in git: the rows in `results/recorded/NAME.csv`, what made each in `NAME.json`
 `paper`      the numbers the paper prints, `results/paper/NAME.csv`
 """
 
@@ -50,9 +50,13 @@ MADE_BY = ("package", "source", "libraries")
 COLUMNS = ("key", *IDENTITY, *MADE_BY, "machine", "profile", *SCORES, "created", "extra")
 """The columns of `Store.rows`."""
 
-RECORDED = ("profile", "dataset", "image", "method", "preset", "seed", *SCORES, "device")
-"""The columns of a recorded run."""
+RECORDED_AS = ("profile", "dataset", "method", "preset", "seed", "image")
+"""What a recorded row is found by; a run holds one row of each."""
 
+RECORDED = ("profile", "dataset", "image", "method", "preset", "seed", *SCORES, "data", "created", "run")
+"""The columns of a recorded run; `data`: the first digits of the image's hash, `run`: a key of the JSON's `runs`."""
+
+_RUN = ("method", "preset", "settings", *MADE_BY, "machine", "device")
 _JSON = ("settings", "libraries", "machine", "extra")
 _LIBRARIES = {
     "torch": ("torch",),
@@ -60,7 +64,7 @@ _LIBRARIES = {
     "scikit-image": ("scikit-image",),
     "opencv": ("opencv-contrib-python-headless", "opencv-contrib-python", "opencv-python-headless", "opencv-python"),
 }
-_WITHOUT_NUMBERS = {"cli.py", "__main__.py", "widgets.py", "results.py", "execution.py", "experiments"}
+_WITHOUT_NUMBERS = {"cli.py", "__main__.py", "widgets.py", "results.py", "recording.py", "execution.py", "experiments"}
 _APPLICATION_ID = 0x44454356  # "DECV": marks the SQLite file as ours
 _LAYOUT = 1  # raise when the columns change
 _PATIENCE = 60  # seconds to wait while another process writes
@@ -96,10 +100,19 @@ class Item:
     def key(self) -> str:
         """SHA-256, in hex, over the fields, the package's version and source, and the libraries' versions."""
         described = {name: getattr(self, name) for name in IDENTITY} | {name: provenance()[name] for name in MADE_BY}
-        return hashlib.sha256(_json(described).encode()).hexdigest()
+        return hashlib.sha256(as_json(described).encode()).hexdigest()
 
     def __str__(self) -> str:
         return f"{self.dataset}/{self.image}, {self.method} ({self.preset}), seed {self.seed}"
+
+
+class Unit(tuple):
+    """Items that are computed together, a tuple of `Item`."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return str(self[0]) if len(self) == 1 else f"{self[0]} and {len(self) - 1} more"
 
 
 class Store:
@@ -154,6 +167,7 @@ class Store:
         profile: str,
         labels: np.ndarray | None = None,
         extra: dict[str, Any] | None = None,
+        made_by: dict[str, Any] | None = None,
         replace: bool = False,
         **scores: float,
     ) -> bool:
@@ -167,6 +181,8 @@ class Store:
             The label map, kept as PNG for picture grids.
         extra : dict, optional
             Anything else worth keeping; plain values.
+        made_by : dict, optional
+            `provenance()` of the process that computed it; default: this one's.
         replace : bool
             What happens when the row is already there: False keeps it, True writes the new one in its place.
         **scores : float
@@ -182,15 +198,17 @@ class Store:
         TypeError
             For a score that is not in `SCORES`.
         InputError
-            When the file can't be written.
+            When the file can't be written, or another version of the package or its libraries made the row.
         """
+        made_by = made_by or provenance()
+        check_same_code(made_by, f"what computed {item}")
         unknown = set(scores) - set(SCORES)
         if unknown:
             raise TypeError(f"there is no score {sorted(unknown)[0]!r}; there are {', '.join(SCORES)}")
-        row = dataclasses.asdict(item) | provenance() | {name: None for name in SCORES}
+        row = dataclasses.asdict(item) | made_by | {name: None for name in SCORES}
         row |= {name: float(value) for name, value in scores.items()}
         row |= {"key": item.key, "profile": profile, "created": _now(), "extra": extra or {}}
-        row |= {name: _json(row[name]) for name in _JSON}
+        row |= {name: as_json(row[name]) for name in _JSON}
         row["labels"] = None if labels is None else _to_png(labels)
         columns = (*COLUMNS, "labels")
         statement = (
@@ -227,7 +245,7 @@ class Store:
             raise InputError(f"there is no column {sorted(unknown)[0]!r}; there are {', '.join(COLUMNS)}")
         if not outdated:
             equal |= {name: provenance()[name] for name in MADE_BY}
-        wanted = {name: _json(value) if name in _JSON else value for name, value in equal.items()}
+        wanted = {name: as_json(value) if name in _JSON else value for name, value in equal.items()}
         condition = " AND ".join(f"{name} = ?" for name in wanted) or "TRUE"
         found = self._select(
             f"WHERE {condition} ORDER BY experiment, profile, dataset, method, preset, seed, image, created",
@@ -244,39 +262,66 @@ class Store:
             found = self._connection.execute("SELECT labels FROM results WHERE key = ?", [item.key]).fetchone()
         return _from_png(found[0]) if found and found[0] is not None else None
 
+    def fill(
+        self,
+        units: Iterable[Unit],
+        compute: Callable[[Unit], list[dict[str, Any]]],
+        *,
+        replace: bool = False,
+        **options,
+    ) -> Iterator[tuple[Unit, list[dict[str, Any]]]]:
+        """Compute units, write the rows of each as soon as it is there, and give `(unit, results)` then.
+
+        Parameters
+        ----------
+        units : iterable of Unit
+            Taken as they are needed.
+        compute : callable
+            Takes a unit, gives the keyword arguments of `put` for each of its items. It runs in other processes: a
+            module's function, or a `functools.partial` of one.
+        replace : bool
+            As in `put`.
+        **options
+            `workers`, `progress`, `description` as in `deepcv.execution.run`.
+        """
+        from .execution import run
+
+        with contextlib.closing(run(compute, units, **options)) as finished:
+            for unit, found in finished:
+                for item, result in zip(unit, found, strict=True):
+                    self.put(item, replace=replace, **result)
+                yield unit, found
+
     def complete(
         self,
         items: Iterable[Item],
-        compute: Callable[[Item], dict[str, Any]],
+        compute: Callable[[Unit], list[dict[str, Any]]],
         *,
+        units: Callable[[list[Item]], list[Unit]] | None = None,
         recompute: bool = False,
-        workers=None,
-        progress: bool = True,
-        description: str = "",
+        **options,
     ) -> DataFrame:
-        """Compute the items that have no row yet, writing each row as it comes, and return the rows of all.
+        """Compute the items that have no row yet and return the rows of all, in the order of `items`.
 
         Parameters
         ----------
         items : iterable of Item
-        compute : callable
-            Takes an item, gives the keyword arguments of `put`. It runs in other processes: a module's function, or a
-            `functools.partial` of one.
+        compute, **options
+            As in `fill`.
+        units : callable, optional
+            Puts items together that are computed at once; default: each by itself.
         recompute : bool
             Compute every item and replace the rows that are there.
-        workers, progress, description
-            As in `deepcv.execution.run`.
 
         Returns
         -------
-        pandas.DataFrame over `COLUMNS`, in the order of `items`.
+        pandas.DataFrame over `COLUMNS`.
         """
-        from .execution import run
-
         items = list(items)
         to_do = items if recompute else self.missing(items)
-        for item, result in run(compute, to_do, workers=workers, progress=progress, description=description):
-            self.put(item, replace=recompute, **result)
+        together = units(to_do) if units else [Unit([item]) for item in to_do]
+        for _ in self.fill(together, compute, replace=recompute, **options):
+            pass
         return self.rows(items)
 
     def close(self) -> None:
@@ -407,14 +452,22 @@ def paper(name: str) -> DataFrame:
     return pd.DataFrame(columns=["method", "f_measure", "iou"])
 
 
-def recorded(name: str) -> tuple[DataFrame, dict[str, Any]]:
+def recorded(name: str, folder=None) -> tuple[DataFrame, dict[str, Any]]:
     """Our recorded full run.
+
+    Parameters
+    ----------
+    name : str
+        `"table1"` …
+    folder : path, optional
+        Where it lies; default `recorded` in `root()`.
 
     Returns
     -------
     rows : pandas.DataFrame over `RECORDED`; empty when nothing is recorded under this name
-    provenance : dict
-        What `record` wrote beside it; empty then, too.
+    description : dict
+        `runs`: what made the rows, by the digest in their column `run`: method, preset, settings, package, source,
+        libraries, machine, device. Empty when nothing is recorded.
 
     Raises
     ------
@@ -423,7 +476,7 @@ def recorded(name: str) -> tuple[DataFrame, dict[str, Any]]:
     """
     import pandas as pd
 
-    csv, description = _recorded_paths(name)
+    csv, description = _recorded_paths(name, folder)
     if not csv.is_file():
         return _table([], RECORDED), {}
     try:
@@ -434,16 +487,18 @@ def recorded(name: str) -> tuple[DataFrame, dict[str, Any]]:
         rows = pd.read_csv(io.StringIO(text), dtype=strings, keep_default_na=False, na_values=numbers)
     except (OSError, ValueError) as error:
         raise InputError(f"the recorded run {csv} can't be read ({error}); restore both files from git") from error
-    if described.get("csv_sha256") != _sha256(text):
+    if tuple(rows.columns) != RECORDED:
+        raise InputError(f"{csv} has other columns than this version of deepcv writes; record it again")
+    if described.get("csv_sha256") != _sha256(text) or set(rows["run"]) != set(described["runs"]):
         raise InputError(f"{csv.name} and {description.name} in {csv.parent} don't belong together; record them again")
     return rows, described
 
 
-def record(rows: DataFrame, name: str, **notes) -> Path:
-    """Keep rows of a store as our recorded run, `recorded/NAME.csv` and `NAME.json` in `root()`.
+def record(rows: DataFrame, name: str, *, folder=None, note: str = "") -> Path:
+    """Merge rows of a store into our recorded run, `NAME.csv` and `NAME.json` in `recorded` in `root()`.
 
-    Rows are sorted, columns are `RECORDED`, scores have four decimals, so that a change shows as a change of few
-    lines in git. The JSON says what made the rows: settings by method and preset, data, versions, machines.
+    They take the places of recorded rows of the same profile, image, method, preset and seed (`RECORDED_AS`); the
+    others stay. Rows are sorted, scores have four decimals, so that a change shows as a change of few lines in git.
 
     Parameters
     ----------
@@ -451,8 +506,10 @@ def record(rows: DataFrame, name: str, **notes) -> Path:
         From `Store.rows` or `Store.complete`.
     name : str
         `"table1"` …
-    **notes
-        Anything else for the JSON, plain values.
+    folder : path, optional
+        Another folder than `recorded` in `root()`.
+    note : str
+        What a reader of these rows should know, kept beside what made them.
 
     Returns
     -------
@@ -462,32 +519,81 @@ def record(rows: DataFrame, name: str, **notes) -> Path:
     Raises
     ------
     InputError
-        When there is no row, or two rows for the same profile, image, method, preset and seed.
+        When there is no row, or two of the same identity, or what is recorded can't be read.
     """
-    by = ["profile", "dataset", "method", "preset", "seed", "image"]
     if rows.empty:
         raise InputError("there is no row to record; run the experiment first")
-    repeated = rows[rows.duplicated(by)]
+    repeated = rows[rows.duplicated(list(RECORDED_AS))]
     if len(repeated):
-        first = ", ".join(str(repeated.iloc[0][column]) for column in by)
+        first = ", ".join(str(repeated.iloc[0][column]) for column in RECORDED_AS)
         raise InputError(f"{first} has two rows; record one run at a time, leave rows of older versions out")
-    rows = rows.sort_values(by)
+    noted = {"note": note} if note else {}
+    runs = [{column: row[column] for column in _RUN} | noted for row in rows.to_dict("records")]
+    digests = [_sha256(as_json(run))[:8] for run in runs]
+    rows = rows.assign(run=digests, data=rows["data_hash"].str[:8])
+    before, described = recorded(name, folder)
+    merged = _joined(before, rows).drop_duplicates(list(RECORDED_AS), keep="last")
+    return _write_recorded(name, folder, merged, described.get("runs", {}) | dict(zip(digests, runs, strict=True)))
+
+
+def merge(source, name: str, *, folder=None) -> dict[str, int]:
+    """Merge a run recorded in another folder into ours.
+
+    Of two rows of the same profile, image, method, preset and seed the one computed last stays (`created`); at the
+    same second, ours.
+
+    Parameters
+    ----------
+    source : path
+        The folder with the other `NAME.csv` and `NAME.json`.
+    name : str
+    folder : path, optional
+        Ours; default `recorded` in `root()`.
+
+    Returns
+    -------
+    dict
+        How many rows of the other run were `"added"`, `"replaced"` one of ours, were `"left"` out.
+
+    Raises
+    ------
+    InputError
+        When the other folder has no such run, or one of the two can't be read.
+    """
+    theirs, their_description = recorded(name, source)
+    if theirs.empty:
+        raise InputError(f"there is no recorded run {name} in {source}; name a folder that --into wrote")
+    ours, our_description = recorded(name, folder)
+    both = _joined(theirs.assign(ours=False), ours.assign(ours=True))
+    merged = both.sort_values("created", kind="stable").drop_duplicates(list(RECORDED_AS), keep="last")
+    _write_recorded(name, folder, merged, their_description["runs"] | our_description.get("runs", {}))
+    added = len(merged) - len(ours)
+    taken = int((~merged["ours"]).sum())
+    return {"added": added, "replaced": taken - added, "left": len(theirs) - taken}
+
+
+def _joined(*parts: DataFrame) -> DataFrame:
+    import pandas as pd
+
+    return pd.concat([part for part in parts if len(part)], ignore_index=True)
+
+
+def _write_recorded(name: str, folder, rows: DataFrame, runs: dict[str, dict[str, Any]]) -> Path:
+    """Write the two files; of `runs` those that a row points at."""
+    rows = rows.sort_values(list(RECORDED_AS))
     text = rows[list(RECORDED)].to_csv(index=False, float_format="%.4f", lineterminator="\n")
+    counts = rows["run"].value_counts().to_dict()
+    in_order = sorted(counts, key=lambda digest: (runs[digest]["method"], runs[digest]["preset"], digest))
     described = {
         "name": name,
-        "recorded": _now(),
         "rows": len(rows),
         "csv_sha256": _sha256(text),
-        "settings": _distinct(rows, ["profile", "dataset", "method", "preset", "settings"]),
-        "made_by": _distinct(rows, [*MADE_BY, "machine", "device"]),
-        "computed": {"first": rows["created"].min(), "last": rows["created"].max()},
-        "data": _data(rows),
-        **notes,
+        "runs": {digest: runs[digest] | {"rows": counts[digest]} for digest in in_order},
     }
-    csv, description = _recorded_paths(name)
+    csv, description = _recorded_paths(name, folder)
     csv.parent.mkdir(parents=True, exist_ok=True)
-    text_of = {csv: text, description: json.dumps(described, indent=1, ensure_ascii=False, default=_plain) + "\n"}
-    _write_together(text_of)
+    json_text = json.dumps(described, indent=1, ensure_ascii=False, default=_plain) + "\n"
+    _write_together({csv: text, description: json_text})
     return csv
 
 
@@ -515,11 +621,37 @@ def provenance() -> dict[str, Any]:
     }
 
 
+def check_same_code(made_by: dict[str, Any], who: str) -> None:
+    """Check that another process computes with the same package, source and libraries as this one.
+
+    Parameters
+    ----------
+    made_by : dict
+        Its `provenance()`.
+    who : str
+        How to call it.
+
+    Raises
+    ------
+    InputError
+        When it doesn't.
+    """
+    theirs, ours = (
+        {name: each[name] for name in MADE_BY if name != "libraries"} | each["libraries"]
+        for each in (made_by, provenance())
+    )
+    for name in ours:
+        if theirs[name] != ours[name]:
+            raise InputError(
+                f"{who} has {name} {str(theirs[name])[:12]}, here it is {str(ours[name])[:12]}; install the same there"
+            )
+
+
 def source_hash(folder=None) -> str:
     """SHA-256, in hex, over the Python files of the package that can change a number.
 
-    Those are all but the command line, the widgets, this module, `execution` and the experiments, whose choices reach
-    a result through the settings.
+    Those are all but the command line, the widgets, this module, `recording`, `execution` and the experiments, whose
+    choices reach a result through the settings.
     """
     folder = Path(folder or Path(__file__).parent)
     digest = hashlib.sha256()
@@ -543,14 +675,10 @@ def device_kind(device=None) -> str:
         return "cpu"
     import torch
 
-    if device is None and not torch.cuda.is_available():
-        return "cpu"
-    try:
-        kind = torch.device(device or "cuda")
-        return f"cuda {torch.cuda.get_device_name(kind)}" if kind.type == "cuda" else kind.type
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"there is no device {str(device)!r} here ({reason}); use cpu, or leave it out") from None
+    from .solver import torch_device
+
+    found = torch_device(None if device is None else str(device))
+    return f"cuda {torch.cuda.get_device_name(found)}" if found.type == "cuda" else found.type
 
 
 def _table(rows: Sequence[dict[str, Any]], columns: Sequence[str] = COLUMNS) -> DataFrame:
@@ -561,28 +689,8 @@ def _table(rows: Sequence[dict[str, Any]], columns: Sequence[str] = COLUMNS) -> 
     return pd.DataFrame(rows, columns=list(columns)).astype(types)
 
 
-def _distinct(rows: DataFrame, columns: list[str]) -> list[dict[str, Any]]:
-    """The different values of the columns together, each with the number of its rows."""
-    counts: dict[str, int] = {}
-    for values in rows[columns].to_dict("records"):
-        counts[_json(values)] = counts.get(_json(values), 0) + 1
-    return [json.loads(values) | {"rows": count} for values, count in sorted(counts.items())]
-
-
-def _data(rows: DataFrame) -> list[dict[str, Any]]:
-    """Of each data set: how many images, and one hash over theirs."""
-    return [
-        {
-            "dataset": dataset,
-            "images": images["image"].nunique(),
-            "sha256": _sha256("".join(sorted(f"{row.image}\0{row.data_hash}\n" for row in images.itertuples()))),
-        }
-        for dataset, images in rows.drop_duplicates(["dataset", "image"]).groupby("dataset")
-    ]
-
-
-def _recorded_paths(name: str) -> tuple[Path, Path]:
-    folder = root() / "recorded"
+def _recorded_paths(name: str, folder=None) -> tuple[Path, Path]:
+    folder = root() / "recorded" if folder is None else Path(folder)
     return folder / f"{name}.csv", folder / f"{name}.json"
 
 
@@ -596,8 +704,9 @@ def _write_together(text_of: dict[Path, str]) -> None:
             with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
                 file.write(text)
             os.chmod(temporary, 0o644)
-        for temporary in list(written):
-            os.replace(temporary, written.pop(temporary))
+        for temporary, path in list(written.items()):
+            os.replace(temporary, path)
+            del written[temporary]
     finally:
         for temporary in written:
             os.unlink(temporary)
@@ -615,7 +724,7 @@ def _patiently(attempt: Callable[[], Any]) -> Any:
             time.sleep(0.02)
 
 
-def _json(value) -> str:
+def as_json(value) -> str:
     """The one JSON text of a value: keys sorted, no spaces."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_plain)
 

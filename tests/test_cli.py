@@ -272,6 +272,13 @@ def test_an_unwritable_disk_leaves_no_half_mask(folder, capsys, monkeypatch):
         (("run", "table1", "--workers", "0"), "worker.*0"),
         (("run", "choices", "--methods", "grabcut"), "choices has no option --methods"),
         (("run",), "experiment.*run --help"),
+        (("run", "table1", "--scheduler", "tcp://x:1", "--workers", "2"), "leave one out"),
+        (("run", "table1", "--scheduler", "nowhere"), "no Dask scheduler answers at nowhere"),
+        (("record", "tabel1"), "no experiment 'tabel1'; there are .*table1"),
+        (("record", "--minutes", "0"), "--minutes is 0; it must be more"),
+        (("record", "table1", "--profile", "fast"), "'fast'.*quick"),
+        (("record", "--merge", "nowhere"), "no recorded run in nowhere"),
+        (("record", "table1", "--merge", "nowhere"), "no recorded run table1 in nowhere"),
         (("data", "fetch", "imagenet"), "'imagenet'.*weizmann"),
         (("frob",), "'frob'.*deepcv --help"),
     ],
@@ -313,8 +320,52 @@ def test_run_records_its_rows(folder, capsys, monkeypatch):
     arguments = ("run", "table1", "--methods", "grabcut", "--n-images", 1, "--workers", 1, "--seeds", 0, "--record")
     assert deepcv(*arguments) == 0
     assert "table1.csv" in capsys.readouterr().out
-    rows, provenance = results.recorded("table1")
-    assert rows["method"].tolist() == ["grabcut"] and provenance["rows"] == 1
+    rows, described = results.recorded("table1")
+    assert rows["method"].tolist() == ["grabcut"] and described["rows"] == 1
+
+
+@pytest.fixture
+def quick_table(folder, monkeypatch):
+    """Table 1 of the embedded images by the saliency threshold alone, with hints that take no time."""
+    from deepcv.experiments import _scored, table1
+
+    monkeypatch.setenv("DEEPCV_RESULTS", str(folder / "results"))
+    monkeypatch.setitem(table1.PROFILES, "quick", table1.Profile("samples", 64, ("saliency",), {}, None))
+    monkeypatch.setattr(_scored, "hint_for", lambda image: image if image.ndim == 2 else image.mean(axis=2))
+    monkeypatch.setattr(_scored, "_hints", {})
+    return ("record", "table1", "--profile", "quick", "--device", "cpu")
+
+
+def test_record_lists_computes_goes_on_and_merges(quick_table, folder, capsys):
+    assert deepcv(*quick_table, "--list") == 0
+    assert "profile quick: 0 recorded, 0 of them by older code; 15 lacking" in capsys.readouterr().out
+    assert deepcv(*quick_table, "--workers", 1, "--minutes", 2, "--into", "piece") == 0
+    assert re.match(r"table1: 15 rows merged into piece/table1.csv, 0 lacking\n", capsys.readouterr().out)
+    assert deepcv(*quick_table, "--into", "piece") == 0
+    assert capsys.readouterr().out == "nothing is lacking\n"
+    assert deepcv("record", "--merge", "piece") == 0
+    assert capsys.readouterr().out == "table1: 15 rows added, 0 rows replaced, 0 rows left\n"
+    assert deepcv(*quick_table, "--list") == 0
+    assert "15 recorded, 0 of them by older code; 0 lacking, 0.0 minutes\n" in capsys.readouterr().out
+    assert len(results.recorded("table1")[0]) == 15
+
+
+def test_record_stopped_with_ctrl_c_keeps_what_it_has(quick_table, folder, capsys, monkeypatch):
+    from deepcv.experiments import _scored
+
+    good, computed = _scored.compute, []
+
+    def compute(unit, **options):
+        if len(computed) == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+        computed.append(unit)
+        return good(unit, **options)
+
+    monkeypatch.setattr(_scored, "compute", compute)
+    assert deepcv(*quick_table, "--workers", 1) == 130
+    out, err = capsys.readouterr()
+    assert "4 rows merged" in out and "11 lacking" in out and "run it again" in err
+    assert len(results.recorded("table1")[0]) == 4
 
 
 def test_methods_and_data_sets_are_listed(capsys, tmp_path, monkeypatch):
@@ -334,7 +385,7 @@ def test_the_version_is_the_packages(capsys):
     assert capsys.readouterr().out == f"{__version__}\n" * 2
 
 
-@pytest.mark.parametrize("command", [(), ("segment",), ("run",), ("data",), ("data", "fetch")])
+@pytest.mark.parametrize("command", [(), ("segment",), ("run",), ("record",), ("data",), ("data", "fetch")])
 def test_help_has_an_example(capsys, command):
     assert deepcv(*command, "--help") == 0
     out = capsys.readouterr().out

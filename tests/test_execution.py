@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from deepcv import execution
+from deepcv import execution, results
 from deepcv.images import InputError
 
 # Workers import what they compute with, so these functions stand in a module that a test writes.
@@ -36,6 +36,9 @@ FUNCTIONS = """
         time.sleep(0.3)
         return number
     def sleeps(seconds): time.sleep(seconds)
+    def slow_process_of(item):
+        time.sleep(0.2)
+        return os.getpid()
     def writes_pid(folder):
         open(os.path.join(folder, str(os.getpid())), "w").close()
         time.sleep(60)
@@ -135,6 +138,115 @@ def test_giving_up_kills_the_workers(functions):
 
 def test_a_usable_core_is_found():
     assert 1 <= execution.usable_cores() <= os.cpu_count()
+
+
+# -- a cluster ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def on_cluster(tmp_path_factory):
+    """A Dask cluster of two processes of one thread, and functions that they can import."""
+    distributed = pytest.importorskip("distributed", reason="a cluster needs Dask; install the extra `scale`")
+    folder = tmp_path_factory.mktemp("cluster")
+    (folder / "items_on_cluster.py").write_text(textwrap.dedent(FUNCTIONS))
+    options = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        import items_on_cluster
+
+        with distributed.LocalCluster(**options, silence_logs=50) as cluster:
+            yield cluster.scheduler_address, items_on_cluster
+
+
+def test_a_cluster_gives_the_rows_of_this_process_and_says_which_machine(on_cluster, tmp_path, monkeypatch):
+    from deepcv.experiments import _scored, table1
+
+    address, _ = on_cluster
+    settings = table1.Settings(methods=("deep-cv", "chan-vese"), size=32, seeds=(0, 1), device="cpu")
+    items = [item for item in table1.items(settings) if item.image == "overlap-pair"]
+    options = {"progress": False, "description": ""}
+    monkeypatch.setenv("DEEPCV_RESULTS", str(tmp_path / "here"))
+    here = _scored.complete(items, settings, workers=1, **options)
+    monkeypatch.setenv("DEEPCV_RESULTS", str(tmp_path / "there"))
+    monkeypatch.setitem(results.provenance(), "machine", "the client")
+    with execution.cluster(address) as executor:
+        there = _scored.complete(items, settings, workers=executor, **options)
+    assert len(here) == 3
+    same = [name for name in results.COLUMNS if name not in ("seconds", "created", "extra")]
+    assert there[same].to_dict("records") == here[same].to_dict("records")
+
+
+def test_a_killed_worker_costs_its_item_only(on_cluster):
+    address, functions = on_cluster
+    found = []
+    with execution.cluster(address) as executor:
+        for item, process in run(functions.slow_process_of, range(10), workers=executor):
+            if not found:
+                os.kill(process, signal.SIGKILL)
+            found.append((item, process))
+    assert sorted(item for item, _ in found) == list(range(10))
+    assert sum(process == found[0][1] for _, process in found) == 1
+
+
+def test_workers_of_a_cluster_compute_with_one_thread(on_cluster):
+    address, functions = on_cluster
+    with execution.cluster(address) as executor:
+        assert execution.concurrency(executor) == 2
+        assert dict(run(functions.threads, "ab", workers=executor)) == {"a": (1, 1), "b": (1, 1)}
+
+
+def test_what_fails_on_a_cluster_is_named(on_cluster):
+    address, functions = on_cluster
+    with execution.cluster(address) as executor:
+        with pytest.raises(execution.ItemError, match=r"^3: ZeroDivisionError: by nought$"):
+            list(run(functions.fails_at_3, [1, 3], workers=executor))
+        with pytest.raises(InputError, match=r"^3: too odd$"):
+            list(run(functions.rejects_3, [3], workers=executor))
+
+
+def test_items_that_a_cluster_drops_are_named(on_cluster):
+    address, functions = on_cluster
+    with execution.cluster(address) as executor:
+        finished = run(functions.sleeps, [0, 2], workers=executor)
+        next(finished)
+        executor.shutdown(wait=False)
+        with pytest.raises(execution.ItemError, match=r"^2: the scheduler is gone or dropped it; run again"):
+            next(finished)
+
+
+def test_workers_with_other_code_are_refused(on_cluster, monkeypatch):
+    monkeypatch.setitem(results.provenance(), "source", "abc")
+    with (
+        pytest.raises(InputError, match=r"the worker tcp://\S+ has source [0-9a-f]{12}, here it is abc"),
+        execution.cluster(on_cluster[0]),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("workers", "says"),
+    [({"n_workers": 0}, r"has no workers; start some with"), ({"threads_per_worker": 2}, r"computes 2 items at once")],
+)
+def test_a_cluster_without_fitting_workers_is_refused(workers, says):
+    distributed = pytest.importorskip("distributed")
+    options = {"n_workers": 1, "processes": False, "dashboard_address": ":0", "silence_logs": 50}
+    with (
+        distributed.LocalCluster(**options | workers) as cluster,
+        pytest.raises(InputError, match=says),
+        execution.cluster(cluster.scheduler_address),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nowhere", "abc://127.0.0.1:1"])
+def test_where_no_scheduler_is_one_sentence_says_so(monkeypatch, address):
+    pytest.importorskip("distributed")
+    monkeypatch.setattr(execution, "_CONNECTING", 0.5)
+    with pytest.raises(InputError, match=f"no Dask scheduler answers at {address} "), execution.cluster(address):
+        pass
+
+
+# -- how it ends -------------------------------------------------------------------------------------------------------
 
 
 def _python(code, folder, **options):

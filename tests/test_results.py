@@ -14,7 +14,7 @@ import pytest
 
 from deepcv import results
 from deepcv.images import InputError
-from deepcv.results import Item, Store
+from deepcv.results import Item, Store, Unit
 
 
 def item(image="coffee", **changes):
@@ -29,8 +29,8 @@ def store(tmp_path):
         yield opened
 
 
-def compute(item):
-    return {"profile": "quick", "f_measure": len(item.image) / 10, "seconds": 0.1}
+def compute(unit):
+    return [{"profile": "quick", "f_measure": len(item.image) / 10, "seconds": 0.1} for item in unit]
 
 
 def test_a_row_comes_back_as_it_was_put(store):
@@ -43,6 +43,27 @@ def test_a_row_comes_back_as_it_was_put(store):
     assert row["settings"] == {"nu": 1.0} and row["extra"] == {"hint": 0.5} and row["profile"] == "quick"
     assert row["created"].endswith("+00:00")
     np.testing.assert_array_equal(store.labels(item()), labels)
+
+
+def test_a_row_says_which_machine_computed_it(store):
+    elsewhere = results.provenance() | {"machine": {"cpu": "another"}}
+    store.put(item(), profile="quick", made_by=elsewhere)
+    assert store.get(item())["machine"] == {"cpu": "another"}
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"source": "abc"}, r"what computed .*coffee.* has source abc, here it is [0-9a-f]{12};"),
+        ({"libraries": {"numpy": "0.1"}}, "has numpy 0.1, here it is"),
+    ],
+)
+def test_rows_that_other_code_made_are_refused(store, change, says):
+    made_by = results.provenance() | change
+    made_by["libraries"] = results.provenance()["libraries"] | made_by["libraries"]
+    with pytest.raises(InputError, match=says):
+        store.put(item(), profile="quick", made_by=made_by)
+    assert store.rows().empty
 
 
 def test_what_is_outside_a_row_is_refused(store):
@@ -125,9 +146,9 @@ def test_rows_can_be_chosen_and_have_their_columns_even_when_none_is_there(store
 def test_complete_computes_only_what_is_missing(store):
     computed = []
 
-    def watched(one):
-        computed.append(one.image)
-        return compute(one)
+    def watched(unit):
+        computed.extend(item.image for item in unit)
+        return compute(unit)
 
     store.complete([item("a")], watched, workers=1, progress=False)
     rows = store.complete([item("bb"), item("a")], watched, workers=1, progress=False)
@@ -137,13 +158,30 @@ def test_complete_computes_only_what_is_missing(store):
     assert computed == ["a", "bb", "a"] and len(store.rows()) == 2
 
 
+def test_items_are_computed_together_as_they_are_put_together(store):
+    seen = []
+
+    def watched(unit):
+        seen.append([item.image for item in unit])
+        return compute(unit)
+
+    def pairs(items):
+        return [Unit(items[first : first + 2]) for first in range(0, len(items), 2)]
+
+    store.put(item("bb"), profile="quick")
+    rows = store.complete(map(item, ["a", "bb", "ccc", "dddd"]), watched, units=pairs, workers=1, progress=False)
+    assert seen == [["a", "ccc"], ["dddd"]]
+    assert rows["image"].tolist() == ["a", "bb", "ccc", "dddd"] and rows["f_measure"][3] == 0.4
+    assert str(Unit([item(), item("cat")])) == "samples/coffee, chan-vese (default), seed 0 and 1 more"
+
+
 CHEAP_RUN = """
     import sys, time
     from deepcv.results import Item, Store
 
-    def compute(item):
+    def compute(unit):
         time.sleep(0.02)
-        return {"profile": "quick", "f_measure": item.seed / 60}
+        return [{"profile": "quick", "f_measure": item.seed / 60} for item in unit]
 
     if __name__ == "__main__":
         import cheap_run
@@ -302,7 +340,7 @@ def test_a_recorded_run_is_read_as_it_was_recorded(folder, store):
     items = [item(image, method=method, seed=1) for image in ("b", "007") for method in ("grabcut", "chan-vese")]
     rows = store.complete(items, compute, workers=1, progress=False)
     path = results.record(rows, "table1", note="first")
-    again, provenance = results.recorded("table1")
+    again, described = results.recorded("table1")
     assert [tuple(row) for row in again[["method", "image"]].to_numpy()] == [
         ("chan-vese", "007"),
         ("chan-vese", "b"),
@@ -310,14 +348,54 @@ def test_a_recorded_run_is_read_as_it_was_recorded(folder, store):
         ("grabcut", "b"),
     ]
     assert again["f_measure"].tolist() == [0.3, 0.1, 0.3, 0.1] and again["iou"].isna().all()
-    assert path.read_text().splitlines()[1] == "quick,samples,007,chan-vese,default,1,0.3000,,,,,,0.1000,cpu"
-    assert provenance["note"] == "first" and provenance["rows"] == 4
-    assert [each["method"] for each in provenance["settings"]] == ["chan-vese", "grabcut"]
-    assert provenance["settings"][0]["settings"] == {"nu": 1.0}
-    (made_by,) = provenance["made_by"]
-    assert made_by["libraries"]["numpy"] == np.__version__ and made_by["machine"]["cores"] == os.cpu_count()
-    assert provenance["data"][0]["images"] == 2
+    assert path.read_text().splitlines()[1].startswith("quick,samples,007,chan-vese,default,1,0.3000,,,,,,0.1000,d,20")
+    assert described["rows"] == 4
+    run = described["runs"][again["run"][0]]
+    assert run["method"] == "chan-vese" and run["settings"] == {"nu": 1.0} and run["rows"] == 2
+    assert run["libraries"]["numpy"] == np.__version__ and run["machine"]["cores"] == os.cpu_count()
+    assert run["device"] == "cpu" and run["note"] == "first"
     assert sorted(each.name for each in path.parent.iterdir()) == ["table1.csv", "table1.json"]
+
+
+def _recorded_by(cpu, rows, **changes):
+    """The rows as if another machine had computed them."""
+    return rows.assign(machine=[{"cpu": cpu}] * len(rows), **changes)
+
+
+def _machines(folder=None):
+    rows, described = results.recorded("table1", folder)
+    return dict(zip(rows["image"], [described["runs"][run]["machine"]["cpu"] for run in rows["run"]], strict=True))
+
+
+def test_new_rows_take_the_place_of_recorded_ones_and_the_others_stay(folder, store):
+    rows = store.complete(map(item, "abc"), compute, workers=1, progress=False)
+    results.record(_recorded_by("first", rows.iloc[:2]), "table1")
+    path = results.record(_recorded_by("second", rows.iloc[1:], f_measure=0.7), "table1")
+    assert _machines() == {"a": "first", "b": "second", "c": "second"}
+    assert results.recorded("table1")[0]["f_measure"].tolist() == [0.1, 0.7, 0.7]
+    text = path.read_text()
+    results.record(_recorded_by("second", rows, f_measure=[0.1, 0.7, 0.7]), "table1")
+    assert set(_machines().values()) == {"second"}
+    assert len(results.recorded("table1")[1]["runs"]) == 1, "what made rows that are gone is gone"
+    results.record(_recorded_by("first", rows.iloc[:1]), "table1")
+    assert path.read_text() == text
+
+
+def test_of_two_recorded_runs_the_newer_rows_stay(folder, store, tmp_path):
+    rows = store.complete(map(item, "abcd"), compute, workers=1, progress=False)
+    days = np.array(["2026-01-01", "2026-01-02", "2026-01-02", "2026-01-01"])
+    results.record(_recorded_by("ours", rows.iloc[:3], created=days[:3]), "table1")
+    theirs = ["2026-01-02", "2026-01-02", "2026-01-01", "2026-01-01"]
+    results.record(_recorded_by("theirs", rows, created=theirs), "table1", folder=tmp_path / "piece")
+    before = {path: path.read_bytes() for path in (tmp_path / "piece").iterdir()}
+    assert results.merge(tmp_path / "piece", "table1") == {"added": 1, "replaced": 1, "left": 2}
+    assert _machines() == {"a": "theirs", "b": "ours", "c": "ours", "d": "theirs"}
+    text = (folder / "recorded" / "table1.csv").read_text()
+    assert results.merge(tmp_path / "piece", "table1") == {"added": 0, "replaced": 0, "left": 4}
+    assert (folder / "recorded" / "table1.csv").read_text() == text
+    assert {path: path.read_bytes() for path in (tmp_path / "piece").iterdir()} == before
+    with pytest.raises(InputError, match=r"no recorded run choices in .*piece"):
+        results.merge(tmp_path / "piece", "choices")
 
 
 def test_recording_does_not_depend_on_the_order_of_the_rows(folder, store):
@@ -340,16 +418,35 @@ def test_a_recorded_run_that_was_changed_by_hand_is_noticed(folder, store):
     path.write_text(path.read_text().replace("0.6000", "0.9000"))
     with pytest.raises(InputError, match=r"don't belong together"):
         results.recorded("table1")
+    path.write_text("method,seed\nsaliency,0\n")
+    with pytest.raises(InputError, match=r"table1.csv has other columns .*; record it again"):
+        results.recorded("table1")
     path.with_suffix(".json").write_text("{")
     with pytest.raises(InputError, match=r"can't be read .* restore both files"):
         results.recorded("table1")
 
 
-def test_nothing_is_left_when_recording_fails(folder, store):
+def test_nothing_is_left_when_recording_fails(folder, store, monkeypatch):
     rows = store.complete([item()], compute, workers=1, progress=False)
-    with pytest.raises(TypeError):
-        results.record(rows, "table1", note=len)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError, match="No space"):
+        results.record(rows, "table1")
     assert not list(folder.rglob("*.*"))
+
+
+def test_what_the_repository_records_can_be_read(repository, monkeypatch):
+    monkeypatch.setenv("DEEPCV_RESULTS", str(repository / "results"))
+    for path in (repository / "results" / "recorded").glob("*.csv"):
+        rows, described = results.recorded(path.stem)
+        assert len(rows) == described["rows"] and not rows.duplicated(list(results.RECORDED_AS)).any()
+        for digest, run in described["runs"].items():
+            made = rows[rows["run"] == digest]
+            assert len(made) == run["rows"]
+            assert set(made["method"]) == {run["method"]} and set(made["preset"]) == {run["preset"]}
 
 
 def test_device_kinds():
