@@ -9,6 +9,7 @@ Equation numbers are those of Zheng, Bao, Shi, Ling and Ma, "Unsupervised Deep L
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -98,12 +99,11 @@ def gaussian_kl(mean: Tensor, variance: Tensor | float, prior_mean: Tensor, prio
     -------
     Tensor, `(B, N, H, W)`, at least 0.
     """
-    variance = torch.as_tensor(variance, dtype=mean.dtype, device=mean.device).expand_as(mean)
     prior_mean = prior_mean.to(mean)[None, :, :, None, None]
     prior_variance = prior_variance.to(mean)[None, :, :, None, None]
-    mean, variance = mean[:, None], variance[:, None]
-    ratio = variance / prior_variance
-    return 0.5 * (ratio - 1 - torch.log(ratio) + (mean - prior_mean) ** 2 / prior_variance).sum(dim=2)
+    ratio = (variance[:, None] if isinstance(variance, Tensor) else variance) / prior_variance
+    distance = (mean[:, None] - prior_mean) ** 2 / prior_variance
+    return 0.5 * (distance + (ratio - 1 - torch.log(ratio))).sum(dim=2)
 
 
 def reconstruction(
@@ -125,7 +125,7 @@ def reconstruction(
     -------
     Tensor, `(B,)`
     """
-    deviation = torch.as_tensor(variance, dtype=mean.dtype, device=mean.device).sqrt()
+    deviation = variance.sqrt() if isinstance(variance, Tensor) else math.sqrt(variance)
     total = sum(((decode(mean + deviation * eta) - image) ** 2).sum(dim=(1, 2, 3)) for eta in noise)
     return 0.5 * total / len(noise)
 

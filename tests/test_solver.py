@@ -18,6 +18,7 @@ from deepcv.solver import (
     Problem,
     Settings,
     deep_chan_vese,
+    deep_chan_vese_batch,
     edge_weights,
     hint_prior,
     iterate,
@@ -26,7 +27,7 @@ from deepcv.solver import (
     resolve,
 )
 
-QUICK = {"steps": 6, "rounds": 2, "width": 3, "size": 32}
+QUICK = {"steps": 6, "more_steps": 6, "rounds": 2, "settled": 0.0, "width": 3, "size": 32}
 GRADIENT = {"u_step": "gradient", "steps": 8, "width": 3, "size": 32, "latent_mean": 3.0}
 PRESETS = METHODS["deep-cv"].presets
 
@@ -318,7 +319,7 @@ def test_each_exact_step_is_the_best_mask_for_its_networks():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(labelling, "solve", watched)
         for state in iterate(posed, settings):
-            if state.step % settings.steps == 0:
+            if state.step % settings.steps == 0:  # as many in each round
                 steps.append(state.memberships)
     assert len(seen) == settings.rounds == len(steps)
     for (cost, nu, found), u in zip(seen, steps, strict=True):
@@ -390,7 +391,7 @@ def test_networks_unit_on_the_latent_axis_leaves_the_model_what_it_is():
     (mean, _), (scaled, _) = ones.encode(image), tens.encode(image)
     torch.testing.assert_close(scaled, 10 * mean)
     torch.testing.assert_close(ones.decode(mean), tens.decode(scaled))
-    assert torch.equal(ones.prior.mean, tens.prior.mean)
+    assert torch.equal(ones.prior_mean, tens.prior_mean)
     torch.testing.assert_close(ones(image, noise)[1], tens(image, noise)[1])
 
 
@@ -412,7 +413,7 @@ def test_learned_variance_is_positive_and_used():
     mean, variance = model.encode(image)
     assert mean.shape == variance.shape == (2, 1, 9, 9) and (variance > 0).all()
     _, _, kl = model(image, torch.zeros(1, 2, 1, 9, 9))
-    torch.testing.assert_close(kl, energy.gaussian_kl(mean, variance, model.prior.mean, model.prior.variance))
+    torch.testing.assert_close(kl, energy.gaussian_kl(mean, variance, model.prior_mean, model.prior_variance))
 
 
 # what surrounds the loop
@@ -431,6 +432,55 @@ def test_result_has_the_images_size_and_the_contracts_form(shape, colour, settin
     np.testing.assert_array_equal(found.labels, found.memberships.argmax(axis=0))
     assert found.method == "deep-cv" and found.seconds > 0
     assert found.settings == METHODS["deep-cv"].settings(**settings) | {"seed": 2}
+
+
+@pytest.mark.parametrize("settings", [QUICK, GRADIENT | {"guided_radius": 3}, QUICK | {"phases": 3}])
+def test_a_batch_of_different_images_gives_each_what_it_gets_alone(settings):
+    pictures = [disk(), disk((40, 30)), disk(colour=False), disk(seed=1), disk((60, 80))]
+    images = [image for image, _ in pictures]
+    hints = [rough_hint(inside) for _, inside in pictures]
+    seeds = [3, 0, 3, 5, 1]
+    found = deep_chan_vese_batch(images, hints, seeds=seeds, device="cpu", **settings)
+    for image, hint, seed, each in zip(images, hints, seeds, found, strict=True):
+        alone = deep_chan_vese(image, hint, seed=seed, device="cpu", **settings)
+        assert each.labels.shape == image.shape[:2] and each.settings == alone.settings
+        assert (each.labels != alone.labels).mean() < 0.01  # the docstring's tolerance
+        for name, values in alone.trace.items():
+            np.testing.assert_allclose(each.trace[name], values, rtol=0.02, atol=0.02)
+
+
+def test_a_batch_wants_a_hint_and_a_seed_for_each_image():
+    image, inside = disk()
+    with pytest.raises(InputError, match="2 seeds for 1 images"):
+        deep_chan_vese_batch([image], seeds=[0, 1])
+    with pytest.raises(InputError, match="1 hints for 2 images"):
+        deep_chan_vese_batch([image, image], [rough_hint(inside)], seeds=[0, 1])
+    with pytest.raises(InputError, match="seed is -1"):
+        deep_chan_vese_batch([image, image], seeds=[0, -1])
+    assert deep_chan_vese_batch([], seeds=[]) == []
+
+
+@pytest.mark.parametrize("settings", [QUICK, GRADIENT | {"levels": 1}])
+def test_networks_in_bfloat16_find_nearly_the_same_mask(settings):
+    image, inside = disk()
+    single, half = (
+        deep_chan_vese(image, rough_hint(inside), device="cpu", precision=precision, **settings)
+        for precision in ("float32", "bfloat16")
+    )
+    assert single.trace["reconstruction"] != half.trace["reconstruction"]
+    assert (single.labels != half.labels).mean() < 0.02
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+@pytest.mark.parametrize("settings", [QUICK, GRADIENT | {"warmup": 3}, QUICK | {"precision": "bfloat16", "levels": 1}])
+def test_steps_replayed_from_a_cuda_graph_are_those_taken_one_by_one(settings, monkeypatch):
+    image, inside = disk()
+    replayed = deep_chan_vese(image, rough_hint(inside), device="cuda", **settings)
+    monkeypatch.setattr(solver._Descent, "__call__", solver._Descent._step)
+    stepped = deep_chan_vese(image, rough_hint(inside), device="cuda", **settings)
+    assert (replayed.labels != stepped.labels).mean() < 0.01
+    for name, values in stepped.trace.items():
+        np.testing.assert_allclose(replayed.trace[name], values, rtol=0.02, atol=0.02)
 
 
 @pytest.mark.parametrize("settings", [QUICK, GRADIENT])
