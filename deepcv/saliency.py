@@ -22,14 +22,14 @@ References
 ----------
 [34] H. Peng, B. Li, H. Ling, W. Hu, W. Xiong, S. J. Maybank, "Salient object detection via structured matrix
 decomposition", IEEE TPAMI 39 (2017) 818-832. Further sources: superpixels, Achanta et al. (IEEE TPAMI 34, 2012);
-log-Gabor filters, Field (JOSA A 4, 1987); the merging rule, Felzenszwalb and Huttenlocher (IJCV 59, 2004);
-boundary connectivity and quadratic smoothing, Zhu, Liang, Wei and Sun (CVPR 2014); the order in which the nodes of
-a tree are shrunk, Jenatton, Mairal, Obozinski and Bach (JMLR 12, 2011).
+steerable pyramid, Simoncelli and Freeman (ICIP 1995); log-Gabor filters, Field (JOSA A 4, 1987); the merging rule,
+Felzenszwalb and Huttenlocher (IJCV 59, 2004); boundary connectivity and quadratic smoothing, Zhu, Liang, Wei and Sun
+(CVPR 2014); the order in which the nodes of a tree are shrunk, Jenatton, Mairal, Obozinski and Bach (JMLR 12, 2011).
 """
 
 from __future__ import annotations
 
-import warnings
+import itertools
 from dataclasses import dataclass, fields
 from typing import NamedTuple
 
@@ -79,13 +79,7 @@ class SaliencySettings:
         for field in fields(self):
             value = getattr(self, field.name)
             values = value if isinstance(value, tuple) else (value,)
-            zero_allowed = field.name in (
-                "texture_weight",
-                "laplacian_weight",
-                "group_weight",
-                "object_bias",
-                "smoothing",
-            )
+            zero_allowed = field.name in MAY_BE_ZERO
             if not values or not all(_is_number(v) and (v > 0 or (zero_allowed and v == 0)) for v in values):
                 least = "at least 0" if zero_allowed else "above 0"
                 raise InputError(f"saliency setting {field.name} is {value!r}; it must be {least}")
@@ -106,6 +100,14 @@ class Decomposition(NamedTuple):
     sparse: np.ndarray  # S, (D, n)
     iterations: int
     residual: float  # max(‖F - L - S‖, ‖S - H‖) / ‖F‖, H being the copy of S that the Laplacian term sees
+
+
+class PixelMaps(NamedTuple):
+    """What the image offers pixel by pixel, the same at every superpixel count."""
+
+    image: np.ndarray  # (H, W, 3), in [0, 1]
+    features: np.ndarray  # (53, H, W)
+    colours: np.ndarray  # (3, H, W), CIELAB
 
 
 class SuperpixelGraph(NamedTuple):
@@ -149,9 +151,8 @@ def structured_matrix_decomposition(image, **settings) -> np.ndarray:
     image = as_colour(as_image(image))
     small = np.clip(resize(image, _shape_to_work_on(image.shape[:2], chosen)), 0, 1)
     inside = inside_frame(small)
-    picture = np.ascontiguousarray(small[inside])
-    maps = pixel_features(picture)
-    mean = np.mean([_saliency_at(picture, maps, count, chosen) for count in chosen.superpixels], axis=0)
+    maps = pixel_maps(np.ascontiguousarray(small[inside]))
+    mean = np.mean([_saliency_at(maps, count, chosen) for count in chosen.superpixels], axis=0)
     framed = np.zeros(small.shape[:2], dtype=np.float32)
     framed[inside] = _stretch(mean)
     return np.clip(resize(framed, image.shape[:2]), 0, 1)
@@ -165,9 +166,9 @@ def _shape_to_work_on(shape: tuple[int, int], settings: SaliencySettings) -> tup
     return tuple(max(SMALLEST_SIDE, round(side * scale)) for side in shape)
 
 
-def _saliency_at(picture: np.ndarray, maps: np.ndarray, count: int, settings: SaliencySettings) -> np.ndarray:
+def _saliency_at(maps: PixelMaps, count: int, settings: SaliencySettings) -> np.ndarray:
     """The saliency map `(H, W)` at one superpixel count."""
-    graph = superpixel_graph(picture, maps, count, settings.compactness)
+    graph = superpixel_graph(maps, count, settings.compactness)
     centre = centre_prior(graph.centres, settings.centre_width)
     prior = _stretch(centre * boundary_prior(graph, settings))
     levels = index_tree(graph.colour_distance, graph.neighbours, settings.merging)
@@ -228,6 +229,13 @@ def _flat_lines(lines: np.ndarray, most: float, tolerance: float) -> int:
     return count if same[count] < 0.4 else 0
 
 
+def pixel_maps(image: np.ndarray) -> PixelMaps:
+    """Features and colours of each pixel of `image` `(H, W, 3)`, in [0, 1]."""
+    from skimage.color import rgb2lab
+
+    return PixelMaps(image, pixel_features(image), np.moveaxis(rgb2lab(image), 2, 0))
+
+
 def superpixels(image: np.ndarray, count: int, compactness: float) -> np.ndarray:
     """SLIC superpixels: labels `(H, W)` from 0, about `count` of them, of at least 40 pixels on average."""
     from skimage.segmentation import slic
@@ -246,20 +254,23 @@ def pixel_features(image: np.ndarray) -> np.ndarray:
     Returns
     -------
     numpy.ndarray of float32, `(53, H, W)`
+        A view of an array whose last axis is the feature, the order in which `region_means` is quick.
     """
-    from skimage.color import rgb2hsv
+    import cv2
 
-    hsv = rgb2hsv(image)
+    image = image.astype(np.float32, copy=False)
+    hue, saturation = np.moveaxis(cv2.cvtColor(image, cv2.COLOR_RGB2HSV)[..., :2], 2, 0)  # hue in degrees
     grey = image.mean(axis=2)
-    colours = [*np.moveaxis(image, 2, 0), hsv[..., 0] - 0.5, hsv[..., 1]]
-    return np.concatenate([colours, steerable_magnitudes(grey), log_gabor_magnitudes(grey)]).astype(np.float32)
+    textures = steerable_magnitudes(grey), log_gabor_magnitudes(grey)
+    features = np.concatenate([np.moveaxis(image, 2, 0), [hue / 360 - 0.5, saturation], *textures])
+    return np.moveaxis(np.ascontiguousarray(np.moveaxis(features, 0, 2)), 2, 0)
 
 
 def _mirrored(grey: np.ndarray, margin: int = 24) -> tuple[np.ndarray, tuple[slice, slice]]:
     """`grey` with its mirror image around it, and where it lies there.
 
     Both filter banks work on the Fourier transform, where the left edge meets the right one; the margin keeps
-    that seam away. Even sides, at least 64, as the pyramid needs for three scales.
+    that seam away. Even sides, at least 64, so that the pyramid can halve them.
     """
     from scipy.fft import next_fast_len
 
@@ -270,20 +281,40 @@ def _mirrored(grey: np.ndarray, margin: int = 24) -> tuple[np.ndarray, tuple[sli
     return np.pad(grey, padding, mode="symmetric"), inside
 
 
+def _polar(rows: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Frequency and direction, float32, at each of `rows` and `columns` in cycles per pixel; the mean has any value."""
+    rows, columns = rows.astype(np.float32)[:, None], columns.astype(np.float32)
+    frequency = np.hypot(rows, columns)
+    frequency[0, 0] = 1
+    return frequency, np.arctan2(-rows, columns)
+
+
 def steerable_magnitudes(grey: np.ndarray) -> np.ndarray:
-    """Magnitudes of a steerable pyramid, 3 scales × 4 orientations, at full size: `(12, H, W)`."""
+    """Magnitudes of a steerable pyramid, 3 scales × 4 orientations, at full size: `(12, H, W)`.
+
+    In the Fourier domain: a scale reaches an octave to either side of its centre at 1/4, 1/8, 1/16 cycles per pixel
+    and falls off as a cosine of the octaves, so that the squares of neighbouring scales sum to 1; an orientation is
+    the third power of a cosine. Each scale's picture has half the sides of the one before.
+    """
     import cv2
-    from pyrtools.pyramids import SteerablePyramidFreq
+    from scipy import fft
 
     padded, inside = _mirrored(grey)
     scales, orientations = PYRAMID_SHAPE
-    with warnings.catch_warnings():
-        # it warns that a picture of odd size can't be rebuilt exactly, which we don't do
-        warnings.simplefilter("ignore", UserWarning)
-        bands = SteerablePyramidFreq(padded, height=scales, order=orientations - 1).pyr_coeffs
-    size = padded.shape[::-1]
-    magnitudes = [np.abs(bands[s, o]).astype(np.float32) for s in range(scales) for o in range(orientations)]
-    return np.stack([cv2.resize(band, size, interpolation=cv2.INTER_LINEAR)[inside] for band in magnitudes])
+    spectrum = fft.rfft2(padded.astype(np.float32))
+    spectrum[0, 0] = 0
+    magnitudes = []
+    for scale in range(scales):
+        height, width = (-(-side // 2**scale) for side in padded.shape)
+        kept = fft.fftfreq(height, 1 / height).astype(int)  # the lines of the spectrum that a smaller picture has
+        frequency, direction = _polar(kept / padded.shape[0], np.arange(width // 2 + 1) / padded.shape[1])
+        octaves = np.log2(frequency * 2 ** (scale + 2))
+        band = 1j * spectrum[kept, : width // 2 + 1] * np.where(abs(octaves) < 1, np.cos(np.pi / 2 * octaves), 0)
+        for orientation in range(orientations):
+            angular = np.cos(direction - np.float32(np.pi * orientation / orientations)) ** (orientations - 1)
+            magnitude = np.abs(fft.irfft2(band * angular, (height, width)))
+            magnitudes.append(cv2.resize(magnitude, padded.shape[::-1], interpolation=cv2.INTER_LINEAR)[inside])
+    return np.stack(magnitudes)
 
 
 def log_gabor_magnitudes(grey: np.ndarray) -> np.ndarray:
@@ -296,21 +327,19 @@ def log_gabor_magnitudes(grey: np.ndarray) -> np.ndarray:
 
     padded, inside = _mirrored(grey)
     scales, orientations = GABOR_SHAPE
-    rows = fft.fftfreq(padded.shape[0]).astype(np.float32)[:, None]
-    columns = fft.fftfreq(padded.shape[1]).astype(np.float32)[None]
-    frequency = np.hypot(rows, columns)
-    frequency[0, 0] = 1  # any value: the mean is removed below
-    angle = np.arctan2(-rows, columns)
+    frequency, direction = _polar(*(fft.fftfreq(side) for side in padded.shape))
     spectrum = fft.fft2(padded.astype(np.float32))
     spectrum[0, 0] = 0
-    bands = []
-    for scale in range(scales):
-        centre = 1 / (SHORTEST_WAVELENGTH * 2.0**scale)
-        band = spectrum * np.exp(-(np.log(frequency / centre) ** 2) / (2 * np.log(0.65) ** 2))
-        for orientation in range(orientations):
-            turn = np.angle(np.exp(1j * (angle - orientation * np.pi / orientations)))
-            bands.append(np.abs(fft.ifft2(band * _gaussian(turn, np.pi / orientations / 1.5)))[inside])
-    return np.stack(bands)
+    wavelengths = SHORTEST_WAVELENGTH * 2.0 ** np.arange(scales)
+    radial = [_gaussian(np.log(frequency * np.float32(wavelength)), np.log(0.65)) for wavelength in wavelengths]
+    magnitudes = np.empty((scales, orientations, *grey.shape), dtype=np.float32)
+    for orientation in range(orientations):
+        turn = np.abs(direction - np.float32(orientation * np.pi / orientations))
+        turned = spectrum * _gaussian(np.minimum(turn, 2 * np.pi - turn), np.pi / orientations / 1.5)
+        for scale in range(scales):
+            band = fft.ifft2(turned * radial[scale], overwrite_x=True)
+            np.abs(band[inside], out=magnitudes[scale, orientation])
+    return magnitudes.reshape(-1, *grey.shape)
 
 
 def region_means(maps: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -318,8 +347,8 @@ def region_means(maps: np.ndarray, labels: np.ndarray) -> np.ndarray:
     from scipy.sparse import csr_matrix
 
     flat = labels.ravel()
-    membership = csr_matrix((np.ones(flat.size), (flat, np.arange(flat.size))))  # (n, H W)
-    sums = membership @ maps.reshape(len(maps), -1).T.astype(np.float64)
+    membership = csr_matrix((np.ones(flat.size, dtype=np.float32), (flat, np.arange(flat.size))))  # (n, H W)
+    sums = membership @ maps.reshape(len(maps), -1).T
     return (sums / np.bincount(flat)[:, None]).T
 
 
@@ -330,17 +359,15 @@ def adjacency(labels: np.ndarray) -> np.ndarray:
     below, right = (labels[1:], labels[:-1]), (labels[:, 1:], labels[:, :-1])
     diagonals = (labels[1:, 1:], labels[:-1, :-1]), (labels[1:, :-1], labels[:-1, 1:])
     for one, other in (below, right, *diagonals):
-        touching[one, other] = touching[other, one] = True
-    np.fill_diagonal(touching, False)
-    return touching
+        border = one != other
+        touching[one[border], other[border]] = True
+    return touching | touching.T
 
 
-def superpixel_graph(image: np.ndarray, maps: np.ndarray, count: int, compactness: float) -> SuperpixelGraph:
-    """Superpixels of `image` `(H, W, 3)` with the means of `maps` `(53, H, W)` over them, and their graph."""
-    from skimage.color import rgb2lab
-
-    labels = superpixels(image, count, compactness)
-    means = region_means(maps, labels)
+def superpixel_graph(maps: PixelMaps, count: int, compactness: float) -> SuperpixelGraph:
+    """About `count` superpixels, the means of `maps` over them, and their graph."""
+    labels = superpixels(maps.image, count, compactness)
+    means = region_means(maps.features, labels)
     low, span = means.min(axis=1, keepdims=True), np.ptp(means, axis=1, keepdims=True)
     features = (means - low) / np.where(span > 0, span, 1)
     height, width = labels.shape
@@ -354,7 +381,7 @@ def superpixel_graph(image: np.ndarray, maps: np.ndarray, count: int, compactnes
     steps = neighbours.astype(np.float32)
     linked = neighbours | (steps @ steps > 0) | np.outer(boundary, boundary)
     np.fill_diagonal(linked, False)
-    distance = _distances(region_means(np.moveaxis(rgb2lab(image), 2, 0), labels))
+    distance = _distances(region_means(maps.colours, labels))
     return SuperpixelGraph(labels, features, region_means(positions, labels), distance, neighbours, linked, boundary)
 
 
@@ -400,15 +427,14 @@ def boundary_connectivity(
     -------
     numpy.ndarray, `(len(widths), n)`, at least 0
     """
-    from scipy.sparse import csr_matrix
-    from scipy.sparse.csgraph import dijkstra
+    from scipy.sparse.csgraph import floyd_warshall
 
     # steps as small as those to the likest neighbour are noise, and would add up along a path
     likest = np.where(neighbours, distance, np.inf).min(axis=1)
     noise = likest[np.isfinite(likest)].mean() if neighbours.any() else 0.0
-    row, column = np.nonzero(np.triu(neighbours | np.outer(boundary, boundary), 1))
-    steps = np.maximum(distance[row, column] - noise, 1e-9)  # an exact zero would mean "no edge"
-    geodesic = dijkstra(csr_matrix((steps, (row, column)), shape=distance.shape), directed=False)
+    steps = np.maximum(distance - noise, 1e-6)  # a zero, or all but a zero, would mean "no edge"
+    linked = neighbours | np.outer(boundary, boundary)
+    geodesic = floyd_warshall(np.where(linked, steps, np.inf), directed=False)
     regions = [_gaussian(geodesic, width) for width in widths]
     return np.stack([region[:, boundary].sum(axis=1) / np.sqrt(region.sum(axis=1)) for region in regions])
 
@@ -481,7 +507,8 @@ def decompose(
 
     Minimises `objective` under F = L + S. With a copy H of S for the Laplacian term, each step is exact: L by
     shrinking singular values, H by a linear system, S by shrinking the tree's nodes. M is diagonalised once, after
-    which the linear system is two products whatever the penalty μ.
+    which the linear system is two products whatever the penalty μ. The multipliers Y of F = L + S and Z of S = H are
+    held divided by μ.
 
     Parameters
     ----------
@@ -494,22 +521,23 @@ def decompose(
         α, β, μ, ρ, tolerance and the most iterations.
     """
     order = np.lexsort(levels)  # sorted by the coarsest level first: nodes are runs of columns at every level
-    nodes = [_runs(regions[order], weight) for regions, weight in zip(levels, weights, strict=True)]
+    leaf_weights, nodes = tree_nodes([regions[order] for regions in levels], weights)
     matrix = features[:, order]
     curvature, modes = np.linalg.eigh(graph_laplacian[np.ix_(order, order)])
     S, Y, Z = np.zeros_like(matrix), np.zeros_like(matrix), np.zeros_like(matrix)
     mu, size = settings.mu, max(np.linalg.norm(matrix), np.finfo(float).tiny)
     for iteration in range(1, settings.max_iterations + 1):  # noqa: B007, returned below
-        L = shrink_singular_values(matrix - S + Y / mu, 1 / mu)
-        H = (((mu * S + Z) @ modes) / (2 * settings.laplacian_weight * curvature + mu)) @ modes.T
-        S = shrink_tree((matrix - L + H + (Y - Z) / mu) / 2, nodes, settings.group_weight / (2 * mu))
+        target = matrix + Y
+        L = shrink_singular_values(target - S, 1 / mu)
+        H = (((S + Z) @ modes) / (1 + 2 * settings.laplacian_weight / mu * curvature)) @ modes.T
+        S = shrink_tree((target - L + H - Z) / 2, leaf_weights, nodes, settings.group_weight / (2 * mu))
         gap, copy_gap = matrix - L - S, S - H
-        Y += mu * gap
-        Z += mu * copy_gap
-        mu *= settings.mu_growth
         residual = float(max(np.linalg.norm(gap), np.linalg.norm(copy_gap)) / size)
         if residual < settings.tolerance:
             break
+        mu *= settings.mu_growth
+        Y = (Y + gap) / settings.mu_growth
+        Z = (Z + copy_gap) / settings.mu_growth
     back = np.argsort(order)
     return Decomposition(L[:, back], S[:, back], iteration, residual)
 
@@ -546,43 +574,61 @@ def shrink_singular_values(matrix: np.ndarray, threshold: float) -> np.ndarray:
     return (basis * (1 - threshold / singular[kept])) @ (basis.T @ matrix)
 
 
-def _runs(regions: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """First column, number of columns and weight of each run of equal `regions`."""
-    starts = np.flatnonzero(np.diff(regions, prepend=-1))
-    return starts, np.diff(starts, append=len(regions)), weights[regions[starts]]
+def tree_nodes(levels: list[np.ndarray], weights: list[np.ndarray]) -> tuple[np.ndarray, list[tuple]]:
+    """The weight of each leaf `(n,)`, and (first column, last + 1, weight) of the larger nodes, finest level first.
+
+    Nodes of weight 0 are left out; one that has the same columns at several levels appears once, with their sum.
+
+    Parameters
+    ----------
+    levels : list of numpy.ndarray of int, `(n,)`
+        Nested partitions into runs of columns, singletons first.
+    weights : list of numpy.ndarray
+        Of each region, level by level.
+    """
+    totals = {}
+    for regions, level_weights in zip(levels, weights, strict=True):
+        ends = [*np.flatnonzero(np.diff(regions, prepend=-1)).tolist(), len(regions)]
+        for start, stop in itertools.pairwise(ends):
+            totals[start, stop] = totals.get((start, stop), 0.0) + level_weights[regions[start]]
+    leaf_weights = np.array([totals.pop((leaf, leaf + 1)) for leaf in range(len(levels[0]))])
+    return leaf_weights, [(*columns, weight) for columns, weight in totals.items() if weight > 0]
 
 
-def shrink_tree(matrix: np.ndarray, nodes: list[tuple], threshold: float) -> np.ndarray:
+def shrink_tree(matrix: np.ndarray, leaf_weights: np.ndarray, nodes: list[tuple], threshold: float) -> np.ndarray:
     """argmin_S threshold·Σ_g w_g ‖S_g‖_∞ + ½‖S - matrix‖² over a tree: shrink each node, leaves first (JMLR 2011).
 
-    `nodes` lists a level's (starts, counts, weights), finest level first.
-    """
-    for starts, counts, weights in nodes:
-        matrix = shrink_peaks(matrix, starts, counts, threshold * weights)
-    return matrix
+    Shrinking a node takes its projection on the l1 ball of radius r = threshold·w_g away, which caps its magnitudes
+    at the level where what is cut off sums to r. So the lowest cap of each column yet is all there is to keep.
 
-
-def shrink_peaks(matrix: np.ndarray, starts: np.ndarray, counts: np.ndarray, radii: np.ndarray) -> np.ndarray:
-    """argmin_S Σ_g r_g ‖S_g‖_∞ + ½‖S - matrix‖² for disjoint runs of columns g.
-
-    That is `matrix` less its projection on the l1 ball of radius r_g: magnitudes are capped at the level at which
-    the excess sums to r_g, found by Newton's method, which climbs to it and ends exactly. A node whose magnitudes
-    sum to no more than r_g vanishes.
+    Parameters
+    ----------
+    matrix : numpy.ndarray, `(D, n)`
+    leaf_weights, nodes
+        As `tree_nodes` gives them.
+    threshold : float
     """
     magnitude = np.abs(matrix)
-    total = np.add.reduceat(magnitude.sum(axis=0), starts)
-    level = np.maximum(total - radii, 0) / (counts * len(matrix))
-    while True:
-        above = magnitude > np.repeat(level, counts)
-        count = np.add.reduceat(above.sum(axis=0), starts)
-        excess = np.add.reduceat(np.where(above, magnitude, 0).sum(axis=0), starts) - radii
-        higher = np.maximum(level, excess / np.maximum(count, 1))
-        done = (higher <= level * (1 + 1e-12)).all()
-        level = np.where(radii > 0, higher, np.inf)  # a free node keeps its values
-        if done:
-            break
-    cap = np.repeat(level, counts)
-    return np.clip(matrix, -cap, cap)
+    caps = capping_level(magnitude, threshold * leaf_weights)
+    for start, stop, weight in nodes:
+        radius = threshold * weight
+        inside = caps[start:stop]  # the greatest magnitude of each column by now
+        lowest = inside.max() - radius  # no cap is lower: cutting off the greatest alone would sum to the radius
+        high = start + np.flatnonzero(inside >= lowest)
+        values = np.minimum(magnitude[:, high], caps[high])
+        np.minimum(inside, capping_level(values[values >= lowest], radius), out=inside)
+    return np.clip(matrix, -caps, caps)
+
+
+def capping_level(magnitudes: np.ndarray, radius: np.ndarray | float) -> np.ndarray | float:
+    """The level above which the magnitudes `(k,)`, or those of each column of `(k, n)`, sum to `radius`.
+
+    That is the greatest, over j, of (the sum of the j greatest magnitudes less the radius) / j; or 0, if all of them
+    sum to no more than the radius.
+    """
+    sums = np.cumsum(np.sort(-magnitudes, axis=0), axis=0)
+    counts = np.arange(1, len(sums) + 1).reshape(-1, *[1] * (sums.ndim - 1))
+    return np.maximum(-((sums + radius) / counts).min(axis=0), 0)
 
 
 # --- From the sparse part to the map ---------------------------------------------------------------------------
@@ -600,8 +646,10 @@ def sharpen(raw: np.ndarray, graph: SuperpixelGraph, settings: SaliencySettings)
     ----------
     raw : numpy.ndarray, `(n,)`, in [0, 1]
     """
-    pairs = graph.colour_distance[np.triu_indices(len(raw), 1)]
-    width = np.clip(settings.contrast_fraction * np.median(pairs), 3.0, 20.0)  # CIELAB: noise .. different colours
+    from scipy.spatial.distance import squareform
+
+    contrast = np.median(squareform(graph.colour_distance, checks=False))
+    width = np.clip(settings.contrast_fraction * contrast, 3.0, 20.0)  # CIELAB: noise .. different colours
     affinity = np.where(graph.linked, _gaussian(graph.colour_distance, width), 0) + 1e-6 * graph.neighbours
     M = laplacian(affinity)
     strength = settings.smoothing / max(affinity.sum(axis=1).mean(), 1e-6)

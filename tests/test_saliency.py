@@ -10,6 +10,8 @@ from deepcv.images import InputError
 from deepcv.saliency import (
     SaliencySettings,
     adjacency,
+    boundary_connectivity,
+    capping_level,
     decompose,
     index_tree,
     inside_frame,
@@ -17,10 +19,10 @@ from deepcv.saliency import (
     node_weights,
     objective,
     pixel_features,
-    shrink_peaks,
     shrink_singular_values,
     shrink_tree,
     structured_matrix_decomposition,
+    tree_nodes,
 )
 
 QUICK = {"superpixels": (150,), "longest_side": 128}
@@ -166,6 +168,30 @@ def test_log_gabor_answers_most_to_its_own_wavelength_and_orientation():
     assert np.unravel_index(answers.argmax(), answers.shape) == (1, 0)
 
 
+def test_steerable_pyramid_answers_most_to_its_own_wavelength_and_orientation():
+    rows = np.indices((128, 128))[0]
+    wave = np.repeat((0.5 + 0.4 * np.cos(2 * np.pi * rows / 8))[..., None], 3, axis=2)
+    answers = pixel_features(wave)[5:17, 24:-24, 24:-24].mean(axis=(1, 2)).reshape(3, 4)
+    assert np.unravel_index(answers.argmax(), answers.shape) == (1, 2)
+    assert answers[1, 0] < 1e-2 * answers[1, 2]
+
+
+def test_superpixels_of_one_colour_are_one_region_that_holds_the_whole_border():
+    neighbours = adjacency(np.arange(20).reshape(4, 5))
+    border = np.pad(np.zeros((2, 3), bool), 1, constant_values=True).ravel()
+    connectivity = boundary_connectivity(np.zeros((20, 20)), neighbours, border, (3.0, 12.0))
+    np.testing.assert_allclose(connectivity, border.sum() / np.sqrt(20), rtol=1e-6)
+
+
+def test_connectivity_falls_where_every_path_to_the_border_crosses_an_edge():
+    labels = np.arange(25).reshape(5, 5)
+    colour = np.where(np.isin(labels, [6, 7, 11, 12]), 40.0, 0.0).ravel()
+    border = np.pad(np.zeros((3, 3), bool), 1, constant_values=True).ravel()
+    found = boundary_connectivity(np.abs(colour[:, None] - colour), adjacency(labels), border, (5.0,))[0]
+    np.testing.assert_allclose(found[colour > 0], 0, atol=1e-9)
+    np.testing.assert_allclose(found[colour == 0], border.sum() / np.sqrt(21), rtol=1e-6)
+
+
 def test_index_tree_partitions_the_superpixels_and_every_level_lies_within_the_next():
     generator = np.random.default_rng(0)
     neighbours = adjacency(np.arange(48).reshape(6, 8))
@@ -203,30 +229,39 @@ def test_shrinking_singular_values_agrees_with_the_decomposition():
     np.testing.assert_allclose(shrink_singular_values(matrix, 2.5), expected, atol=1e-10)
 
 
-def test_shrinking_peaks_is_what_the_projection_on_the_l1_ball_leaves():
-    matrix = np.array([[3.0, -1.0, 0.2, 5.0], [1.0, 0.0, 0.1, -5.0]])
-    starts, counts = np.array([0, 2, 3]), np.array([2, 1, 1])
-    # by hand: capping 3 at 2 removes 1; magnitudes of .2 and .1 sum to less than 1; nothing asked of the last
-    expected = [[2.0, -1.0, 0.0, 5.0], [1.0, 0.0, 0.0, -5.0]]
-    np.testing.assert_allclose(shrink_peaks(matrix, starts, counts, np.array([1.0, 1.0, 0.0])), expected, atol=1e-12)
+def test_capping_at_the_level_found_cuts_the_radius_off():
+    magnitudes = np.array([[3.0, 0.2, 5.0], [1.0, 0.1, 5.0], [2.0, 0.3, 0.0]])
+    # by hand: 1.5 + .5; all of .6 is less than 1; nothing asked of the last; and below, 5 + 5 + 3 less thrice 8/3
+    np.testing.assert_allclose(capping_level(magnitudes, np.array([2.0, 1.0, 0.0])), [1.5, 0, 5], atol=1e-12)
+    np.testing.assert_allclose(capping_level(magnitudes.ravel(), 5.0), 8 / 3, atol=1e-12)
+
+
+def test_a_node_with_the_same_columns_at_several_levels_appears_once_with_the_sum_of_its_weights():
+    levels = [np.arange(4), np.array([0, 0, 1, 2]), np.array([0, 0, 1, 1]), np.zeros(4, int)]
+    weights = [np.array([0.1, 0.2, 0.3, 0.4]), np.array([0.5, 0.6, 0.0]), np.array([0.7, 0.8]), np.zeros(1)]
+    leaf_weights, nodes = tree_nodes(levels, weights)
+    np.testing.assert_allclose(leaf_weights, [0.1, 0.2, 0.9, 0.4])
+    assert nodes == [(0, 2, pytest.approx(1.2)), (2, 4, 0.8)]
+
+
+def test_a_node_that_weighs_next_to_nothing_or_holds_nothing_changes_nothing():
+    matrix = np.array([[2.0, -1.0, 0.0], [1.0, 2.0, 0.0]])
+    found = shrink_tree(matrix, np.zeros(3), [(0, 2, 1e-300), (2, 3, 0.5)], 1.0)
+    np.testing.assert_array_equal(found, matrix)
 
 
 def test_shrinking_the_tree_minimises_its_energy():
     generator = np.random.default_rng(4)
     matrix = generator.normal(size=(3, 6))
-    nodes = [
-        (np.arange(6), np.ones(6, int), generator.uniform(0.1, 1, 6)),
-        (np.array([0, 2]), np.array([2, 4]), np.array([0.8, 0.5])),
-        (np.array([0]), np.array([6]), np.array([0.6])),
-    ]
+    leaf_weights = generator.uniform(0.1, 1, 6)
+    nodes = [(0, 2, 0.8), (2, 6, 0.5), (0, 6, 0.6)]
 
     def energy(S):
         peaks = np.abs(S).max(axis=0)
-        return 0.5 * ((S - matrix) ** 2).sum() + 0.7 * sum(
-            (w * np.maximum.reduceat(peaks, s)).sum() for s, _, w in nodes
-        )
+        norms = leaf_weights @ peaks + sum(weight * peaks[start:stop].max() for start, stop, weight in nodes)
+        return 0.5 * ((S - matrix) ** 2).sum() + 0.7 * norms
 
-    found = shrink_tree(matrix, nodes, 0.7)
+    found = shrink_tree(matrix, leaf_weights, nodes, 0.7)
     least = energy(found)
     assert least < min(energy(matrix), energy(0 * matrix))
     for scale in (1e-3, 1e-2, 0.1):
