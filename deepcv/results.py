@@ -494,6 +494,23 @@ def recorded(name: str, folder=None) -> tuple[DataFrame, dict[str, Any]]:
     return rows, described
 
 
+def full_run(name: str) -> DataFrame:
+    """The rows of our recorded run in its best profile: "paper" where that covers all images, or else "cpu".
+
+    Parameters
+    ----------
+    name : str
+
+    Returns
+    -------
+    pandas.DataFrame over `RECORDED`
+    """
+    rows, _ = recorded(name)
+    images = rows.groupby("profile")["image"].nunique()
+    best = "paper" if images.get("paper", 0) >= images.get("cpu", 0) else "cpu"
+    return rows[rows["profile"] == best]
+
+
 def record(rows: DataFrame, name: str, *, folder=None, note: str = "") -> Path:
     """Merge rows of a store into our recorded run, `NAME.csv` and `NAME.json` in `recorded` in `root()`.
 

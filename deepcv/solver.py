@@ -49,7 +49,7 @@ class Settings:
     """Where more than two phases start: "clusters" of colour, or "random" as in the paper. Two start from the hint."""
     u_step: str = "exact"
     """"exact" (two phases only) or "gradient"."""
-    size: int = 300
+    size: int = 200
     """Longest side, in pixels, at which the model is solved; the mask has the image's size."""
 
     nu: float = 300.0
@@ -181,6 +181,7 @@ _AUTHORS = {
     "levels": 4,
     "steps": 401,
     "guided_radius": 50,
+    "size": 300,
 }
 
 

@@ -22,18 +22,21 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
-EFFORT = ("size", "rounds", "steps", "width", "levels", "samples")
+EFFORT = ("size", "rounds", "settled", "steps", "more_steps", "width", "levels", "samples", "precision")
 """The settings that buy score with time; the others are the model."""
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "default": {},
-    **{f"{name} = {value:g}": {name: value} for name, values in (
-        ("size", (100, 160, 220)),
-        ("rounds", (1, 2, 5)),
+    **{f"{name} = {str(value).removesuffix('.0')}": {name: value} for name, values in (
+        ("size", (100, 160, 300)),
+        ("rounds", (1, 2, 3)),
+        ("settled", (0.0, 0.001, 0.01)),
         ("steps", (10, 20, 60)),
+        ("more_steps", (5, 30)),
         ("width", (4, 16)),
         ("levels", (1, 2)),
         ("samples", (4,)),
+        ("precision", ("bfloat16",)),
         ("balance", (0.0, 0.5, 1.0)),
         ("nu", (0.0, 100.0, 1000.0)),
         ("hint_weight", (0.0, 50.0, 200.0)),
@@ -47,11 +50,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Profile:
-    """What a profile fixes: the data set, how many of its first images, the size, and the variants."""
+    """What a profile fixes: the data set, how many of its first images, the size if not the default, the variants."""
 
     dataset: str
     n_images: int
-    size: int
+    size: int | None
     variants: tuple[str, ...]
 
 
@@ -59,8 +62,8 @@ _SOME = ("default", "rounds = 1", "steps = 10", "width = 16", "levels = 2", "hin
 
 PROFILES = {
     "quick": Profile("samples", 8, 128, _SOME),
-    "cpu": Profile("weizmann", CHOSEN_ON, 300, tuple(VARIANTS)),
-    "paper": Profile("weizmann", CHOSEN_ON, 300, tuple(VARIANTS)),
+    "cpu": Profile("weizmann", CHOSEN_ON, None, tuple(VARIANTS)),
+    "paper": Profile("weizmann", CHOSEN_ON, None, tuple(VARIANTS)),
 }
 
 
@@ -115,7 +118,8 @@ def items(settings: Settings) -> list[Item]:
     dataset = settings.dataset or profile.dataset
     samples = load_dataset(dataset)[: settings.n_images or profile.n_images]
     hashes = {sample.name: sample.hash for sample in samples}
-    size = {"size": settings.size or profile.size}
+    size = settings.size or profile.size
+    common = {"size": size} if size else {}
     wanted = settings.variants or profile.variants
     return [
         Item(
@@ -125,7 +129,7 @@ def items(settings: Settings) -> list[Item]:
             method="deep-cv",
             preset=variant,
             seed=seed,
-            settings=method.settings(**{**size, **VARIANTS[variant]}),
+            settings=method.settings(**common | VARIANTS[variant]),
             data_hash=hashes[name],
             device=device_kind(settings.device),
         )
@@ -190,7 +194,7 @@ def plot(table: DataFrame) -> Figure:
 
     figure, (trade, change) = plt.subplots(1, 2, figsize=(11, 0.28 * len(table) + 2.2), width_ratios=(1.15, 1))
     colours = dict(zip(EFFORT, sns.color_palette("colorblind"), strict=False))
-    markers = dict(zip(EFFORT, "osD^vP", strict=True))
+    markers = dict(zip(EFFORT, "osD^vP<X>", strict=True))
     default = table.loc["default"]
     for name in EFFORT:
         variants = table[[index.startswith(f"{name} =") for index in table.index]]

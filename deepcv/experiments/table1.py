@@ -15,7 +15,7 @@ import numpy as np
 from deepcv.data import load_dataset
 from deepcv.experiments._scored import check, complete, interval
 from deepcv.methods import get_method
-from deepcv.results import Item, Store, device_kind, paper, recorded
+from deepcv.results import Item, Store, device_kind, full_run, paper
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,10 +35,8 @@ class Profile:
     Attributes
     ----------
     dataset : str
-    size : int
-        Longest side, in pixels, at which our model is solved; the opponents are quick and work at the image's own.
     methods : tuple of str
-        "method" or "method:preset".
+        "method" or "method:preset". Our model works at the size of its settings, the opponents at the image's own.
     reduced : dict
         Settings that make the authors' presets bearable without a GPU.
     reduced_images : int, optional
@@ -46,7 +44,6 @@ class Profile:
     """
 
     dataset: str
-    size: int
     methods: tuple[str, ...]
     reduced: dict[str, Any]
     reduced_images: int | None
@@ -56,9 +53,9 @@ _COMPARED = ("deep-cv", "chan-vese", "chan-vese:exact", "grabcut", "saliency")
 _AUTHORS = ("deep-cv:paper", "deep-cv:released")
 
 PROFILES = {
-    "quick": Profile("samples", 160, _COMPARED, {"size": 96, "width": 16}, None),
-    "cpu": Profile("weizmann", 300, _COMPARED + _AUTHORS, {"size": 96, "width": 16}, CHOSEN_ON),
-    "paper": Profile("weizmann", 300, _COMPARED + _AUTHORS, {}, None),
+    "quick": Profile("samples", _COMPARED, {"size": 96, "width": 16}, None),
+    "cpu": Profile("weizmann", _COMPARED + _AUTHORS, {"size": 96, "width": 16}, CHOSEN_ON),
+    "paper": Profile("weizmann", _COMPARED + _AUTHORS, {}, None),
 }
 
 
@@ -135,8 +132,8 @@ def items(settings: Settings) -> list[Item]:
                     if reduced and profile.reduced_images is not None and index >= profile.reduced_images:
                         continue
                     changes = dict(profile.reduced) if reduced else {}
-                    if method == "deep-cv":
-                        changes["size"] = settings.size or changes.get("size", profile.size)
+                    if method == "deep-cv" and settings.size:
+                        changes["size"] = settings.size
                     found.append(
                         Item(
                             experiment="table1",
@@ -229,7 +226,7 @@ def compared(rows: DataFrame) -> DataFrame:
     """
     import pandas as pd
 
-    ours, full = summary(rows), summary(recorded("table1")[0])
+    ours, full = summary(rows), summary(full_run("table1"))
     printed = paper("table1").set_index("method")[["f_measure", "iou"]].astype(float)
     printed.columns = ["F", "mIoU"]
     printed.index = [

@@ -58,7 +58,7 @@ def test_plot_labels_both_axes_and_shows_every_variant():
     ("given", "says"),
     [
         ({"profile": "fast"}, "'fast'.*quick"),
-        ({"variants": ["rounds = 7"]}, "'rounds = 7'.*rounds = 5"),
+        ({"variants": ["rounds = 7"]}, "'rounds = 7'.*rounds = 3"),
         ({"n_images": 0}, "n_images is 0"),
         ({"seeds": []}, "no seed"),
         ({"size": 3}, "size is 3"),
