@@ -94,7 +94,7 @@ class Settings:
     through all rounds."""
     steps: int = 30
     """Adam steps: in the first round for "exact", altogether for "gradient"."""
-    more_steps: int = 15
+    more_steps: int = 10
     """Exact step only: Adam steps in each later round, in which the networks go on from where they are."""
     warmup: int = 0
     """Gradient step only: first steps in which φ rests and KL counts confident hint pixels alone, as released."""

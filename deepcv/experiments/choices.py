@@ -32,7 +32,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         ("rounds", (1, 2, 3)),
         ("settled", (0.0, 0.001, 0.01)),
         ("steps", (10, 20, 60)),
-        ("more_steps", (5, 30)),
+        ("more_steps", (5, 20)),
         ("width", (4, 16)),
         ("levels", (1, 2)),
         ("samples", (4,)),
