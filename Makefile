@@ -18,12 +18,13 @@ export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 
-.PHONY: help book test picture lint lock clean
+.PHONY: help book test bench picture lint lock clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make book    run the notebooks (profile $(PROFILE)) and build the book"
 	@echo "make test    the tests, the notebooks once more, the book's links"
+	@echo "make bench   ours and the peers side by side, about ten minutes (BENCH='--help' shows the options)"
 	@echo "make lint    ruff"
 	@echo "make picture the picture in the README"
 	@echo "make lock    write requirements.lock anew from pyproject.toml"
@@ -37,6 +38,10 @@ test: $(FIRST_PAGE)
 	@echo "Testing …"
 	$(BIN)/python -m pytest tests $(EXECUTED) --nbval --nbval-current-env --nbval-cell-timeout=900 \
 		--nbval-sanitize-with tests/nbval_sanitize.cfg
+
+# On an idle machine; into results/benchmarks/, or with BENCH=--record into results/recorded/.
+bench: .make/installed
+	$(BIN)/python -m benchmarks $(BENCH)
 
 # The README's picture: the embedded images, seed 0.
 picture: .make/installed

@@ -1,6 +1,6 @@
 """One process of two threads against two processes of one thread: which finishes more images?
 
-    python benchmarks/processes.py
+    python -m benchmarks.processes
 
 Three ways, each over the same images in this one run; the ratios are what counts, on an otherwise idle machine. About
 two minutes on two cores. `deepcv.execution` starts processes of one thread because of this.

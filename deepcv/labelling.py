@@ -10,22 +10,30 @@ On a binary mask the length at a pixel depends on how many of its two neighbours
 with nonnegative weights, so (3.16) is a minimum cut and its relaxation to u ∈ [0, 1] with this length is tight: each
 superlevel set of a solution is a global minimiser (the co-area argument of Chan, Esedoğlu and Nikolova [10], which the
 isotropic discrete length itself doesn't satisfy). The relaxation is solved by the primal-dual method of Chambolle and
-Pock (2011) with the diagonal preconditioning of Pock and Chambolle (2011); the duality gap says how far from the
-global minimum the returned mask can be.
+Pock (2011) with the diagonal preconditioning of Pock and Chambolle (2011), from coarse to fine; the duality gap says
+how far from the global minimum the returned mask can be.
+
+In memory the pixels of all images lie in one row, and the neighbours above, left and above right of a pixel lie W, 1
+and W - 1 places before it. The differences to one of them are then one subtraction of two long pieces of the same
+array, several times as fast as row by row; the pairs that reach over the frame weigh nothing.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from deepcv.images import InputError
 
 _AXIS = math.sqrt(0.5)
 _DIAGONAL = 1 - _AXIS
+_SMALLEST = 8  # pixels on the shorter side of the coarsest grid
+_COARSE = 10  # how much larger a gap will do on the coarser grids
 
 
 class Labelling(NamedTuple):
@@ -36,44 +44,20 @@ class Labelling(NamedTuple):
     mask : Tensor of bool, `(B, H, W)`
     relaxed : Tensor, `(B, H, W)`
         The relaxed u in [0, 1] that `mask` is the ½-superlevel set of.
-    dual : tuple of three Tensors
-        Dual variables, a warm start for the next call with similar costs.
+    dual : Tensor, `(3, B, H, W)`
+        Dual variables in [-1, 1] of the differences to the pixels above, left and above right; with `relaxed` a warm
+        start for the next call with similar costs.
     gap : Tensor, `(B,)`
         Upper bound of the energy of `mask` above the global minimum.
     iterations : int
+        Of the image that took the most; those on coarser grids don't count.
     """
 
     mask: Tensor
     relaxed: Tensor
-    dual: tuple[Tensor, Tensor, Tensor]
+    dual: Tensor
     gap: Tensor
     iterations: int
-
-
-def _differences(u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """To the pixel above, to the pixel on the left, and between these two."""
-    return u[..., 1:, :] - u[..., :-1, :], u[..., 1:] - u[..., :-1], u[..., :-1, 1:] - u[..., 1:, :-1]
-
-
-def _adjoint(down: Tensor, right: Tensor, diagonal: Tensor, like: Tensor) -> Tensor:
-    out = torch.zeros_like(like)
-    out[..., 1:, :] += down
-    out[..., :-1, :] -= down
-    out[..., 1:] += right
-    out[..., :-1] -= right
-    out[..., :-1, 1:] += diagonal
-    out[..., 1:, :-1] -= diagonal
-    return out
-
-
-def _weights(nu: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Weights of the three differences for a length weight `nu` `(B, H, W)` at each pixel."""
-    # in the first row and column a pixel has one neighbour only, and the length there is |u - u_neighbour|
-    down = nu[..., 1:, :] * _AXIS
-    down[..., 0] = nu[..., 1:, 0]
-    right = nu[..., 1:] * _AXIS
-    right[..., 0, :] = nu[..., 0, 1:]
-    return down, right, nu[..., 1:, 1:] * _DIAGONAL
 
 
 def binary_length(u: Tensor, nu: Tensor) -> Tensor:
@@ -81,10 +65,12 @@ def binary_length(u: Tensor, nu: Tensor) -> Tensor:
 
     Two `(B, H, W)` to `(B,)`.
     """
-    terms = zip(_weights(nu), _differences(u), strict=True)
-    return sum((weight * difference.abs()).sum(dim=(-2, -1)) for weight, difference in terms)
+    total = torch.zeros_like(u, memory_format=torch.contiguous_format)
+    _add_length(total, u.contiguous(), _weights(nu))
+    return total.sum(dim=(-2, -1))
 
 
+@torch.no_grad()
 def solve(
     cost: Tensor,
     nu: Tensor | float,
@@ -92,9 +78,11 @@ def solve(
     start: Labelling | None = None,
     tolerance: float = 1e-4,
     max_iterations: int = 2000,
-    check_every: int = 25,
+    check_every: int = 10,
 ) -> Labelling:
     """Minimise `Σₓ nuₓ ‖∇uₓ‖₂ + Σₓ costₓ uₓ` over masks, globally up to the reported gap.
+
+    An image leaves the batch as soon as it is done: its result is that of the image alone, up to the order of sums.
 
     Parameters
     ----------
@@ -104,11 +92,11 @@ def solve(
     nu : float or Tensor broadcastable to `(B, H, W)`, at least 0
         Weight of the length; a tensor makes it depend on the place (geodesic length, as in Bresson et al. [6]).
     start : Labelling, optional
-        An earlier solution to start from.
+        An earlier solution to start from; default the one on a grid of half the size, which is found alike.
     tolerance : float
-        Stop when the gap is below this share of `Σ |cost|`.
+        An image is done when its gap is below this share of its `Σ |cost|`.
     max_iterations, check_every : int
-        The gap is computed every `check_every` iterations.
+        The gap is computed every `check_every` iterations. A GPU is waited for only then.
 
     Raises
     ------
@@ -118,40 +106,127 @@ def solve(
     nu = torch.as_tensor(nu, dtype=cost.dtype, device=cost.device).expand_as(cost)
     if bool((nu < 0).any()):
         raise InputError(f"nu is {float(nu.min()):g}; the weight of the length must be at least 0")
-    weights = _weights(nu)
-    step = 1 / _adjoint_magnitude(weights, cost)
+    return _solve(cost, nu, start, tolerance, max_iterations, check_every)
+
+
+def _solve(
+    cost: Tensor, nu: Tensor, start: Labelling | None, tolerance: float, max_iterations: int, check_every: int
+) -> Labelling:
     if start is None:
-        relaxed = (cost < 0).to(cost.dtype)
-        dual = tuple(torch.zeros_like(weight) for weight in weights)
-    else:
-        relaxed, dual = start.relaxed.clone(), tuple(p.clone() for p in start.dual)
-    leading = relaxed.clone()
+        start = _coarse_start(cost, nu, _COARSE * tolerance, max_iterations, check_every)
     allowed = tolerance * cost.abs().sum(dim=(-2, -1))
-    for iteration in range(1, max_iterations + 1):
-        for p, difference in zip(dual, _differences(leading), strict=True):
-            p.add_(difference, alpha=0.5).clamp_(-1, 1)
-        slope = cost + _adjoint(*(w * p for w, p in zip(weights, dual, strict=True)), cost)
-        previous = relaxed
-        relaxed = (relaxed - step * slope).clamp_(0, 1)
-        leading = 2 * relaxed - previous
-        if iteration % check_every == 0 or iteration == max_iterations:
-            mask = relaxed > 0.5
-            u = mask.to(cost.dtype)
-            primal = binary_length(u, nu) + (cost * u).sum(dim=(-2, -1))
-            gap = (primal - slope.clamp(max=0).sum(dim=(-2, -1))).clamp(min=0)  # rounding may take it below
-            if bool((gap <= allowed).all()):
-                break
-    return Labelling(mask, relaxed, dual, gap, iteration)
+    saddle = _Saddle.of(cost, nu, start)
+    relaxed, dual, gap = torch.empty_like(cost), torch.empty_like(saddle.dual), torch.empty_like(allowed)
+    at_work, iterations = torch.arange(len(cost), device=cost.device), 0
+    while len(at_work):
+        steps = min(check_every, max_iterations - iterations)
+        saddle.advance(steps)
+        iterations += steps
+        reached = saddle.gap()
+        done = (reached <= allowed[at_work]) | (iterations >= max_iterations)
+        if bool(done.any()):
+            finished = at_work[done]
+            relaxed[finished], gap[finished] = saddle.relaxed[done], reached[done]
+            dual[:, finished] = (saddle.dual * (saddle.weights > 0))[:, done]  # pairs over the frame mean nothing
+            at_work, saddle = at_work[~done], saddle.only(~done)
+    return Labelling(relaxed > 0.5, relaxed, dual, gap, iterations)
 
 
-def _adjoint_magnitude(weights: tuple[Tensor, Tensor, Tensor], like: Tensor) -> Tensor:
-    """Sum of the weights that touch each pixel: the diagonal preconditioner's row sums."""
-    total = torch.zeros_like(like)
+def _coarse_start(cost: Tensor, nu: Tensor, *options) -> Labelling:
+    """Where to start: the solution for pixels of twice the size, or on a small grid what each pixel alone prefers."""
+    if min(cost.shape[-2:]) < 2 * _SMALLEST:
+        mask = cost < 0
+        return Labelling(mask, mask.to(cost), cost.new_zeros(3, *cost.shape), cost.new_zeros(len(cost)), 0)
+    coarse_cost = F.avg_pool2d(cost, 2, ceil_mode=True, divisor_override=1)
+    coarse_nu = 2 * F.avg_pool2d(nu, 2, ceil_mode=True)  # the side of a larger pixel is twice as long
+    return enlarged(_solve(coarse_cost, coarse_nu, None, *options), cost.shape[-2:])
+
+
+def enlarged(solution: Labelling, shape: tuple[int, int]) -> Labelling:
+    """A solution as a start on a grid of twice the size: `shape` (H, W), whose sides may be odd."""
+    height, width = shape
+
+    def twice(values: Tensor) -> Tensor:
+        return values.repeat_interleave(2, -1).repeat_interleave(2, -2)[..., :height, :width].contiguous()
+
+    return solution._replace(mask=twice(solution.mask), relaxed=twice(solution.relaxed), dual=twice(solution.dual))
+
+
+def _weights(nu: Tensor) -> Tensor:
+    """Weights `(3, B, H, W)` of each pixel's differences to those above, left and above right."""
+    weights = nu.new_zeros(3, *nu.shape)
     down, right, diagonal = weights
-    total[..., 1:, :] += down
-    total[..., :-1, :] += down
-    total[..., 1:] += right
-    total[..., :-1] += right
-    total[..., :-1, 1:] += diagonal
-    total[..., 1:, :-1] += diagonal
-    return total.clamp(min=torch.finfo(like.dtype).eps)
+    # in the first row and column a pixel has one neighbour only, and the length there is |u - u_neighbour|
+    down[..., 1:, :1], down[..., 1:, 1:] = nu[..., 1:, :1], nu[..., 1:, 1:] * _AXIS
+    right[..., :1, 1:], right[..., 1:, 1:] = nu[..., :1, 1:], nu[..., 1:, 1:] * _AXIS
+    diagonal[..., 1:, :-1] = nu[..., 1:, 1:] * _DIAGONAL
+    return weights
+
+
+def _pairs(values: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """Views of `(B, H, W)` in reading order: the pixels with one above, left, above right of them; and these."""
+    row, width = values.view(-1), values.shape[-1]
+    return [(row[shift:], row[: len(row) - shift]) for shift in (width, 1, width - 1)]
+
+
+def _of_pairs(values: Tensor) -> list[Tensor]:
+    """Views of `(3, B, H, W)` in reading order: what belongs to each of `_pairs`."""
+    return [_pairs(each)[index][0] for index, each in enumerate(values)]
+
+
+def _add_length(total: Tensor, u: Tensor, weights: Tensor) -> None:
+    """Add to each pixel what its three differences contribute to the length."""
+    for (there, _), weight, (pixel, neighbour) in zip(_pairs(total), _of_pairs(weights), _pairs(u), strict=True):
+        there.addcmul_(weight, (pixel - neighbour).abs_())
+
+
+@dataclass
+class _Saddle:
+    """Where the primal-dual iteration stands; images `(B, H, W)`, what belongs to differences `(3, B, H, W)`."""
+
+    cost: Tensor
+    weights: Tensor
+    step: Tensor
+    relaxed: Tensor
+    leading: Tensor
+    slope: Tensor
+    dual: Tensor
+
+    @classmethod
+    def of(cls, cost: Tensor, nu: Tensor, start: Labelling) -> _Saddle:
+        weights, touching = _weights(nu), torch.zeros_like(cost, memory_format=torch.contiguous_format)
+        for weight, ends in zip(_of_pairs(weights), _pairs(touching), strict=True):
+            for end in ends:
+                end += weight
+        step = 1 / touching.clamp_(min=torch.finfo(cost.dtype).eps)
+        relaxed = start.relaxed.clone()
+        return cls(cost.contiguous(), weights, step, relaxed, relaxed.clone(), touching, start.dual.clone())
+
+    def advance(self, steps: int) -> None:
+        """So many iterations."""
+        following = torch.empty_like(self.relaxed)
+        edges = list(
+            zip(*map(_of_pairs, (self.dual, self.weights)), _pairs(self.leading), _pairs(self.slope), strict=True)
+        )
+        for _ in range(steps):
+            for dual, _, (pixel, neighbour), _ in edges:
+                dual.add_(pixel, alpha=0.5).sub_(neighbour, alpha=0.5)
+            self.dual.clamp_(-1, 1)
+            self.slope.copy_(self.cost)
+            for dual, weight, _, (pixel, neighbour) in edges:
+                pixel.addcmul_(weight, dual)
+                neighbour.addcmul_(weight, dual, value=-1)
+            torch.addcmul(self.relaxed, self.step, self.slope, value=-1, out=following).clamp_(0, 1)
+            torch.lerp(self.relaxed, following, 2.0, out=self.leading)
+            self.relaxed, following = following, self.relaxed
+
+    def gap(self) -> Tensor:
+        """How far the mask's energy may be above the minimum, `(B,)`: its energy minus the dual's."""
+        u = (self.relaxed > 0.5).to(self.cost)
+        difference = (self.cost * u).sub_(self.slope.clamp(max=0))
+        _add_length(difference, u, self.weights)
+        return difference.sum(dim=(-2, -1)).clamp_(min=0)  # rounding may take it below
+
+    def only(self, images: Tensor) -> _Saddle:
+        """Without the images that are False in `(B,)`."""
+        return _Saddle(**{name: value[..., images, :, :] for name, value in vars(self).items()})

@@ -55,11 +55,12 @@ def test_length_is_a_tight_convex_extension():
 
 
 @pytest.mark.parametrize("weight", [0.2, 0.7, 2.0])
-def test_no_mask_of_a_small_image_is_better(weight):
-    masks = every_mask(3, 4)
+@pytest.mark.parametrize("shape", [(3, 4), (6, 2), (1, 9), (9, 1)])
+def test_no_mask_of_a_small_image_is_better(shape, weight):
+    masks = every_mask(*shape)
     for seed in range(4):
-        cost = random(1, 3, 4, seed=seed)
-        nu = weight * (0.2 + random(1, 3, 4, seed=seed + 10).abs())
+        cost = random(1, *shape, seed=seed)
+        nu = weight * (0.2 + random(1, *shape, seed=seed + 10).abs())
         values = value(masks, cost, nu)
         found = labelling.solve(cost, nu, tolerance=1e-7, max_iterations=20000)
         torch.testing.assert_close(value(found.mask, cost, nu)[0], values.min(), atol=1e-6, rtol=0)
@@ -130,6 +131,42 @@ def test_problems_side_by_side_are_solved_as_one_by_one():
     for index in range(3):
         alone = labelling.solve(cost[index : index + 1], nu[index : index + 1], tolerance=1e-8, max_iterations=20000)
         assert torch.equal(alone.mask[0], together.mask[index])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_neighbour_that_takes_longer_changes_nothing(dtype):
+    # costs of the size that the deep model has; the middle one is noise alone
+    costs = [300 * noisy_disk(40, seed, noise)[0] for seed, noise in ((0, 0.3), (1, 8.0), (2, 1.0))]
+    cost = torch.stack(costs)[:, :, :37].to(dtype)
+    alone = [labelling.solve(each[None], 200.0) for each in cost]
+    together = labelling.solve(cost, 200.0)
+    assert len({each.iterations for each in alone}) > 1
+    assert together.iterations == max(each.iterations for each in alone)
+    for index, each in enumerate(alone):
+        assert torch.equal(each.mask[0], together.mask[index])
+        torch.testing.assert_close(each.relaxed[0], together.relaxed[index])
+        torch.testing.assert_close(each.gap[0], together.gap[index], rtol=1e-3, atol=1e-6 * float(cost.abs().sum()))
+
+
+def test_coarse_to_fine_takes_fewer_iterations_to_the_same_mask():
+    cost = noisy_disk(70, 6, noise=0.5)[0][None, :, :65]
+    options = {"tolerance": 1e-6, "max_iterations": 50000}
+    nothing = torch.zeros_like(cost)
+    cold = labelling.Labelling(nothing > 0, nothing, torch.zeros(3, *cost.shape, dtype=cost.dtype), torch.zeros(1), 0)
+    fine, plain = labelling.solve(cost, 5.0, **options), labelling.solve(cost, 5.0, start=cold, **options)
+    assert torch.equal(fine.mask, plain.mask) and fine.iterations < plain.iterations
+    assert 0 < fine.mask.sum() < fine.mask.numel()
+
+
+@pytest.mark.parametrize("shape", [(6, 8), (5, 7)])
+def test_an_enlarged_solution_repeats_each_pixel(shape):
+    cost = random(2, 3, 4)
+    small = labelling.solve(cost, 0.4)
+    large = labelling.enlarged(small, shape)
+    assert large.mask.shape == (2, *shape) and large.dual.shape == (3, 2, *shape)
+    for i, j in np.ndindex(shape):
+        assert torch.equal(large.mask[:, i, j], small.mask[:, i // 2, j // 2])
+        assert torch.equal(large.dual[..., i, j], small.dual[..., i // 2, j // 2])
 
 
 def test_a_warm_start_ends_at_the_same_mask_sooner_and_leaves_its_start_alone():

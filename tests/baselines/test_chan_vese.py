@@ -9,6 +9,7 @@ import torch
 
 from deepcv import labelling
 from deepcv.baselines.chan_vese import chan_vese, chan_vese_energy, evolve, means, region_cost
+from deepcv.data import samples
 from deepcv.energy import total_variation
 from deepcv.images import InputError
 from deepcv.metrics import iou
@@ -32,6 +33,17 @@ def test_energy_by_hand():
     assert chan_vese_energy(image, mask, 0.5) == pytest.approx(0.5 * 2 + 2 * 0.1**2 + 4 * 0.1**2)
     colour = np.stack((image, image), axis=2)
     assert chan_vese_energy(colour, mask, 0.0) == pytest.approx(2 * chan_vese_energy(image, mask, 0.0))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("density", [0.0, 0.1, 0.5, 1.0])
+def test_energy_is_the_sum_in_its_equation(density, channels):
+    rng = np.random.default_rng(5)
+    image, mask = rng.random((9, 12, channels)), rng.random((9, 12)) < density
+    c1, c2 = means(image, mask)
+    squares = ((image - np.where(mask[..., None], c1, c2)) ** 2).sum()
+    length = float(total_variation(torch.from_numpy(mask.astype(float))))
+    assert chan_vese_energy(image, mask, 0.7) == pytest.approx(0.7 * length + squares, rel=1e-12)
 
 
 def test_means_are_best_for_their_mask_and_region_cost_tells_the_difference():
@@ -145,6 +157,43 @@ def test_level_set_method_gives_scikit_images_mask_and_stops_where_it_does():
     )
     ours = chan_vese(image, rough(inside), solver="level-set", nu=0.2, tolerance=1e-2, max_iterations=200)
     np.testing.assert_array_equal(ours.mask, theirs)
+
+
+def test_level_set_of_three_equal_channels_is_that_of_one():
+    image, inside = noisy_disk()
+    start = np.where(rough(inside) > 0, 1.0, -1.0)
+    # three times the force and the length, in a third of the time
+    *_, (grey, _) = evolve(image[..., None], start, 0.2, 0.6, 12)
+    *_, (colour, _) = evolve(np.stack((image, image, image), axis=2), start, 0.6, 0.2, 12)
+    np.testing.assert_allclose(grey, colour, rtol=1e-9)
+
+
+def test_a_step_that_was_given_stays_as_it_is():
+    image, inside = noisy_disk()
+    steps = [phi for phi, _ in evolve(image[..., None], np.where(inside, 1.0, -1.0), 0.2, 0.5, 3)]
+    assert not np.array_equal(steps[0], steps[1]) and not np.array_equal(steps[1], steps[2])
+
+
+@pytest.mark.parametrize("name", ["modes-disk", "overlap-star"])
+@pytest.mark.parametrize("nu", [0.1, 1.0])
+def test_exact_energy_is_no_higher_than_scikit_images_from_the_same_start(name, nu):
+    sample = samples.load(name)
+    grey = sample.image.astype(np.float32) / 255
+    grey = (grey - grey.min()) / np.ptp(grey)
+    hint = np.roll(sample.mask, 9, axis=0).astype(float)
+    start = np.where(hint > 0, 1.0, -1.0)
+    theirs = skimage.segmentation.chan_vese(grey.astype(float), mu=nu, init_level_set=start)
+    ours = chan_vese(grey, hint, solver="exact", nu=nu)
+    assert ours.trace["energy"][-1] <= chan_vese_energy(grey, theirs, nu)
+
+
+@pytest.mark.parametrize("tolerance", [1e-1, 1e-3])
+def test_exact_mask_is_as_near_the_least_energy_as_asked_for(tolerance):
+    image, inside = noisy_disk((61, 44), noise=0.3)
+    found = chan_vese(image, rough(inside), solver="exact", nu=0.4, tolerance=tolerance)
+    closest = chan_vese(image, rough(inside), solver="exact", nu=0.4, tolerance=1e-6)
+    assert found.trace["energy"][-1] <= (1 + tolerance) * closest.trace["energy"][-1]
+    assert iou(closest.mask, inside) > 0.9
 
 
 @pytest.mark.parametrize("solver", ["exact", "level-set"])

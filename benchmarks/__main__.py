@@ -1,0 +1,252 @@
+"""The command: `python -m benchmarks`, which `make bench` calls."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks import contenders, summary
+from benchmarks.measure import HINT, hint_path
+from deepcv.data import load_dataset
+from deepcv.execution import ONE_THREAD
+from deepcv.images import InputError
+from deepcv.results import device_kind, provenance, recorded, root
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+ROOT = Path(__file__).parents[1]
+PARTS = ("images", "chan-vese", "scaling", "profile")
+NUS = (0.1, 0.25, 1.0, 4.0)
+"""Weights of the length in part chan-vese."""
+
+WEIGHED = 5
+"""So many images of each data set at most are segmented with every one of these weights."""
+
+BLOCK = 10
+"""Images that a process works through before it is the next contender's turn, so that all meet the same noise."""
+
+SCALED = {"dataset": "samples", "image": "coffee"}
+"""What is resized to see how time and memory grow."""
+
+LONGEST_STEP = 30.0
+"""Seconds: where a single step of the authors' settings would take longer, they are left out."""
+
+COLUMNS = (
+    *("part", "device", "dataset", "image", "contender", "repeat", "height", "width", "size", "nu"),
+    *("seconds", "timed", "seconds_a_step", "baseline_mib", "peak_mib", "gpu_mib"),
+    *("f_measure", "iou", "f_from", "energy"),
+)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the parts that are asked for, print their tables and write the rows."""
+    options = _parser().parse_args(arguments)
+    try:
+        unknown = sorted(set(options.parts) - set(PARTS))
+        if unknown:
+            raise InputError(f"there is no part {unknown[0]!r}; there are {', '.join(PARTS)}")
+        device_kind(options.device)
+        for name in options.contenders:
+            contenders.function(name, options.device)
+        with tempfile.TemporaryDirectory(prefix="deepcv-hints-") as hints:
+            for part in options.parts:
+                _run(part, hints, options)
+    except InputError as error:
+        print(f"benchmarks: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _run(part: str, hints: str, options) -> None:
+    if part == "profile":
+        from benchmarks import iteration
+
+        rows = iteration.rows(options.device, options.profiled)
+        tables, name = [rows[["size", "kind", "name", "value", "unit"]].set_index(["size", "kind"])], "profile"
+    else:
+        rows = _table(_PARTS[part](hints, options), part, options)
+        tables, name = _TABLES[part](rows), "benchmark"
+    for table in tables:
+        print(f"\n{part}\n{table.to_string(float_format=lambda value: f'{value:.4g}')}")
+    _write(rows, name, options)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Ours and the peers side by side.")
+    parser.add_argument("parts", nargs="*", default=PARTS, metavar="PART", help=f"of {', '.join(PARTS)}; default all")
+    parser.add_argument("--device", default="cpu", help="of our methods (default cpu); the peers have the CPU alone")
+    parser.add_argument("--images", type=int, default=20, help="so many of each data set at most (default 20)")
+    parser.add_argument("--repeats", type=int, default=1, help="of parts images and chan-vese (default 1)")
+    parser.add_argument("--contenders", nargs="+", default=contenders.names(), metavar="NAME", help="default all")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[64, 128, 256, 512, 1024], help="of part scaling")
+    parser.add_argument("--patience", type=float, default=8.0, help="seconds to time single steps for (default 8)")
+    parser.add_argument("--longest", type=float, default=240.0, help="seconds that one process may take (default 240)")
+    parser.add_argument(
+        "--profiled", nargs="+", default=["225x300", "128x128"], metavar="HxW", help="sizes of part profile"
+    )
+    parser.add_argument(
+        "--record", action="store_true", help="write into results/recorded/, not results/benchmarks/, which git ignores"
+    )
+    return parser
+
+
+# -- the parts: rows of what their processes measured ------------------------------------------------------------------
+
+
+def _images(hints: str, options) -> Iterator[dict[str, Any]]:
+    """Every contender on the same images, in blocks; the slow ones on one image of each data set."""
+    tasks = _tasks(options.images)
+    quick = [name for name in options.contenders if name not in contenders.SLOW]
+    for repeat in range(options.repeats):
+        for block in _blocks(tasks):
+            for name in (HINT, *quick):
+                yield from _rows(name, block, hints, options, repeat=repeat)
+    for name in options.contenders:
+        if name in contenders.SLOW:
+            for dataset in _DATASETS:
+                for task in [task for task in tasks if task["dataset"] == dataset][:1]:
+                    yield from _rows(name, [task], hints, options, repeat=0)
+        if name in contenders.STEPWISE:
+            yield from _recorded_scores(name, tasks)
+
+
+def _chan_vese(hints: str, options) -> Iterator[dict[str, Any]]:
+    """The classical model: energies and seconds on grey images, for several weights of the length."""
+    compared = [name for name in options.contenders if name in contenders.WEIGHTED or "chan_vese" in name]
+    compared += contenders.OTHERWISE_EXACT if "chan-vese:exact" in compared else ()
+    for repeat in range(options.repeats):
+        for block in _blocks(_tasks(min(options.images, WEIGHED))):
+            _find_hints(block, hints, options)
+            weighted = [task | {"nu": nu} for task in block for nu in NUS]
+            for name in compared:
+                yield from _rows(name, weighted, hints, options, repeat=repeat)
+
+
+def _scaling(hints: str, options) -> Iterator[dict[str, Any]]:
+    """How seconds and memory grow with the image, each contender and size in a process of its own."""
+    _find_hints([SCALED], hints, options)
+    step = dict.fromkeys(options.contenders, 0.0)
+    for size in options.sizes:
+        for name in options.contenders:
+            task = SCALED | {"size": size}
+            if step[name] > LONGEST_STEP:
+                yield task | {"contender": name, "timed": f"left out: a step would take some {step[name]:.0f} s"}
+                continue
+            for row in _rows(name, [task], hints, options):
+                step[name] = 4 * row.get("seconds_a_step", 0.0)  # at the next size, four times the pixels
+                yield row
+
+
+_DATASETS = ("samples", "weizmann")
+_PARTS = {"images": _images, "chan-vese": _chan_vese, "scaling": _scaling}
+_TABLES = {
+    "images": lambda rows: [summary.images(rows)],
+    "chan-vese": lambda rows: [summary.energies(rows)],
+    "scaling": summary.growth,
+}
+
+
+def _tasks(images: int) -> list[dict[str, str]]:
+    """The embedded images, and Weizmann's where they are; so many of each at most."""
+    found = []
+    for dataset in _DATASETS:
+        try:
+            names = load_dataset(dataset).names
+        except InputError as error:
+            print(f"without {dataset}: {error}", file=sys.stderr)
+            continue
+        found += [{"dataset": dataset, "image": name} for name in names[:images]]
+    return found
+
+
+def _blocks(tasks: list) -> Iterator[list]:
+    for start in range(0, len(tasks), BLOCK):
+        yield tasks[start : start + BLOCK]
+
+
+def _find_hints(tasks: list, hints: str, options) -> None:
+    missing = [task for task in tasks if not hint_path(Path(hints), task).exists()]
+    if missing:
+        list(_rows(HINT, missing, hints, options))
+
+
+def _rows(name: str, tasks: list, hints: str, options, **more) -> Iterator[dict[str, Any]]:
+    """The rows that a process of its own, with one thread, measures; one without seconds where it takes too long."""
+    job = {"contender": name, "device": options.device, "patience": options.patience, "hints": hints, "tasks": tasks}
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmarks.measure"],
+            input=json.dumps(job),
+            env=os.environ | ONE_THREAD,
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+            timeout=options.longest,
+        )
+    except subprocess.TimeoutExpired:
+        yield tasks[0] | more | {"contender": name, "timed": f"left out: longer than {options.longest:.0f} s"}
+        return
+    except subprocess.CalledProcessError as error:
+        raise InputError(f"{name} failed (exit code {error.returncode}); its message stands above") from None
+    for line in done.stdout.splitlines():
+        row = json.loads(line)
+        steps = f"{row['steps_timed']} of {row['steps']} steps, scaled" if "steps" in row else "whole run"
+        print(f"  {name}, {row['image']}, {row['height']}×{row['width']}: {row['seconds']:.3g} s", file=sys.stderr)
+        yield row | {"timed": steps, "f_from": "this run" if "f_measure" in row else None} | more
+
+
+def _recorded_scores(name: str, tasks: list) -> Iterator[dict[str, Any]]:
+    """Scores of a preset too slow to be run to its end here, from the recorded Table 1."""
+    method, _, preset = name.partition(":")
+    rows, described = recorded("table1")
+    rows = rows[(rows["method"] == method) & (rows["preset"] == preset)]
+    rows = rows[rows["run"].isin(rows["run"].mode()[:1])]  # one run alone: sizes and widths may differ
+    for task in tasks:
+        mine = rows[(rows["dataset"] == task["dataset"]) & (rows["image"] == task["image"])]
+        if len(mine):
+            settings = described["runs"][mine["run"].iloc[0]]["settings"]
+            source = f"recorded table1: {settings['size']} px, width {settings['width']}"
+            scores = mine[["f_measure", "iou"]].mean().to_dict()
+            yield task | {"contender": name, "f_from": source, "timed": None} | scores
+
+
+# -- what is written ---------------------------------------------------------------------------------------------------
+
+
+def _table(rows: Iterator[dict[str, Any]], part: str, options) -> DataFrame:
+    import pandas as pd
+
+    table = pd.DataFrame(list(rows)).reindex(columns=COLUMNS)
+    return table.assign(part=part, device=device_kind(options.device))
+
+
+def _write(rows: DataFrame, name: str, options) -> None:
+    """Put the rows in the place of those of the same part and device in `name`.csv, and what made them beside it."""
+    import pandas as pd
+
+    folder = root() / ("recorded" if options.record else "benchmarks")
+    folder.mkdir(parents=True, exist_ok=True)
+    csv, description = folder / f"{name}.csv", folder / f"{name}.json"
+    part, device = rows["part"].iloc[0], rows["device"].iloc[0]
+    made_by = {f"{part}, {device}": provenance() | {"options": vars(options)}}
+    if csv.exists():
+        old = pd.read_csv(csv)
+        rows = pd.concat([old[(old["part"] != part) | (old["device"] != device)], rows])
+        made_by = json.loads(description.read_text(encoding="utf-8"))["made_by"] | made_by
+    rows.to_csv(csv, index=False, float_format="%.5g", lineterminator="\n")
+    described = {"name": name, "rows": len(rows), "made_by": made_by}
+    description.write_text(json.dumps(described, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    print(f"\nwritten: {csv}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

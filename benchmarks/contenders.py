@@ -1,0 +1,128 @@
+"""Who takes part: every method of `deepcv.methods`, preset by preset, and scikit-image's two Chan-Vese models.
+
+A method that joins the registry joins the benchmark.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from deepcv.methods import METHODS, get_method
+
+STEPWISE = ("deep-cv:released", "deep-cv:paper")
+"""Too slow to be run to their end here: some steps are timed and scaled to all."""
+
+SLOW = (*STEPWISE, "double-dip")
+"""Run on one image of each data set only."""
+
+WEIGHTED = ("chan-vese", "chan-vese:exact", "skimage:chan_vese")
+"""Have a weight ν of the length: scikit-image's `mu`."""
+
+OTHERWISE_EXACT = ("chan-vese:exact tolerance=0.001", "chan-vese:exact tolerance=0.1")
+"""The exact solver with more and with less exactness, where energies are compared: what the last digits cost."""
+
+Function = Callable[..., np.ndarray]
+
+
+def names() -> list[str]:
+    """All contenders, "method" or "method:preset", the saliency threshold left out."""
+    ours = [
+        method if preset == "default" else f"{method}:{preset}"
+        for method, each in METHODS.items()
+        for preset in each.presets
+        if method != "saliency"
+    ]
+    return [*ours, *_PEERS]
+
+
+def function(name: str, device: str) -> Function:
+    """What is timed: `(image, hint, **settings)` to the mask, bool `(H, W)`.
+
+    Raises
+    ------
+    InputError
+        When there is no such contender.
+    """
+    if name in _PEERS:
+        return _PEERS[name]
+    name, *changes = name.split()
+    method, _, preset = name.partition(":")
+    chosen = get_method(method)
+    changed = {key: float(value) for key, _, value in (each.partition("=") for each in changes)}
+    given = chosen.settings(preset or "default", **changed)
+
+    def segment(image: np.ndarray, hint: np.ndarray, **settings) -> np.ndarray:
+        return chosen.function(image, hint, seed=0, device=device, **{**given, **settings}).mask
+
+    return segment
+
+
+def seconds_a_step(
+    name: str, image: np.ndarray, hint: np.ndarray, device: str, patience: float
+) -> tuple[float, int, int]:
+    """Time single steps of our model, at the image's size, for `patience` seconds and at least one step.
+
+    The first step isn't counted. Returns the mean seconds of a step, how many were timed, and how many a run has.
+    """
+    from deepcv.images import as_image
+    from deepcv.solver import iterate, pose, resolve
+
+    preset = get_method("deep-cv").presets[name.partition(":")[2]]
+    settings = resolve(preset | {"size": max(image.shape[:2])})
+    states = iterate(pose(as_image(image), hint, settings, 0, device), settings)
+    next(states)
+    synchronise(device)
+    start, timed = time.perf_counter(), 0
+    while timed == 0 or time.perf_counter() - start < patience:
+        next(states)
+        synchronise(device)
+        timed += 1
+    return (time.perf_counter() - start) / timed, timed, settings.steps
+
+
+def synchronise(device: str) -> None:
+    """Wait until the GPU has done what it was given."""
+    if device.startswith("cuda"):
+        import torch
+
+        torch.cuda.synchronize()
+
+
+def grey_in_unit_range(image: np.ndarray) -> np.ndarray:
+    """The grey image stretched to [0, 1], as scikit-image's `chan_vese` does with it; float64 `(H, W)`."""
+    from skimage.color import rgb2gray
+
+    from deepcv.images import as_image
+
+    image = as_image(image)
+    grey = rgb2gray(image) if image.ndim == 3 else image
+    grey = (grey - grey.min()) / max(np.ptp(grey), np.finfo(np.float32).tiny)
+    return grey.astype(np.float32).astype(float)  # our methods work on float32 images
+
+
+def _chan_vese(image: np.ndarray, hint: np.ndarray, *, nu: float = 0.25) -> np.ndarray:
+    """To its tolerance or 500 steps, from the hint; 0.25 is its own default."""
+    from skimage.segmentation import chan_vese
+
+    from deepcv.hints import otsu_mask
+
+    return chan_vese(grey_in_unit_range(image), mu=nu, init_level_set=np.where(otsu_mask(hint), 1.0, -1.0))
+
+
+def _morphological(image: np.ndarray, hint: np.ndarray) -> np.ndarray:
+    """35 iterations with 3 smoothing steps each, as in scikit-image's gallery, from the hint; it has no weight ν."""
+    from skimage.segmentation import morphological_chan_vese
+
+    from deepcv.hints import otsu_mask
+
+    start = otsu_mask(hint).astype(np.int8)
+    return morphological_chan_vese(grey_in_unit_range(image), num_iter=35, init_level_set=start, smoothing=3) > 0
+
+
+_PEERS: dict[str, Function] = {
+    "skimage:chan_vese": _chan_vese,
+    "skimage:morphological_chan_vese": _morphological,
+}

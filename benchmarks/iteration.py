@@ -1,0 +1,221 @@
+"""Where the time of one iteration of our model goes, and the least it could take on this machine.
+
+Forward, backward, optimiser and the rest are told apart by what torch's own profiler sees: the backward pass by
+autograd's marks, the optimiser by its own. A profiled step is slower, so the parts are given as shares and scaled to a
+step's time without the profiler; Python is what no operation accounts for. On a GPU a step is one CUDA graph and has
+kernels only.
+
+The floor: operations of the convolutions over the rate of one large convolution, and bytes that convolutions must read
+and write over the rate of a large copy. What any operation reads and writes is given beside it: what fusing could save.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from benchmarks.contenders import synchronise
+from deepcv.images import InputError
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+STEPS = 12
+"""Steps that are timed, and again profiled; they lie within the model's first round."""
+
+WARM_UP = 4
+"""Steps before, not counted."""
+
+
+def rows(device: str, sizes: list[str]) -> DataFrame:
+    """The profile at each size, "HxW".
+
+    Returns
+    -------
+    pandas.DataFrame
+        `part` ("profile"), `device`, `size`, `kind`, `name`, `value`, `unit`. Kinds: "step" (milliseconds of a step in
+        all), "phase" (milliseconds of each phase), "operation" or "kernel" (milliseconds of itself alone, the twelve
+        longest), "count" (operations and bytes of a step), "machine" (rates), "floor" (milliseconds).
+
+    Raises
+    ------
+    InputError
+        For a size that isn't two numbers.
+    """
+    import pandas as pd
+    import torch
+
+    from deepcv.results import device_kind
+
+    shapes = {size: _shape(size) for size in sizes}
+    torch.set_num_threads(1)
+    rates = machine_rates(device)
+    found = [{"size": size, **row} for size in sizes for row in _profile(*shapes[size], device, rates)]
+    return pd.DataFrame(found).assign(part="profile", device=device_kind(device))[
+        ["part", "device", "size", "kind", "name", "value", "unit"]
+    ]
+
+
+def _shape(size: str) -> tuple[int, int]:
+    try:
+        height, width = map(int, size.split("x"))
+    except ValueError:
+        raise InputError(f"the size is {size!r}; write height and width as 225x300") from None
+    return height, width
+
+
+def machine_rates(device: str) -> dict[str, float]:
+    """Operations a second of a large float32 convolution, and bytes a second that a large copy reads and writes."""
+    import torch
+    import torch.nn.functional as F
+
+    x, weight = torch.randn(1, 128, 256, 256, device=device), torch.randn(128, 128, 3, 3, device=device)
+    large = torch.empty(2**26, device=device)
+    convolution = _best(lambda: F.conv2d(x, weight, padding=1), device)
+    copy = _best(lambda: large[: 2**25].copy_(large[2**25 :]), device)
+    return {"convolution": 2 * 9 * 128 * x.numel() / convolution, "copy": 2 * 4 * 2**25 / copy}
+
+
+def _best(call: Callable[[], object], device: str, repeats: int = 5) -> float:
+    """Least seconds of some calls, after one that isn't counted."""
+    seconds = []
+    for _ in range(repeats + 1):
+        start = time.perf_counter()
+        call()
+        synchronise(device)
+        seconds.append(time.perf_counter() - start)
+    return min(seconds[1:])
+
+
+def _states(height: int, width: int, device: str):
+    """The model's loop on an embedded photograph of that size."""
+    from deepcv.data import samples
+    from deepcv.images import as_image, resize
+    from deepcv.solver import Settings, iterate, pose
+
+    sample, shape = samples.load("coffee"), (height, width)
+    image, hint = resize(as_image(sample.image), shape), resize(sample.mask.astype(np.float32), shape).clip(0, 1)
+    settings = Settings(size=max(shape), rounds=1, steps=2 * (WARM_UP + STEPS))
+    return iterate(pose(image, hint, settings, 0, device), settings)
+
+
+def _profile(height: int, width: int, device: str, rates: dict[str, float]):
+    import torch
+
+    states = _states(height, width, device)
+    seconds = []
+    for _ in range(WARM_UP + STEPS):
+        start = time.perf_counter()
+        next(states)
+        synchronise(device)
+        seconds.append(time.perf_counter() - start)
+    step = 1e3 * float(np.median(seconds[WARM_UP:]))
+    yield {"kind": "step", "name": "all", "value": step, "unit": "ms"}
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    if device.startswith("cuda"):
+        activities.append(torch.profiler.ProfilerActivity.CUDA)
+    with torch.profiler.profile(activities=activities) as profiler:
+        for _ in range(STEPS):
+            with torch.profiler.record_function(_STEP):
+                next(states)
+                synchronise(device)
+    if device.startswith("cuda"):
+        yield from _kernels(profiler)
+    else:
+        yield from _phases(profiler, step)
+    yield from _floor(height, width, step, rates)
+
+
+_STEP = "step"
+_BACKWARD, _OPTIMISER = "autograd::engine::evaluate_function", "Optimizer.step"
+
+
+def _phases(profiler, step: float):
+    """Milliseconds of a step by phase and by operation, scaled from the profiled step to one without the profiler."""
+    events = sorted(profiler.events(), key=lambda event: event.time_range.start)
+    whole = [event for event in events if event.name == _STEP]
+    total = sum(event.time_range.elapsed_us() for event in whole)
+    spent = dict.fromkeys(("forward", "backward", "optimiser", "state and bookkeeping"), 0.0)
+    for frame in whole:
+        phase = "forward"
+        for event in frame.cpu_children:
+            if event.name.startswith(_BACKWARD):
+                phase = "backward"
+            elif event.name.startswith(_OPTIMISER):
+                phase = "optimiser"
+            elif phase == "optimiser":
+                phase = "state and bookkeeping"
+            spent[phase] += event.time_range.elapsed_us()
+    spent["Python and dispatch"] = total - sum(spent.values())
+    for name, value in spent.items():
+        yield {"kind": "phase", "name": name, "value": step * value / total, "unit": "ms"}
+    operations = [each for each in profiler.key_averages() if each.key != _STEP]
+    for each in sorted(operations, key=lambda each: -each.self_cpu_time_total)[:12]:
+        yield {"kind": "operation", "name": each.key, "value": step * each.self_cpu_time_total / total, "unit": "ms"}
+
+
+def _kernels(profiler):
+    """Milliseconds of a step on the GPU by kernel, and all of them together."""
+    kernels = [each for each in profiler.key_averages() if each.self_device_time_total > 0]
+    total = sum(each.self_device_time_total for each in kernels)
+    yield {"kind": "phase", "name": "kernels", "value": total / STEPS / 1e3, "unit": "ms"}
+    for each in sorted(kernels, key=lambda each: -each.self_device_time_total)[:12]:
+        value = each.self_device_time_total / STEPS / 1e3
+        yield {"kind": "kernel", "name": each.key[:80], "value": value, "unit": "ms"}
+
+
+def _floor(height: int, width: int, step: float, rates: dict[str, float]):
+    """Counts of one step, which are the same on every device, and what they take at the machine's rates."""
+    operations, convolution_bytes, all_bytes = counted(height, width)
+    yield {"kind": "count", "name": "operations of convolutions", "value": operations, "unit": "FLOP"}
+    yield {"kind": "count", "name": "bytes of convolutions", "value": convolution_bytes, "unit": "byte"}
+    yield {"kind": "count", "name": "bytes of all operations", "value": all_bytes, "unit": "byte"}
+    yield {"kind": "machine", "name": "convolution", "value": rates["convolution"], "unit": "FLOP/s"}
+    yield {"kind": "machine", "name": "copy", "value": rates["copy"], "unit": "byte/s"}
+    arithmetic, memory = 1e3 * operations / rates["convolution"], 1e3 * convolution_bytes / rates["copy"]
+    yield {"kind": "floor", "name": "operations at the convolution's rate", "value": arithmetic, "unit": "ms"}
+    yield {"kind": "floor", "name": "convolutions' bytes at the copy's rate", "value": memory, "unit": "ms"}
+    unfused = 1e3 * all_bytes / rates["copy"]
+    yield {"kind": "floor", "name": "all bytes at the copy's rate", "value": unfused, "unit": "ms"}
+    yield {"kind": "floor", "name": "share of the convolution's rate", "value": arithmetic / step, "unit": ""}
+
+
+def counted(height: int, width: int) -> tuple[int, int, int]:
+    """One step on the CPU: operations of its convolutions, bytes these read and write, bytes all operations do.
+
+    Forward and backward. A multiplication with an addition is two operations. Every operation is taken to read each
+    of its tensors once and to write its result once; those that only change the view count nothing.
+    """
+    from torch.utils.flop_counter import FlopCounterMode
+
+    states = _states(height, width, "cpu")
+    next(states)  # the networks are made
+    bytes_moved = _count_bytes()
+    with FlopCounterMode(display=False) as flops, bytes_moved:
+        next(states)
+    return flops.get_total_flops(), bytes_moved.convolutions, bytes_moved.everything
+
+
+def _count_bytes():
+    import torch
+    from torch.utils._python_dispatch import TorchDispatchMode
+    from torch.utils._pytree import tree_leaves
+
+    class Count(TorchDispatchMode):
+        def __init__(self):
+            super().__init__()
+            self.convolutions = self.everything = 0
+
+        def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+            result = operation(*args, **(kwargs or {}))
+            if not operation.is_view:
+                tensors = [each for each in tree_leaves((args, kwargs, result)) if isinstance(each, torch.Tensor)]
+                moved = sum(each.numel() * each.element_size() for each in tensors)
+                self.everything += moved
+                self.convolutions += moved if "convolution" in operation.name() else 0
+            return result
+
+    return Count()

@@ -1,0 +1,144 @@
+"""The benchmark's smallest part runs, its tables say what its rows say, and its counts are right."""
+
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).parents[1]
+if not (ROOT / "benchmarks").is_dir():
+    pytest.skip("the benchmarks are not part of the installed package", allow_module_level=True)
+sys.path.insert(0, str(ROOT))  # they lie beside the package
+
+from benchmarks import __main__ as bench  # noqa: E402
+from benchmarks import contenders, iteration, measure, summary  # noqa: E402
+
+
+def test_smallest_part_runs_and_writes_what_it_measured(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("DEEPCV_RESULTS", str(tmp_path))
+    monkeypatch.setenv("DEEPCV_DATA", str(tmp_path))
+    arguments = ["scaling", "--sizes", "64", "--contenders", "chan-vese:exact"]
+    assert bench.main(arguments) == 0
+    assert "chan-vese:exact" in capsys.readouterr().out
+    rows = pd.read_csv(tmp_path / "benchmarks" / "benchmark.csv")
+    assert len(rows) == 1 and rows["contender"].item() == "chan-vese:exact" and rows["device"].item() == "cpu"
+    assert 0 < rows["seconds"].item() < 10 and 0 <= rows["f_measure"].item() <= 1
+    assert 50 < rows["baseline_mib"].item() <= rows["peak_mib"].item() < 2000
+    described = json.loads((tmp_path / "benchmarks" / "benchmark.json").read_text())
+    assert described["rows"] == 1 and {"machine", "libraries", "options"} <= described["made_by"]["scaling, cpu"].keys()
+
+
+def test_every_part_runs_unless_some_are_named():
+    assert tuple(bench._parser().parse_args([]).parts) == bench.PARTS
+    assert bench._parser().parse_args(["scaling"]).parts == ["scaling"]
+
+
+def test_rows_take_the_place_of_those_of_the_same_part_and_device(tmp_path, monkeypatch):
+    monkeypatch.setenv("DEEPCV_RESULTS", str(tmp_path))
+    for part, device, seconds in (("images", "cpu", 1.0), ("images", "cuda", 2.0), ("images", "cpu", 3.0)):
+        rows = pd.DataFrame({"part": [part], "device": [device], "seconds": [seconds]})
+        bench._write(rows, "benchmark", SimpleNamespace(record=True))
+    kept = pd.read_csv(tmp_path / "recorded" / "benchmark.csv")
+    assert kept["device"].tolist() == ["cuda", "cpu"] and kept["seconds"].tolist() == [2, 3]
+    described = json.loads((tmp_path / "recorded" / "benchmark.json").read_text())
+    assert described["made_by"].keys() == {"images, cpu", "images, cuda"} and described["rows"] == 2
+
+
+def test_every_method_of_the_registry_takes_part():
+    from deepcv.methods import METHODS
+
+    taking_part = {name.partition(":")[0] for name in contenders.names()}
+    assert METHODS.keys() - taking_part == {"saliency"}
+    assert set(contenders.STEPWISE) <= set(contenders.names())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["pictures"], "there is no part 'pictures'"),
+        (["profile", "--profiled", "large"], "the size is 'large'"),
+        (["images", "--contenders", "nobody"], "there is no method 'nobody'"),
+        (["images", "--device", "gpu9"], "gpu9"),
+    ],
+)
+def test_what_cannot_be_measured_is_named(arguments, named, capsys):
+    assert bench.main(arguments) == 2
+    assert named in capsys.readouterr().err
+
+
+def test_a_step_of_a_slow_preset_is_timed_and_scaled(tmp_path):
+    image = {"dataset": "samples", "image": "overlap-disk"}
+    np.save(measure.hint_path(tmp_path, image), np.linspace(0, 1, 144 * 144).reshape(144, 144))
+    job = {"contender": "deep-cv:released", "device": "cpu", "patience": 0.0, "hints": str(tmp_path)}
+    [row] = measure.measure(job | {"tasks": [image | {"size": 32}]})
+    assert row["steps_timed"] == 1 and row["steps"] == 401 and row["height"] == row["width"] == 32
+    assert row["seconds"] == pytest.approx(401 * row["seconds_a_step"])
+    assert "f_measure" not in row
+
+
+def test_operations_of_the_default_networks_are_counted():
+    # forward: 3×3 from 3 to 8, from 8 to 8, 1×1 to 1, and back; backward: once more for the weights and once for what
+    # goes in, but for the image itself
+    forward = 9 * (3 * 8 + 8 * 8) + 8 * 1 + 9 * (1 * 8 + 8 * 8) + 8 * 3
+    operations, convolution_bytes, all_bytes = iteration.counted(24, 40)
+    assert operations == 2 * 24 * 40 * (3 * forward - 9 * 3 * 8)
+    assert 0 < convolution_bytes < all_bytes
+
+
+def images(contender, seconds, scores, **more):
+    for image, (second, score) in enumerate(zip(seconds, scores, strict=True)):
+        yield {
+            **{"part": "images", "dataset": "samples", "image": str(image), "contender": contender},
+            **{"seconds": second, "f_measure": score, "peak_mib": 100.0, "baseline_mib": 90.0},
+            **{"f_from": "this run", "timed": "whole run"},
+            **more,
+        }
+
+
+def test_table_of_the_images_gives_ratios_on_the_same_images():
+    rows = pd.DataFrame(
+        [
+            *images("deep-cv", (1.0, 2.0), (0.8, 0.6)),
+            *images("grabcut", (0.5, 0.5), (0.7, 0.7)),
+            *images("deep-cv:released", (300.0,), (np.nan,), f_from=None, timed="2 of 401 steps, scaled"),
+            *images("deep-cv:released", (np.nan, np.nan), (0.5, 0.3), f_from="recorded", timed=None),
+        ]
+    )
+    table = summary.images(rows)
+    assert table.loc[("samples", "deep-cv"), "times ours"] == 1
+    assert table.loc[("samples", "grabcut"), "times ours"] == pytest.approx((0.5 + 0.25) / 2)
+    released = table.loc[("samples", "deep-cv:released")]
+    assert released[["times ours", "F", "images"]].tolist() == [300, 0.4, 1]
+    assert released[["F from", "timed"]].tolist() == ["recorded", "2 of 401 steps, scaled"]
+
+
+def test_energies_are_compared_image_by_image():
+    def of(contender, seconds, energies):
+        pairs = zip(seconds, energies, strict=True)
+        return [
+            {
+                **{"part": "chan-vese", "dataset": "samples", "image": str(image), "contender": contender, "nu": 1.0},
+                **{"seconds": second, "energy": energy},
+            }
+            for image, (second, energy) in enumerate(pairs)
+        ]
+
+    table = summary.energies(pd.DataFrame(of(summary.PEER, (1.0, 3.0), (10, 10)) + of("ours", (0.1, 0.1), (9, 11))))
+    assert table.loc[(1.0, "ours")].tolist() == pytest.approx([0.1, 20, 10, 0.5, 2])
+
+
+def test_growth_finds_the_power_of_the_pixels():
+    rows = [
+        {
+            **{"part": "scaling", "contender": "ours", "size": size},
+            **{"seconds": 3e-6 * size**2.4, "baseline_mib": 100.0, "peak_mib": 100 + 1e-3 * size**2},
+        }
+        for size in (64, 128, 256)
+    ]
+    seconds, memory = summary.growth(pd.DataFrame(rows))
+    assert seconds.loc["ours", "exponent"] == pytest.approx(1.2)
+    assert memory.loc["ours", "exponent"] == pytest.approx(1.0)
