@@ -96,8 +96,8 @@ class UNet(nn.Module):
     seeds : sequence of int
         One a network in the stack.
     activation : callable
-        Elementwise, may work in place. ReLU by default: the released code's CELU with α = 1e-3 differs from it by at most 1e-3 and takes
-        several times longer on a CPU. Theorem 3.3 asks for a smooth one, such as `torch.sigmoid`.
+        Elementwise, may work in place. ReLU by default: the released code's CELU with α = 1e-3 differs from it by at
+        most 1e-3 and takes several times longer on a CPU. Theorem 3.3 asks for a smooth one, such as `torch.sigmoid`.
     """
 
     def __init__(
