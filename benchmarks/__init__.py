@@ -6,7 +6,6 @@ had before the call beside it.
 
 `contenders`   who takes part
 `measure`      one process: the clock and the memory around one contender's calls
-`summary`      tables of what was measured
 `iteration`    where the time of one iteration of our model goes, and its floor on this machine
 `processes`    one process of several threads against several of one
 """

@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import contenders, summary
+from benchmarks import contenders
 from benchmarks.measure import HINT, hint_path
+from deepcv import timings
 from deepcv.data import load_dataset
 from deepcv.execution import ONE_THREAD
 from deepcv.images import InputError
@@ -148,9 +149,9 @@ def _scaling(hints: str, options) -> Iterator[dict[str, Any]]:
 _DATASETS = ("samples", "weizmann")
 _PARTS = {"images": _images, "chan-vese": _chan_vese, "scaling": _scaling}
 _TABLES = {
-    "images": lambda rows: [summary.images(rows)],
-    "chan-vese": lambda rows: [summary.energies(rows)],
-    "scaling": summary.growth,
+    "images": lambda rows: [timings.images(rows)],
+    "chan-vese": lambda rows: [timings.energies(rows)],
+    "scaling": timings.growth,
 }
 
 

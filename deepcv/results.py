@@ -64,7 +64,16 @@ _LIBRARIES = {
     "scikit-image": ("scikit-image",),
     "opencv": ("opencv-contrib-python-headless", "opencv-contrib-python", "opencv-python-headless", "opencv-python"),
 }
-_WITHOUT_NUMBERS = {"cli.py", "__main__.py", "widgets.py", "results.py", "recording.py", "execution.py", "experiments"}
+_WITHOUT_NUMBERS = {
+    "cli.py",
+    "__main__.py",
+    "widgets.py",
+    "results.py",
+    "recording.py",
+    "execution.py",
+    "timings.py",
+    "experiments",
+}
 _APPLICATION_ID = 0x44454356  # "DECV": marks the SQLite file as ours
 _LAYOUT = 1  # raise when the columns change
 _PATIENCE = 60  # seconds to wait while another process writes
