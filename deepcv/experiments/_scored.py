@@ -11,6 +11,7 @@ from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from deepcv import execution, solver
 from deepcv.data import Sample, load_dataset
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 BATCH = 32
-"""How many images a GPU segments at once."""
+"""How many images a GPU segments at once; half of them at a time where its memory is too small, and so on."""
 
 _KEPT = 256  # images in memory, and their hints: those of Weizmann take 130 MB
 _hints: dict[tuple[str, str], np.ndarray] = {}
@@ -68,7 +69,12 @@ def _segmented(unit: Unit, samples: list[Sample], hints: list[np.ndarray], devic
     if len(unit) == 1:
         function = get_method(unit[0].method).function
         return [function(images[0], hints[0], seed=unit[0].seed, device=device, **settings)]
-    return solver.deep_chan_vese_batch(images, hints, seeds=[item.seed for item in unit], device=device, **settings)
+    try:
+        return solver.deep_chan_vese_batch(images, hints, seeds=[item.seed for item in unit], device=device, **settings)
+    except torch.OutOfMemoryError:
+        half = len(unit) // 2
+    parts = (slice(None, half), slice(half, None))  # outside of `except`, which holds on to the batch's memory
+    return [found for part in parts for found in _segmented(Unit(unit[part]), samples[part], hints[part], device)]
 
 
 @functools.lru_cache(maxsize=_KEPT)

@@ -7,13 +7,14 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from deepcv.data import Dataset, Sample
 from deepcv.experiments import _scored, table1
 from deepcv.experiments.table1 import Settings
 from deepcv.images import InputError
 from deepcv.metrics import bootstrap_interval
-from deepcv.results import record
+from deepcv.results import Unit, record
 
 NAMES = ("ant", "bee", "cow")
 CHEAP = ("saliency", "chan-vese")
@@ -214,6 +215,24 @@ def test_a_failure_keeps_what_was_finished_and_is_named(monkeypatch, counted):
     assert len(counted) == 2
     assert len(table1.run(settings, workers=1, progress=False)) == 4
     assert len(counted) == 4
+
+
+def test_a_batch_that_does_not_fit_into_memory_is_halved(monkeypatch):
+    tried, original = [], _scored.solver.deep_chan_vese_batch
+
+    def small_memory(images, *hints, **options):
+        tried.append(len(images))
+        if len(images) > 1:
+            raise torch.OutOfMemoryError
+        return original(images, *hints, **options)
+
+    items = table1.items(Settings(methods=("deep-cv",), seeds=(0,), size=20, device="cpu"))
+    monkeypatch.setattr(_scored.solver, "deep_chan_vese_batch", small_memory)
+    monkeypatch.setattr(_scored, "_hints", {("samples", name): sample(name).mask.astype(np.float32) for name in NAMES})
+    rows = _scored.compute(Unit(items), "quick", "cpu")
+    assert tried == [3, 1, 2, 1, 1]
+    alone = [_scored.compute(Unit([item]), "quick", "cpu")[0] for item in items]
+    assert [row["f_measure"] for row in rows] == [row["f_measure"] for row in alone]
 
 
 # the tables
