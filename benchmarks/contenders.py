@@ -1,6 +1,6 @@
-"""Who takes part: every method of `deepcv.methods`, preset by preset, and scikit-image's two Chan-Vese models.
+"""Who takes part: `METHODS_TIMED`, preset by preset, and scikit-image's two Chan-Vese models.
 
-A method that joins the registry joins the benchmark.
+Any other two-region method of `deepcv.methods` can be asked for with `--contenders`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,9 @@ from collections.abc import Callable
 import numpy as np
 
 from deepcv.methods import METHODS, get_method
+
+METHODS_TIMED = ("deep-cv", "chan-vese", "grabcut", "double-dip")
+"""Those that are in the registry; the others would double the benchmark's time."""
 
 STEPWISE = ("deep-cv:released", "deep-cv:paper")
 """Too slow to be run to their end here: some steps are timed and scaled to all."""
@@ -28,12 +31,12 @@ Function = Callable[..., np.ndarray]
 
 
 def names() -> list[str]:
-    """All contenders, "method" or "method:preset", the saliency threshold left out."""
+    """Who takes part unless others are named, "method" or "method:preset"."""
     ours = [
         method if preset == "default" else f"{method}:{preset}"
         for method, each in METHODS.items()
         for preset in each.presets
-        if method != "saliency"
+        if method in METHODS_TIMED
     ]
     return [*ours, *_PEERS]
 

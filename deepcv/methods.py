@@ -10,7 +10,11 @@ from typing import Any
 
 from deepcv.baselines.chan_vese import chan_vese
 from deepcv.baselines.grab_cut import grab_cut
+from deepcv.baselines.inpainting_error import inpainting_error_maximization
+from deepcv.baselines.normalized_cuts import normalized_cuts
 from deepcv.baselines.saliency_threshold import saliency_threshold
+from deepcv.baselines.statistical import statistical
+from deepcv.baselines.vese_chan import vese_chan
 from deepcv.images import InputError
 from deepcv.segmentation import Segmentation
 from deepcv.solver import Settings, deep_chan_vese, resolve
@@ -32,6 +36,8 @@ class Method:
         Named settings; "default" is always there.
     random : bool
         Whether the result depends on the seed.
+    several : tuple of str
+        The presets that give more than two regions, and so no mask.
     """
 
     name: str
@@ -39,6 +45,7 @@ class Method:
     function: Callable[..., Segmentation]
     presets: dict[str, dict[str, Any]] = dataclasses.field(default_factory=lambda: {"default": {}})
     random: bool = False
+    several: tuple[str, ...] = ()
 
     def settings(self, preset: str = "default", **changes) -> dict[str, Any]:
         """Every setting the method runs with: its defaults, the preset's in their place, and `changes` in theirs.
@@ -85,7 +92,29 @@ METHODS: dict[str, Method] = {
             random=True,
         ),
         Method("chan-vese", "Chan-Vese [11]", chan_vese, {"default": {}, "exact": {"solver": "exact", "nu": 1.0}}),
+        Method(
+            "statistical",
+            "Statistical model [14]",
+            statistical,
+            {"default": {}, "diagonal": {"covariance": "diagonal"}},
+        ),
+        Method(
+            "normalized-cuts",
+            "Normalized cuts [41]",
+            normalized_cuts,
+            {"default": {}, "regions": {"merge": False}},
+            several=("regions",),
+        ),
+        Method(
+            "vese-chan",
+            "Multi-phase Chan-Vese [46]",
+            vese_chan,
+            {"default": {}, "clusters": {"start": "clusters"}},
+            random=True,
+            several=("default", "clusters"),
+        ),
         Method("grabcut", "GrabCut", grab_cut, random=True),
+        Method("iem", "IEM", inpainting_error_maximization, {"default": {}, "hint": {"start": "hint"}}),
         Method("saliency", "Saliency [34], Otsu", saliency_threshold),
     )
 }

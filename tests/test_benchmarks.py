@@ -48,12 +48,11 @@ def test_rows_take_the_place_of_those_of_the_same_part_and_device(tmp_path, monk
     assert described["made_by"].keys() == {"images, cpu", "images, cuda"} and described["rows"] == 2
 
 
-def test_every_method_of_the_registry_takes_part():
-    from deepcv.methods import METHODS
-
-    taking_part = {name.partition(":")[0] for name in contenders.names()}
-    assert METHODS.keys() - taking_part == {"saliency"}
-    assert set(contenders.STEPWISE) <= set(contenders.names())
+def test_every_preset_of_the_methods_that_are_timed_takes_part():
+    taking_part = contenders.names()
+    assert {"deep-cv", "chan-vese", "chan-vese:exact", "grabcut", *contenders.STEPWISE} <= set(taking_part)
+    for name in taking_part:
+        assert callable(contenders.function(name, "cpu"))
 
 
 @pytest.mark.parametrize(

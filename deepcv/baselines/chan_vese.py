@@ -12,17 +12,16 @@ global minimum of (3.7) goes where two constant colours fit best, which is often
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from deepcv import labelling
 from deepcv.hints import hint_for, otsu_mask
 from deepcv.images import InputError, as_image
+from deepcv.level_set import LevelSet, boundary_length, check_descent
 from deepcv.segmentation import Segmentation, two_phase
 from deepcv.solver import torch_device
 
@@ -45,10 +44,7 @@ def chan_vese_energy(image: np.ndarray, mask: np.ndarray, nu: float) -> float:
     inside = np.count_nonzero(mask)
     # c₁ and c₂ are the means: Σ ‖I - c‖² of a side is Σ ‖I‖² - n ‖c‖²
     data = max(np.vdot(image, image) - inside * (c1 @ c1) - (mask.size - inside) * (c2 @ c2), 0.0)
-    down, right = mask[1:] != mask[:-1], mask[:, 1:] != mask[:, :-1]
-    corners = np.count_nonzero(down[:, 1:] & right[1:])  # the length at a pixel is √2 where both differ
-    length = np.count_nonzero(down) + np.count_nonzero(right) - (2 - math.sqrt(2)) * corners
-    return float(nu * length + data)
+    return float(nu * boundary_length(mask) + data)
 
 
 def chan_vese(
@@ -103,14 +99,11 @@ def chan_vese(
     image = as_image(image)
     if solver not in ("exact", "level-set"):
         raise InputError(f"solver is {solver!r}; it is 'exact' or 'level-set'")
-    if not 0 <= nu < math.inf:
-        raise InputError(f"nu is {nu}; the weight of the length must be at least 0 and finite")
     if max_iterations is None:
         max_iterations = 30 if solver == "exact" else 500
     if tolerance is None:
         tolerance = 1e-2 if solver == "exact" else 1e-3
-    if max_iterations < 1:
-        raise InputError(f"max_iterations is {max_iterations}; it must be at least 1")
+    check_descent(nu, dt, max_iterations)
     mask = otsu_mask(hint_for(image, hint))
     start = time.perf_counter()
     channels = np.atleast_3d(image)
@@ -178,8 +171,8 @@ def _halved(image: np.ndarray) -> np.ndarray:
 def evolve(image: np.ndarray, phi: np.ndarray, mu: float, dt: float, steps: int) -> Iterator[tuple[np.ndarray, float]]:
     """Level-set evolution: after each step φ and the root mean square of its change.
 
-    `φ_t = δ(φ) [μ div(∇φ/|∇φ|) - ‖I - c₁‖² + ‖I - c₂‖²]`, the centre pixel of the curvature taken implicitly. As in
-    scikit-image δ(φ) is 1/(1 + φ²) without the 1/π, and the means are those of φ > 0.
+    `φ_t = δ(φ) [μ div(∇φ/|∇φ|) - ‖I - c₁‖² + ‖I - c₂‖²]` by `LevelSet.step`. As in scikit-image the means are those of
+    φ > 0.
 
     Parameters
     ----------
@@ -189,46 +182,12 @@ def evolve(image: np.ndarray, phi: np.ndarray, mu: float, dt: float, steps: int)
     mu, dt : float
     steps : int
     """
-    # A frame of one pixel repeats the border. In reading order each neighbour of a pixel then lies the same number of
-    # places away from it, and a step is arithmetic on long pieces of one array; what falls on the frame isn't used.
-    height, width = phi.shape
-    row = width + 2
-    framed = torch.from_numpy(np.pad(phi.astype(float), 1, mode="edge"))
-    first, past = row + 1, (height + 1) * row - 1
-    phi, beside, stacked = (framed.view(-1)[first - reach : past + reach] for reach in (0, 1, row))
-    # with a 1 as the last channel, the sums over a region end in its number of pixels; 0 on the frame
-    channels = np.concatenate((image, np.ones((height, width, 1))), axis=2)
-    channels = torch.from_numpy(np.pad(channels, ((0, 0), (0, 2), (0, 0)))).flatten(0, 1)[: past - first].contiguous()
-    pixel, whole = channels[:, -1].contiguous(), channels.sum(dim=0)
+    field = LevelSet(phi)
+    channels = field.in_reading_order(image)
+    whole = channels.sum(dim=0)
     for _ in range(steps):
-        inside = (phi > 0).to(phi) @ channels
+        inside = (field.phi > 0).to(field.phi) @ channels
         c1, c2 = (side[:-1] / side[-1].clamp(min=1) for side in (inside, whole - inside))
         cost = channels @ torch.cat((2 * (c2 - c1), (c1 @ c1 - c2 @ c2)[None]))
-        dirac = dt / (phi * phi).add_(1)
-        weighted, total = _curvature(beside, stacked, row)
-        following = torch.addcmul(phi, dirac, weighted.mul_(mu).sub_(cost)).div_(dirac.mul_(mu * total).add_(1))
-        change = torch.linalg.vector_norm((following - phi).mul_(pixel)) / math.sqrt(height * width)
-        phi.copy_(following)
-        framed[:, 0], framed[:, -1] = framed[:, 1], framed[:, -2]
-        framed[0], framed[-1] = framed[1], framed[-2]
-        yield framed[1:-1, 1:-1].numpy().copy(), float(change)
-
-
-def _curvature(beside: Tensor, stacked: Tensor, row: int) -> tuple[Tensor, Tensor]:
-    """Curvature split for a semi-implicit step: the neighbours weighted by 1/|∇φ| halfway to each, and the weights.
-
-    `beside` is φ from one place before the first pixel to one after the last, `stacked` from one row to one row.
-    """
-    across, along = beside[1:] - beside[:-1], stacked[row:] - stacked[:-row]
-    to_left, to_right, to_above, to_below = across[:-1], across[1:], along[:-row], along[row:]
-    weighted, total = torch.zeros_like(to_left), torch.zeros_like(to_left)
-    for twice_cross, pair in (
-        (to_above + to_below, ((beside[:-2], to_left), (beside[2:], to_right))),
-        (to_left + to_right, ((stacked[: -2 * row], to_above), (stacked[2 * row :], to_below))),
-    ):
-        square = twice_cross.square_().mul_(0.25).add_(1e-16)
-        for neighbour, difference in pair:
-            weight = torch.addcmul(square, difference, difference).rsqrt_()
-            weighted.addcmul_(neighbour, weight)
-            total.add_(weight)
-    return weighted, total
+        change = field.step(cost, mu, dt)
+        yield field.array, change

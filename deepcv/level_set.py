@@ -1,0 +1,152 @@
+"""A level-set function φ and the step of its gradient descent, shared by the methods that evolve one.
+
+    φ_t = δ(φ) [ν div(∇φ/|∇φ|) - cost]
+
+is taken semi-implicitly (Getreuer, IPOL 2012, equation 22); `cost` is what a pixel with φ > 0 costs more than one with
+φ < 0, and all that differs between the methods.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from deepcv.images import InputError
+
+
+class LevelSet:
+    """φ of one image, evolved in place.
+
+    A frame of one pixel repeats the border. In reading order each neighbour of a pixel then lies the same number of
+    places away from it, and a step is arithmetic on long pieces of one array; what falls on the frame isn't used.
+
+    Parameters
+    ----------
+    phi : numpy.ndarray, `(H, W)`
+        Positive inside.
+
+    Attributes
+    ----------
+    phi : Tensor, `(places,)`
+        In reading order from the first pixel to the last, two places of the frame between rows.
+    """
+
+    def __init__(self, phi: np.ndarray):
+        height, width = phi.shape
+        self._row = width + 2
+        self._framed = torch.from_numpy(np.pad(phi.astype(float), 1, mode="edge"))
+        first, past = self._row + 1, (height + 1) * self._row - 1
+        self.phi, self._beside, self._stacked = (
+            self._framed.view(-1)[first - reach : past + reach] for reach in (0, 1, self._row)
+        )
+        self._pixel = self.in_reading_order(np.empty((height, width, 0)))[:, 0]
+
+    @property
+    def inside(self) -> np.ndarray:
+        """Where φ > 0, bool `(H, W)`."""
+        return (self._framed[1:-1, 1:-1] > 0).numpy()
+
+    @property
+    def array(self) -> np.ndarray:
+        """A copy of φ, `(H, W)`."""
+        return self._framed[1:-1, 1:-1].numpy().copy()
+
+    def in_reading_order(self, image: np.ndarray) -> Tensor:
+        """The channels of an image and a 1 after them, `(places, C + 1)`; all are 0 on the frame.
+
+        A region's sums over them end in its number of pixels.
+        """
+        channels = np.concatenate((image, np.ones((*image.shape[:2], 1))), axis=2)
+        framed = torch.from_numpy(np.pad(channels, ((0, 0), (0, 2), (0, 0))))
+        return framed.flatten(0, 1)[: len(self.phi)].contiguous()
+
+    def step(self, cost: Tensor, nu: float, dt: float) -> float:
+        """One step of the descent; returns the root mean square of the change of φ.
+
+        The centre pixel of the curvature is taken implicitly. As in scikit-image δ(φ) is 1/(1 + φ²), without the 1/π.
+
+        Parameters
+        ----------
+        cost : Tensor, `(places,)`
+            In reading order.
+        nu, dt : float
+        """
+        dirac = dt / (self.phi * self.phi).add_(1)
+        weighted, total = _curvature(self._beside, self._stacked, self._row)
+        force = weighted.mul_(nu).sub_(cost)
+        following = torch.addcmul(self.phi, dirac, force).div_(dirac.mul_(nu * total).add_(1))
+        change = torch.linalg.vector_norm((following - self.phi).mul_(self._pixel)) / self._pixel.sum().sqrt()
+        self.phi.copy_(following)
+        framed = self._framed
+        framed[:, 0], framed[:, -1] = framed[:, 1], framed[:, -2]
+        framed[0], framed[-1] = framed[1], framed[-2]
+        return float(change)
+
+
+def _curvature(beside: Tensor, stacked: Tensor, row: int) -> tuple[Tensor, Tensor]:
+    """Curvature split for a semi-implicit step: the neighbours weighted by 1/|∇φ| halfway to each, and the weights.
+
+    `beside` is φ from one place before the first pixel to one after the last, `stacked` from one row to one row.
+    """
+    across, along = beside[1:] - beside[:-1], stacked[row:] - stacked[:-row]
+    to_left, to_right, to_above, to_below = across[:-1], across[1:], along[:-row], along[row:]
+    weighted, total = torch.zeros_like(to_left), torch.zeros_like(to_left)
+    for twice_cross, pair in (
+        (to_above + to_below, ((beside[:-2], to_left), (beside[2:], to_right))),
+        (to_left + to_right, ((stacked[: -2 * row], to_above), (stacked[2 * row :], to_below))),
+    ):
+        square = twice_cross.square_().mul_(0.25).add_(1e-16)
+        for neighbour, difference in pair:
+            weight = torch.addcmul(square, difference, difference).rsqrt_()
+            weighted.addcmul_(neighbour, weight)
+            total.add_(weight)
+    return weighted, total
+
+
+def boundary_length(mask: np.ndarray) -> float:
+    """`Σₓ ‖∇uₓ‖₂` of a mask, in pixels: the length of its boundary as (3.7) counts it."""
+    down, right = mask[1:] != mask[:-1], mask[:, 1:] != mask[:, :-1]
+    corners = np.count_nonzero(down[:, 1:] & right[1:])  # the length at a pixel is √2 where both differ
+    return np.count_nonzero(down) + np.count_nonzero(right) - (2 - math.sqrt(2)) * corners
+
+
+def run_until_settled(steps: Iterable[tuple[np.ndarray, float]], settled: float) -> tuple[np.ndarray, list[float]]:
+    """The labels with which an evolution comes to rest, and the energies on the way.
+
+    φ itself doesn't come to rest, where the cost keeps its sign it grows for ever. What counts is its sign.
+
+    Parameters
+    ----------
+    steps : iterable of (labels `(H, W)`, energy)
+        At the start and after each step; gone through to its end at most.
+    settled : float
+        Stop when no more than this share of the pixels has another label than 50 steps before.
+    """
+    energies: list[float] = []
+    before = None
+    for count, (labels, energy) in enumerate(steps):
+        energies.append(energy)
+        if count % _BETWEEN_LOOKS == 0:
+            if before is not None and np.mean(labels != before) <= settled:
+                break
+            before = labels
+    return labels, energies
+
+
+_BETWEEN_LOOKS = 50  # steps; what moves slowly must not be taken for what rests
+
+
+def check_descent(nu: float, dt: float, max_iterations: int, settled: float = 0.0) -> None:
+    """Raise `InputError` for a weight, step size, number of steps or stopping share that can't be used."""
+    if not 0 <= nu < math.inf:
+        raise InputError(f"nu is {nu}; the weight of the length must be at least 0 and finite")
+    if not 0 < dt < math.inf:
+        raise InputError(f"dt is {dt}; the step size must be positive and finite")
+    if max_iterations < 1:
+        raise InputError(f"max_iterations is {max_iterations}; it must be at least 1")
+    if not settled >= 0:
+        raise InputError(f"settled is {settled}; the share of pixels that may still change must be at least 0")
