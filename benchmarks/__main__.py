@@ -105,13 +105,13 @@ def _parser() -> argparse.ArgumentParser:
 def _images(hints: str, options) -> Iterator[dict[str, Any]]:
     """Every contender on the same images, in blocks; the slow ones on one image of each data set."""
     tasks = _tasks(options.images)
-    quick = [name for name in options.contenders if name not in contenders.SLOW]
+    quick = [name for name in options.contenders if name not in contenders.STEPWISE]
     for repeat in range(options.repeats):
         for block in _blocks(tasks):
             for name in (HINT, *quick):
                 yield from _rows(name, block, hints, options, repeat=repeat)
     for name in options.contenders:
-        if name in contenders.SLOW:
+        if name in contenders.STEPWISE:
             for dataset in _DATASETS:
                 for task in [task for task in tasks if task["dataset"] == dataset][:1]:
                     yield from _rows(name, [task], hints, options, repeat=0)

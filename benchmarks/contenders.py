@@ -15,11 +15,9 @@ from deepcv.methods import METHODS, get_method
 METHODS_TIMED = ("deep-cv", "chan-vese", "grabcut", "double-dip")
 """Those that are in the registry; the others would double the benchmark's time."""
 
-STEPWISE = ("deep-cv:released", "deep-cv:paper")
-"""Too slow to be run to their end here: some steps are timed and scaled to all."""
-
-SLOW = (*STEPWISE, "double-dip")
-"""Run on one image of each data set only."""
+STEPWISE = ("deep-cv:released", "deep-cv:paper", "double-dip", "double-dip:textbook-filter")
+"""Too slow to be run to their end here: some steps, on one image of each data set, are timed and scaled to all.
+Double-DIP may stop before its last one."""
 
 WEIGHTED = ("chan-vese", "chan-vese:exact", "skimage:chan_vese")
 """Have a weight ν of the length: scikit-image's `mu`."""
@@ -66,16 +64,11 @@ def function(name: str, device: str) -> Function:
 def seconds_a_step(
     name: str, image: np.ndarray, hint: np.ndarray, device: str, patience: float
 ) -> tuple[float, int, int]:
-    """Time single steps of our model, at the image's size, for `patience` seconds and at least one step.
+    """Time single steps of a loop, at the image's size, for `patience` seconds and at least one step.
 
     The first step isn't counted. Returns the mean seconds of a step, how many were timed, and how many a run has.
     """
-    from deepcv.images import as_image
-    from deepcv.solver import iterate, pose, resolve
-
-    preset = get_method("deep-cv").presets[name.partition(":")[2]]
-    settings = resolve(preset | {"size": max(image.shape[:2])})
-    states = iterate(pose(as_image(image), hint, settings, 0, device), settings)
+    states, steps = _loop(name, image, hint, device)
     next(states)
     synchronise(device)
     start, timed = time.perf_counter(), 0
@@ -83,7 +76,25 @@ def seconds_a_step(
         next(states)
         synchronise(device)
         timed += 1
-    return (time.perf_counter() - start) / timed, timed, settings.steps
+    return (time.perf_counter() - start) / timed, timed, steps
+
+
+def _loop(name: str, image: np.ndarray, hint: np.ndarray, device: str):
+    """The iterations of a method on an image at its own size, and how many they are at most."""
+    import torch
+
+    from deepcv import solver
+    from deepcv.baselines import double_dip
+    from deepcv.images import as_image
+
+    method, _, preset = name.partition(":")
+    image, given = as_image(image), get_method(method).presets[preset or "default"]
+    if method == "double-dip":
+        settings = double_dip.resolve(given)
+        posed = double_dip.side_by_side([double_dip.pose(image, hint, 0, settings)], torch.device(device))
+        return double_dip.iterate(posed, settings), settings.first_steps + settings.second_steps
+    settings = solver.resolve(given | {"size": max(image.shape[:2])})
+    return solver.iterate(solver.pose(image, hint, settings, 0, device), settings), settings.steps
 
 
 def synchronise(device: str) -> None:

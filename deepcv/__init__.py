@@ -40,6 +40,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "segmentation": ["Segmentation"],
         "solver": ["deep_chan_vese", "deep_chan_vese_batch"],
         "baselines.chan_vese": ["chan_vese"],
+        "baselines.double_dip": ["double_dip", "double_dip_batch"],
         "baselines.grab_cut": ["grab_cut"],
         "baselines.inpainting_error": ["inpainting_error_maximization"],
         "baselines.normalized_cuts": ["normalized_cuts"],

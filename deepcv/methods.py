@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from deepcv.baselines import double_dip
 from deepcv.baselines.chan_vese import chan_vese
 from deepcv.baselines.grab_cut import grab_cut
 from deepcv.baselines.inpainting_error import inpainting_error_maximization
@@ -38,6 +39,8 @@ class Method:
         Whether the result depends on the seed.
     several : tuple of str
         The presets that give more than two regions, and so no mask.
+    resolve : callable, optional
+        Gives all settings, a dataclass, for what differs from the default; without it they are the function's keywords.
     """
 
     name: str
@@ -46,6 +49,7 @@ class Method:
     presets: dict[str, dict[str, Any]] = dataclasses.field(default_factory=lambda: {"default": {}})
     random: bool = False
     several: tuple[str, ...] = ()
+    resolve: Callable[[dict[str, Any]], Any] | None = None
 
     def settings(self, preset: str = "default", **changes) -> dict[str, Any]:
         """Every setting the method runs with: its defaults, the preset's in their place, and `changes` in theirs.
@@ -58,8 +62,8 @@ class Method:
         if preset not in self.presets:
             raise InputError(f"{self.name} has no preset {preset!r}; it has {', '.join(self.presets)}")
         given = {**self.presets[preset], **changes}
-        if self.function is deep_chan_vese:
-            return dataclasses.asdict(resolve(given))
+        if self.resolve:
+            return dataclasses.asdict(self.resolve(given))
         parameters = inspect.signature(self.function).parameters
         known = {name: each.default for name, each in parameters.items() if name not in _COMMON}
         unknown = sorted(set(given) - set(known))
@@ -90,6 +94,7 @@ METHODS: dict[str, Method] = {
             deep_chan_vese,
             {"default": {}, "paper": _differences(Settings.paper()), "released": _differences(Settings.released())},
             random=True,
+            resolve=resolve,
         ),
         Method("chan-vese", "Chan-Vese [11]", chan_vese, {"default": {}, "exact": {"solver": "exact", "nu": 1.0}}),
         Method(
@@ -112,6 +117,14 @@ METHODS: dict[str, Method] = {
             {"default": {}, "clusters": {"start": "clusters"}},
             random=True,
             several=("default", "clusters"),
+        ),
+        Method(
+            "double-dip",
+            "Double-DIP [18]",
+            double_dip.double_dip,
+            {"default": {}, "textbook-filter": {"guided_filter": "textbook"}},
+            random=True,
+            resolve=double_dip.resolve,
         ),
         Method("grabcut", "GrabCut", grab_cut, random=True),
         Method("iem", "IEM", inpainting_error_maximization, {"default": {}, "hint": {"start": "hint"}}),

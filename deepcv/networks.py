@@ -135,7 +135,7 @@ class UNet(nn.Module):
                 f"enlarge its sides to {2 ** (self.levels + 1)} or ask for fewer levels"
             )
         stack = len(x)
-        x = self.entry(_one_image(x))
+        x = self.entry(one_image(x))
         skips = []
         for down in self.down:
             skips.append(x)
@@ -147,7 +147,7 @@ class UNet(nn.Module):
         return self.exit(x).reshape(stack, -1, height, width)
 
 
-def _one_image(x: Tensor) -> Tensor:
+def one_image(x: Tensor) -> Tensor:
     """`(B, C, H, W)` as `(1, B·C, H, W)`; on a CPU with the channels innermost in memory.
 
     That is where its convolutions of few channels are three to four times as fast. torch takes a single channel for

@@ -304,7 +304,7 @@ def _exact(problem: Problem, settings: Settings) -> Iterator[State]:
     model = Model(image.shape[1], settings, problem.seeds).to(image.device)
     noise, weights = _Noise(problem, settings), torch.empty_like(u)
     loss = functools.partial(_fit, model, image, noise, weights)
-    descent = _Descent(loss, _adam(model.parameters(), settings.learning_rate, image.device), image)
+    descent = Descent(loss, adam(model.parameters(), settings.learning_rate, image.device), image)
     terms, solution, step = _terms_of(u, problem, settings), None, 0
     settled = torch.zeros(len(image), dtype=torch.bool, device=image.device)
     for round_ in range(settings.rounds):
@@ -356,7 +356,7 @@ def _gradient(problem: Problem, settings: Settings) -> Iterator[State]:
     w = energy.gradient(phases.contours(memberships_of(phi.detach())))
     # (3.20) with a weight of its own at each pixel: a threshold of its own at each pixel
     threshold = (settings.nu / settings.penalty * problem.edges)[:, None, None]
-    optimiser = _adam(
+    optimiser = adam(
         [
             {"params": list(model.parameters()), "lr": settings.learning_rate},
             {"params": [phi], "lr": settings.learning_rate_phi},
@@ -378,8 +378,8 @@ def _gradient(problem: Problem, settings: Settings) -> Iterator[State]:
         w.copy_(energy.shrink(energy.gradient(phases.contours(memberships_of(phi))), threshold))
 
     never = torch.zeros(len(image), dtype=torch.bool, device=image.device)
-    warm_up = _Descent(functools.partial(_fit, model, image, noise, u.round() * confident), optimiser, image)
-    descent = _Descent(loss, optimiser, image, afterwards=split_off, changes=[w])
+    warm_up = Descent(functools.partial(_fit, model, image, noise, u.round() * confident), optimiser, image)
+    descent = Descent(loss, optimiser, image, afterwards=split_off, changes=[w])
     for step in range(1, settings.steps + 1):
         noise.draw()
         mean, fit, kl = (warm_up if step <= settings.warmup else descent)()
@@ -403,13 +403,13 @@ class _Noise:
             self.value[:, index].normal_(generator=generator)
 
 
-def _adam(parameters, learning_rate: float, device: torch.device) -> torch.optim.Optimizer:
+def adam(parameters, learning_rate: float, device: torch.device) -> torch.optim.Optimizer:
     """Adam as one kernel for all parameters, not some ten for each; fit for a CUDA graph."""
     fused = device.type in ("cpu", "cuda")
     return torch.optim.Adam(parameters, lr=learning_rate, fused=fused, capturable=device.type == "cuda")
 
 
-class _Descent:
+class Descent:
     """Adam steps on a loss of tensors that keep their place; on a GPU recorded as a CUDA graph, then replayed.
 
     A step is hundreds of kernels, most so small that a GPU is done before the next is launched; a graph launches all

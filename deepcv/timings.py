@@ -70,6 +70,7 @@ def here(profile: str = "quick", device: str | None = None) -> DataFrame:
     -------
     pandas.DataFrame
         Indexed by title, with `seconds` of the second of two calls; first the hint, which comes on top of the others.
+        Double-DIP, which takes minutes, is left out.
 
     Raises
     ------
@@ -92,7 +93,7 @@ def here(profile: str = "quick", device: str | None = None) -> DataFrame:
     hint = hint_for(image)
     seconds = {"the hint": time.perf_counter() - start}
     for method in METHODS.values():
-        if method.name != "saliency":
+        if method.name not in ("saliency", "double-dip"):
             seconds[method.title] = [method.function(image, hint, device=device).seconds for _ in range(2)][1]
     return pd.Series(seconds, name="seconds").to_frame()
 

@@ -9,7 +9,10 @@ from deepcv.images import InputError
 from deepcv.methods import METHODS, get_method
 from deepcv.solver import Settings
 
-QUICK = {"deep-cv": {"steps": 3, "rounds": 1, "width": 2, "size": 24, "levels": 0}}
+QUICK = {
+    "deep-cv": {"steps": 3, "rounds": 1, "width": 2, "size": 24, "levels": 0},
+    "double-dip": {"first_steps": 2, "second_steps": 2},
+}
 
 
 def picture(colour):

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from skimage.filters import threshold_otsu
 
 from deepcv.images import InputError
 from deepcv.saliency import (
@@ -17,12 +18,14 @@ from deepcv.saliency import (
     inside_frame,
     laplacian,
     node_weights,
+    noise_level,
     objective,
     pixel_features,
     shrink_singular_values,
     shrink_tree,
     structured_matrix_decomposition,
     tree_nodes,
+    without_noise,
 )
 
 QUICK = {"superpixels": (150,), "longest_side": 128}
@@ -298,3 +301,25 @@ def test_objective_is_not_above_that_of_any_other_decomposition_tried(small_prob
 def test_sparse_part_lies_on_the_planted_columns(small_problem):
     saliency = np.abs(decompose(*small_problem).sparse).sum(axis=0)
     assert set(np.argsort(saliency)[-4:]) == {12, 13, 17, 18}
+
+
+def test_noise_is_measured_whatever_the_picture_shows():
+    generator = np.random.default_rng(0)
+    rows, columns = np.indices((90, 120))
+    picture = np.stack([0.3 + 0.4 * (np.hypot(rows - 40, columns - 60) < 25), rows / 180, columns / 240], axis=2)
+    assert noise_level(picture) < 1e-3
+    for sigma in (0.05, 0.2):
+        noisy = picture + generator.normal(0, sigma, picture.shape)
+        assert noise_level(noisy) == pytest.approx(sigma, rel=0.05)
+
+
+def test_an_object_is_found_under_strong_noise_and_a_clean_picture_left_as_it_is():
+    rows, columns = np.indices((120, 160))
+    inside = np.hypot(rows - 60, columns - 75) < 30
+    clean = np.where(inside[..., None], [0.8, 0.3, 0.2], [0.25, 0.5, 0.6])
+    settings = SaliencySettings()
+    assert without_noise(clean, settings) is clean
+    noisy = np.clip(clean + np.random.default_rng(1).normal(0, 100 / 255, clean.shape), 0, 1)
+    found = structured_matrix_decomposition(noisy)
+    found = found > threshold_otsu(found)
+    assert 2 * (found & inside).sum() / (found.sum() + inside.sum()) > 0.85

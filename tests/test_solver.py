@@ -476,7 +476,7 @@ def test_networks_in_bfloat16_find_nearly_the_same_mask(settings):
 def test_steps_replayed_from_a_cuda_graph_are_those_taken_one_by_one(settings, monkeypatch):
     image, inside = disk()
     replayed = deep_chan_vese(image, rough_hint(inside), device="cuda", **settings)
-    monkeypatch.setattr(solver._Descent, "__call__", solver._Descent._step)
+    monkeypatch.setattr(solver.Descent, "__call__", solver.Descent._step)
     stepped = deep_chan_vese(image, rough_hint(inside), device="cuda", **settings)
     assert (replayed.labels != stepped.labels).mean() < 0.01
     for name, values in stepped.trace.items():

@@ -326,3 +326,22 @@ def test_picture_grid_has_a_row_an_image_and_a_column_a_method():
         np.testing.assert_array_equal((shown == sample(name).image).all(axis=2), sample(name).mask)
     assert len(table1.plot(rows, settings, images=("bee",)).axes) == 4
     plt.close("all")
+
+
+def test_the_best_count_of_regions_over_all_images_is_shown_and_no_other():
+    counts = {f"normalized-cuts:{k} regions": [0.1 * k, 0.8 - 0.1 * k] for k in (2, 3)}
+    counts["normalized-cuts:4 regions"] = [0.9, 0.3]
+    found = table1.summary(rows_of(counts | {"saliency:default": [0.5, 0.5]}))
+    assert found["F"].to_dict() == pytest.approx({"normalized-cuts:regions": 0.6, "saliency:default": 0.5})
+    halves = table1.halves(rows_of({name: f + [0.0] * 19 for name, f in counts.items()}, "weizmann"))
+    assert list(halves.index) == ["Normalized cuts [41], best region"]
+
+
+def test_regions_are_scored_by_the_one_that_fits_best_and_each_count_has_a_row():
+    settings = Settings(methods=("normalized-cuts:regions",), n_images=1, seeds=(0,))
+    rows = table1.run(settings, workers=1, progress=False)
+    assert list(rows["preset"]) == [f"{count} regions" for count in table1.REGIONS]
+    assert rows["f_measure"].max() > 0.9  # one of the regions is the disk, not the one called foreground
+    figure = table1.plot(rows, settings)
+    assert " ".join(figure.axes[2].get_title().split()) == "Normalized cuts [41], best region"
+    assert figure.axes[2].get_xlabel() == f"F {rows['f_measure'].max():.2f}"
