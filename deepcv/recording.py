@@ -32,7 +32,7 @@ from .results import Item, Store, Unit
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-WANTED = ("table1", "choices")
+WANTED = ("table1", "figure07", "choices")
 """The experiments whose full runs are recorded, most wanted first."""
 
 _MERGING = 5  # seconds kept at the end, to write what was computed

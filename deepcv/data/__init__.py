@@ -8,8 +8,10 @@
 
 from __future__ import annotations
 
+import re
+
 from ..images import InputError
-from . import samples, weizmann
+from . import noise, samples, weizmann
 from .dataset import Dataset, Sample, data_folder
 
 __all__ = ["DATASETS", "Dataset", "Sample", "data_folder", "load_dataset", "samples", "weizmann"]
@@ -24,7 +26,9 @@ def load_dataset(name: str) -> Dataset:
     Parameters
     ----------
     name : str
-        `"samples"` (embedded) or `"weizmann"` (to be fetched, or found through `DEEPCV_DATA`).
+        `"samples"` (embedded) or `"weizmann"` (to be fetched, or found through `DEEPCV_DATA`). `"weizmann+noise100"` is
+        Weizmann with Gaussian noise of σ = 100 on the 0..255 scale, cut to that range; with `-unclipped` after it the
+        noisy values are not cut but the whole image scaled to that range. The noise is another for each image.
 
     Raises
     ------
@@ -36,6 +40,8 @@ def load_dataset(name: str) -> Dataset:
     >>> from deepcv.data import load_dataset
     >>> [sample.image.shape for sample in load_dataset("samples")[:2]]  # doctest: +SKIP
     """
-    if name not in DATASETS:
-        raise InputError(f"there is no data set {name!r}; there are {', '.join(sorted(DATASETS))}")
-    return DATASETS[name]()
+    known, sigma, unclipped = re.fullmatch(r"(.*?)(?:\+noise(\d+)(-unclipped)?)?", name).groups()
+    if known not in DATASETS:
+        raise InputError(f"there is no data set {name!r}; there are {', '.join(sorted(DATASETS))}, and NAME+noise100")
+    clean = DATASETS[known]()
+    return clean if sigma is None else noise.noisy(clean, name, int(sigma), clip=not unclipped)

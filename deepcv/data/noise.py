@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+
 import numpy as np
 
 from ..images import InputError
+from .dataset import Dataset
 
 
 def add_gaussian(image: np.ndarray, sigma: float, *, clip: bool = True, seed: int = 0) -> np.ndarray:
@@ -42,3 +46,26 @@ def add_gaussian(image: np.ndarray, sigma: float, *, clip: bool = True, seed: in
     clean = image.astype(np.float64) / (255 if image.dtype == np.uint8 else 1)
     noisy = clean + np.random.default_rng(seed).normal(0, sigma / 255, image.shape)
     return (np.clip(noisy, 0, 1) if clip else noisy).astype(np.float32)
+
+
+def noisy(clean: Dataset, name: str, sigma: float, *, clip: bool = True) -> Dataset:
+    """A data set with `add_gaussian` on every image, uint8 again; each image's noise has a seed of its own.
+
+    Parameters
+    ----------
+    clean : Dataset
+    name : str
+        Of the noisy data set.
+    sigma, clip
+        As in `add_gaussian`. Without `clip` an image is scaled so that its values span 0..255.
+    """
+
+    def load(image: str):
+        sample = clean[clean.names.index(image)]
+        seed = int(hashlib.sha256(image.encode()).hexdigest()[:8], 16)
+        values = add_gaussian(sample.image, sigma, clip=clip, seed=seed)
+        if not clip:
+            values = (values - values.min()) / np.ptp(values)
+        return dataclasses.replace(sample, image=np.rint(255 * values).astype(np.uint8), dataset=name)
+
+    return Dataset(clean.names, load)

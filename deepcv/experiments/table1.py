@@ -111,7 +111,7 @@ class Settings:
 
     def __post_init__(self):
         check(self, PROFILES, ("methods", "seeds"))
-        for method, preset in map(_parted, self.methods or ()):
+        for method, preset in map(parted, self.methods or ()):
             get_method(method).settings(preset)
 
     @property
@@ -120,7 +120,8 @@ class Settings:
         return PROFILES[self.profile]
 
 
-def _parted(name: str) -> tuple[str, str]:
+def parted(name: str) -> tuple[str, str]:
+    """Method and preset of "method" or "method:preset"."""
     method, _, preset = name.partition(":")
     return method, preset or "default"
 
@@ -155,7 +156,7 @@ def items(settings: Settings) -> list[Item]:
         for group in (_COMPARED, _AUTHORS):
             for index, name in enumerate(samples.names):
                 for wanted in settings.methods or profile.methods:
-                    method, preset = _parted(wanted)
+                    method, preset = parted(wanted)
                     reduced = wanted in _AUTHORS
                     if reduced != (group is _AUTHORS) or (seed != settings.seeds[0] and not get_method(method).random):
                         continue
@@ -236,7 +237,7 @@ def summary(rows: DataFrame) -> DataFrame:
 
 def title(name: str) -> str:
     """How the table calls "method:preset"."""
-    method, preset = _parted(name)
+    method, preset = parted(name)
     named = get_method(method).title
     return named if preset == "default" else f"{named}, {_PRESET_TITLES.get(preset, preset)}"
 
@@ -345,11 +346,11 @@ def plot(rows: DataFrame, settings: Settings, images: tuple[str, ...] | None = N
         sample = samples[samples.names.index(name)]
         row[0].imshow(sample.image, cmap="gray", vmin=0, vmax=255)
         row[0].set_ylabel(name, fontsize=8)
-        _show_mask(row[1], sample.image, sample.mask)
+        show_mask(row[1], sample.image, sample.mask)
         for axis, column in zip(row[2:], columns, strict=True):
             if masks.get((name, column)) is not None:
-                _show_mask(axis, sample.image, masks[name, column] == 1)
-                axis.set_xlabel(f"F {scored[(name, *_parted(column))]:.2f}", fontsize=8)
+                show_mask(axis, sample.image, masks[name, column] == 1)
+                axis.set_xlabel(f"F {scored[(name, *parted(column))]:.2f}", fontsize=8)
     for axis, heading in zip(axes[0], ["image", "ground truth", *map(title, columns)], strict=True):
         axis.set_title(textwrap.fill(heading, 15), fontsize=9)
     for axis in axes.ravel():
@@ -358,7 +359,7 @@ def plot(rows: DataFrame, settings: Settings, images: tuple[str, ...] | None = N
     return figure
 
 
-def _show_mask(axis, image: np.ndarray, mask: np.ndarray) -> None:
+def show_mask(axis, image: np.ndarray, mask: np.ndarray) -> None:
     """The foreground as it is, the background faded to grey and blue: told apart in grey print, too."""
     grey = image.mean(axis=2) if image.ndim == 3 else image
     faded = 0.25 * grey[..., None] + 0.75 * np.array([185, 205, 230])

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from deepcv.data import noise
+from deepcv.data import load_dataset, noise
 from deepcv.images import InputError
 
 
@@ -42,3 +42,20 @@ def test_a_sigma_that_is_none_is_refused(sigma):
 def test_an_image_of_unknown_range_is_refused():
     with pytest.raises(InputError, match="int16"):
         noise.add_gaussian(np.zeros((8, 8), np.int16), 1)
+
+
+def test_a_noisy_data_set_has_the_same_truths_and_other_noise_for_each_image():
+    clean, clipped, unclipped = (load_dataset(f"samples{end}") for end in ("", "+noise100", "+noise100-unclipped"))
+    assert clean.names == clipped.names == unclipped.names
+    index = clean.names.index("overlap-disk")
+    for noisy in (clipped, unclipped):
+        assert noisy[index].image.dtype == np.uint8 and noisy[index].image.shape == clean[index].image.shape
+        np.testing.assert_array_equal(noisy[index].mask, clean[index].mask)
+        np.testing.assert_array_equal(noisy[index].image, noisy[index].image)
+        assert noisy[index].hash != clean[index].hash and noisy[index].dataset.startswith("samples+noise100")
+    assert (clipped[index].image == 0).mean() > 0.02 > (unclipped[index].image == 0).mean()
+    other = clean.names.index("modes-disk")
+    added = [(clipped[i].image.astype(float) - clean[i].image).ravel() for i in (index, other)]
+    assert abs(np.corrcoef(*added)[0, 1]) < 0.2
+    with pytest.raises(InputError, match=r"no data set 'samples\+noise'"):
+        load_dataset("samples+noise")

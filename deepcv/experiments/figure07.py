@@ -1,0 +1,255 @@
+"""Figure 7: segmentation under strong Gaussian noise.
+
+The paper's claim, from pictures: at σ = 100 to 160 all compared methods fail while the deep Chan-Vese model still finds
+the object. Here it is scored: F against σ, with intervals, every method from the saliency map of the noisy image. The
+paper doesn't say whether noisy values were cut to 0..255; both are tried (`deepcv.data.noise`).
+"""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from deepcv.data import load_dataset
+from deepcv.experiments._scored import check, complete
+from deepcv.experiments.table1 import CHOSEN_ON, parted, show_mask, title
+from deepcv.images import InputError
+from deepcv.methods import get_method
+from deepcv.metrics import bootstrap_interval
+from deepcv.results import Item, Store, device_kind
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+SIGMAS = (0, 100, 120, 140, 160)
+"""The paper's, on the 0..255 scale, and none."""
+
+CLIPPING = {"clipped": "", "unclipped": "-unclipped"}
+"""How the noisy values are brought back to 0..255, and the end of the noisy data set's name."""
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What a profile fixes unless `Settings` says otherwise."""
+
+    dataset: str
+    n_images: int | None
+    sigmas: tuple[int, ...]
+    methods: tuple[str, ...]
+
+
+_COMPARED = ("deep-cv", "chan-vese", "statistical", "grabcut", "iem", "saliency")
+
+PROFILES = {
+    "quick": Profile("samples", 5, (0, 100, 160), ("deep-cv", "chan-vese", "grabcut", "saliency")),
+    "cpu": Profile("weizmann", CHOSEN_ON, SIGMAS, _COMPARED),
+    "paper": Profile("weizmann", None, SIGMAS, _COMPARED),
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to run. A field left at None is the profile's.
+
+    Attributes
+    ----------
+    profile : {"quick", "cpu", "paper"}
+        Five embedded images and few noise levels; the first images of Weizmann; all of them.
+    dataset : str
+        A name that `deepcv.data.load_dataset` knows, without noise.
+    methods : tuple of str
+        "method" or "method:preset".
+    n_images : int
+        Only the first so many images.
+    sigmas : tuple of int, at least 0
+        Standard deviations of the noise on the 0..255 scale.
+    size : int
+        Longest side, in pixels, at which our model is solved.
+    seeds : tuple of int
+        Of the random methods; the noise of an image is always the same.
+    device : str
+    recompute : bool
+
+    Raises
+    ------
+    InputError
+        For an unknown profile, method or preset, or a number out of range.
+    """
+
+    profile: str = "quick"
+    dataset: str | None = None
+    methods: tuple[str, ...] | None = None
+    n_images: int | None = None
+    sigmas: tuple[int, ...] | None = None
+    size: int | None = None
+    seeds: tuple[int, ...] = (0, 1, 2)
+    device: str | None = None
+    recompute: bool = False
+
+    def __post_init__(self):
+        check(self, PROFILES, ("methods", "sigmas", "seeds"))
+        for sigma in self.sigmas or ():
+            if not (isinstance(sigma, int) and sigma >= 0):
+                raise InputError(f"sigma is {sigma!r}; it must be a whole number of at least 0")
+        for method, preset in map(parted, self.methods or ()):
+            get_method(method).settings(preset)
+
+    @property
+    def defaults(self) -> Profile:
+        """The profile."""
+        return PROFILES[self.profile]
+
+
+def _noisy_names(dataset: str, sigmas: tuple[int, ...]) -> list[str]:
+    """The data set at each level of noise, cut and not cut; without noise it is the same either way."""
+    return [f"{dataset}+noise{sigma}{end}" if sigma else dataset
+            for sigma in sigmas for end in (CLIPPING.values() if sigma else ("",))]  # fmt: skip
+
+
+def items(settings: Settings) -> list[Item]:
+    """All results that are needed, image by image within a seed, so that an interrupted run is useful."""
+    profile = settings.defaults
+    device = device_kind(settings.device)
+    size = {"size": settings.size} if settings.size else {}
+    found = []
+    sets = {
+        name: load_dataset(name)[: settings.n_images or profile.n_images]
+        for name in _noisy_names(settings.dataset or profile.dataset, settings.sigmas or profile.sigmas)
+    }
+    hashes = {(name, sample.name): sample.hash for name, samples in sets.items() for sample in samples}
+    for seed in settings.seeds:
+        for dataset, image in sorted(hashes, key=lambda pair: pair[1]):
+            for method, preset in map(parted, settings.methods or profile.methods):
+                if seed != settings.seeds[0] and not get_method(method).random:
+                    continue
+                changes = size if method == "deep-cv" else {}
+                found.append(
+                    Item(
+                        experiment="figure07",
+                        dataset=dataset,
+                        image=image,
+                        method=method,
+                        preset=preset,
+                        seed=seed,
+                        settings=get_method(method).settings(preset, **changes),
+                        data_hash=hashes[dataset, image],
+                        device=device,
+                    )
+                )
+    return found
+
+
+def run(settings: Settings, *, workers=None, progress: bool = True) -> DataFrame:
+    """Compute what the store lacks, a row per image, noise, method and seed; parameters as in `table1.run`."""
+    return complete(items(settings), settings, workers=workers, progress=progress, description="Figure 7")
+
+
+def _by_image(rows: DataFrame) -> DataFrame:
+    """F of each image, mean over seeds, with the noise told by columns `clipping` and `sigma`."""
+    import pandas as pd
+
+    noise = rows["dataset"].str.extract(r"\+noise(\d+)(-unclipped)?$")
+    told = rows.assign(
+        sigma=pd.to_numeric(noise[0]).fillna(0).astype(int),
+        clipping=noise[1].notna().map({True: "unclipped", False: "clipped"}),
+        name=rows["method"] + ":" + rows["preset"],
+    )
+    by = told.groupby(["name", "clipping", "sigma", "image"], sort=False)["f_measure"].mean().reset_index()
+    clean = by[by["sigma"] == 0]
+    return pd.concat([by, clean.assign(clipping="unclipped")]) if (by["clipping"] == "unclipped").any() else by
+
+
+def summary(rows: DataFrame) -> DataFrame:
+    """Mean F by method, clipping and σ.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        From `run`, or of a recorded run.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Indexed by method and clipping, a column of F for each σ, and `kept`: the share of the clean F that is left at
+        the first σ above 0. Best first at the greatest σ.
+    """
+    table = _by_image(rows).pivot_table("f_measure", ["name", "clipping"], "sigma", sort=False)
+    levels = sorted(table.columns)
+    table = table[levels]
+    if len(levels) > 1 and levels[0] == 0:
+        table = table.assign(kept=table[levels[1]] / table[0])
+    table = table.sort_values(levels[-1], ascending=False).sort_index(level="clipping", sort_remaining=False)
+    table.index = table.index.set_levels([title(name) for name in table.index.levels[0]], level=0)
+    return table.rename_axis(["", ""]).rename_axis(columns="σ")
+
+
+def plot(rows: DataFrame) -> Figure:
+    """F against σ for every method, with 95 % bootstrap intervals over images; a panel for each kind of clipping."""
+    import matplotlib.pyplot as plt
+    import seaborn as sns
+
+    found = _by_image(rows)
+    names = list(dict.fromkeys(found["name"]))
+    colours = dict(zip(names, sns.color_palette("colorblind", len(names)), strict=True))
+    markers = dict(zip(names, "osD^vP<X>"[: len(names)], strict=True))
+    panels = [kind for kind in CLIPPING if kind in set(found["clipping"])]
+    figure, axes = plt.subplots(1, len(panels), figsize=(5.6 * len(panels), 4.2), sharey=True, squeeze=False)
+    for axis, kind in zip(axes[0], panels, strict=True):
+        for index, name in enumerate(names):
+            group = found[(found["name"] == name) & (found["clipping"] == kind)].groupby("sigma")["f_measure"]
+            mean, bounds = group.mean(), [bootstrap_interval(values.to_numpy()) for _, values in group]
+            error = [[m - low for m, (low, _) in zip(mean, bounds, strict=True)],
+                     [high - m for m, (_, high) in zip(mean, bounds, strict=True)]]  # fmt: skip
+            shift = 1.6 * (index - (len(names) - 1) / 2)  # so that the intervals don't hide one another
+            axis.errorbar(
+                mean.index + shift, mean, yerr=error, color=colours[name], marker=markers[name], ms=5, lw=1,
+                elinewidth=0.8, label=title(name),
+            )  # fmt: skip
+        axis.set(xlabel="σ of the noise, on the 0..255 scale", title=f"noisy values {kind}", ylim=(0, 1))
+        axis.grid(alpha=0.25)
+    axes[0, 0].set_ylabel("F-measure, mean over images")
+    axes[0, 0].legend(fontsize=8, loc="lower left")
+    figure.tight_layout()
+    return figure
+
+
+def plot_masks(rows: DataFrame, settings: Settings, image: str | None = None) -> Figure:
+    """Picture grid as in Figure 7: one image at each clipped noise level, and every method's mask of the first seed.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        From `run` with the same settings.
+    settings : Settings
+    image : str, optional
+        Its name; default the first.
+    """
+    import matplotlib.pyplot as plt
+
+    needed = [item for item in items(settings) if item.seed == settings.seeds[0] and "unclipped" not in item.dataset]
+    image = image or needed[0].image
+    needed = [item for item in needed if item.image == image]
+    scores = rows[rows["seed"] == settings.seeds[0]].set_index(["dataset", "image", "method", "preset"])["f_measure"]
+    datasets = list(dict.fromkeys(item.dataset for item in needed))
+    columns = list(dict.fromkeys((item.method, item.preset) for item in needed))
+    with Store() as store:
+        masks = {(item.dataset, item.method, item.preset): store.labels(item) for item in needed}
+    shape = (len(datasets), 1 + len(columns))
+    figure, axes = plt.subplots(*shape, figsize=(1.9 * shape[1], 1.75 * shape[0]), squeeze=False)
+    for row, dataset in zip(axes, datasets, strict=True):
+        samples = load_dataset(dataset)
+        picture = samples[samples.names.index(image)].image
+        row[0].imshow(picture, cmap="gray", vmin=0, vmax=255)
+        row[0].set_ylabel("σ = " + (dataset.partition("+noise")[2] or "0"), fontsize=8)
+        for axis, (method, preset) in zip(row[1:], columns, strict=True):
+            show_mask(axis, picture, masks[dataset, method, preset] == 1)
+            axis.set_xlabel(f"F {scores[dataset, image, method, preset]:.2f}", fontsize=8)
+    headings = ["image", *(title(f"{method}:{preset}") for method, preset in columns)]
+    for axis, heading in zip(axes[0], headings, strict=True):
+        axis.set_title(textwrap.fill(heading, 15), fontsize=9)
+    for axis in axes.ravel():
+        axis.set(xticks=[], yticks=[], frame_on=False)
+    figure.tight_layout()
+    return figure

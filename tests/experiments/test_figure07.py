@@ -1,0 +1,69 @@
+"""Figure 7 asks for every level of noise, and its curve and table say what the rows say."""
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+
+from deepcv.experiments import figure07
+from deepcv.experiments.figure07 import Settings
+from deepcv.images import InputError
+
+
+def rows_of(**by_dataset):
+    """Rows as a store gives them: F of two images by data set."""
+    return pd.DataFrame(
+        [
+            {"dataset": dataset, "image": image, "method": method, "preset": "default", "seed": 0, "f_measure": value}
+            for dataset, methods in by_dataset.items()
+            for method, values in methods.items()
+            for image, value in zip("ab", values, strict=True)
+        ]
+    )
+
+
+ROWS = rows_of(
+    **{
+        "samples": {"deep-cv": (0.9, 0.7), "grabcut": (1.0, 0.8)},
+        "samples+noise100": {"deep-cv": (0.7, 0.5), "grabcut": (0.1, 0.5)},
+        "samples+noise100-unclipped": {"deep-cv": (0.4, 0.4), "grabcut": (0.2, 0.2)},
+    }
+)
+
+
+def test_each_image_is_asked_for_clean_and_at_each_noise_cut_and_not():
+    items = figure07.items(Settings(n_images=2, sigmas=[0, 100], methods=["saliency", "grabcut"], seeds=[0, 1]))
+    assert {item.dataset for item in items} == {"samples", "samples+noise100", "samples+noise100-unclipped"}
+    assert len(items) == 3 * 2 * (1 + 2)  # the threshold doesn't depend on the seed
+    assert len({item.data_hash for item in items}) == 6
+    assert [item.image for item in items[:6]] == [items[0].image] * 6, "image by image"
+    with pytest.raises(InputError, match="sigma is -3"):
+        Settings(sigmas=[-3])
+
+
+def test_table_has_a_column_for_each_noise_and_what_is_kept():
+    table = figure07.summary(ROWS)
+    ours = table.loc[("Deep Chan-Vese", "clipped")]
+    assert ours.tolist() == pytest.approx([0.8, 0.6, 0.75])
+    assert table.loc[("GrabCut", "unclipped")].tolist() == pytest.approx([0.9, 0.2, 2 / 9])
+    assert [method for method, kind in table.index if kind == "clipped"] == ["Deep Chan-Vese", "GrabCut"]
+
+
+def test_curves_pass_through_the_means():
+    matplotlib.use("Agg")
+    clipped, unclipped = figure07.plot(ROWS).axes
+    for axis, expected in ((clipped, [0.8, 0.6]), (unclipped, [0.8, 0.4])):
+        drawn = {container.get_label(): container.lines[0].get_ydata().astype(float) for container in axis.containers}
+        np.testing.assert_allclose(drawn["Deep Chan-Vese"], expected)
+
+
+def test_pictures_have_a_row_for_each_noise(tmp_path, monkeypatch):
+    matplotlib.use("Agg")
+    monkeypatch.setenv("DEEPCV_RESULTS", str(tmp_path))
+    settings = Settings(n_images=1, sigmas=(0, 160), methods=("saliency",), seeds=(0,))
+    rows = figure07.run(settings, workers=1, progress=False)
+    assert len(rows) == 3
+    axes = np.array(figure07.plot_masks(rows, settings).axes).reshape(2, 2)
+    assert [row[0].get_ylabel() for row in axes] == ["σ = 0", "σ = 160"]
+    clean = rows.loc[rows["dataset"] == "samples", "f_measure"].item()
+    assert axes[0, 1].get_xlabel() == f"F {clean:.2f}"
