@@ -80,7 +80,7 @@ class Settings:
     """Standard deviation of what is added to the noise, drawn anew at each iteration; up to nine times as much within
     the ramp."""
     exclusion: float = 0.01
-    """Weight of 1 / mean |mask - ½| at the end of the ramp; larger makes the mask binary, whether or not it fits."""
+    """Weight of `1 / mean |mask - ½|` at the end of the ramp; larger makes the mask binary, whether or not it fits."""
     target_psnr: float = 30.0
     """The composite's peak signal-to-noise ratio, in dB, that ends step 2."""
     guided_filter: str | None = "released"
@@ -427,7 +427,7 @@ def first_loss(left: Tensor, right: Tensor, mask: Tensor, problem: Problem) -> T
 
 
 def second_loss(left: Tensor, right: Tensor, mask: Tensor, problem: Problem, exclusion: Tensor, hinted: bool) -> Tensor:
-    """What step 2 minimises, `(B,)`: error of the composite, `exclusion` / mean |mask - ½|, and maybe `hint_loss`."""
+    """What step 2 minimises, `(B,)`: error of the composite, `exclusion / mean |mask - ½|`, and maybe `hint_loss`."""
     error = (composite(left, right, mask) - problem.image).abs().mean(dim=(1, 2, 3))
     total = 0.5 * error + exclusion / (mask - 0.5).abs().mean(dim=(1, 2, 3))
     return total + hint_loss(left, right, problem) if hinted else total
