@@ -122,7 +122,8 @@ def images(rows: DataFrame) -> DataFrame:
             "images": seconds.count(),
             "timed": _first(group["timed"]),
         }
-    return pd.DataFrame.from_dict(table, orient="index")
+    table = pd.DataFrame.from_dict(table, orient="index")
+    return table.sort_index(level=0, sort_remaining=False)
 
 
 def _first(values):
@@ -174,6 +175,22 @@ def _exponent(values) -> float:
     if len(values) < 2:
         return float("nan")
     return float(np.polyfit(2 * np.log(values.index.to_numpy(float)), np.log(values.to_numpy()), 1)[0])
+
+
+def style(table: DataFrame):
+    """Any of these tables for the eye: three digits that count, a dash where there is nothing."""
+
+    def shown(value) -> str:
+        if isinstance(value, str):
+            return value
+        return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+    return (
+        table.style.format(shown, na_rep="–")
+        .set_uuid("timings")  # the same HTML in every run
+        .set_table_attributes('style="font-size: 0.66em; white-space: nowrap; font-variant-numeric: tabular-nums"')
+        .set_table_styles([{"selector": "th, td", "props": "padding: 0.25em 0.4em; text-align: right"}])
+    )
 
 
 def iteration(rows: DataFrame) -> DataFrame:
