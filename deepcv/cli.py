@@ -9,6 +9,7 @@ Nothing heavy is imported before a command runs, so that `--help` answers at onc
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import time
 import traceback
@@ -131,6 +132,8 @@ def segment(
     deepcv segment scan.tif --out mask.png --convert --method chan-vese
     """
     started = time.perf_counter()
+    # before the libraries are loaded: on pictures of this size two threads wait for each other longer than they help
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     from . import images
     from .methods import get_method
     from .results import device_kind
@@ -207,8 +210,6 @@ def _enlarged(labels: np.ndarray, phases: int, shape: tuple[int, int]) -> np.nda
 
 def _check_outputs(out: Path, overlay: Path | None, *inputs: Path | None) -> None:
     """See that both pictures can be written, before anything is computed."""
-    import os
-
     from PIL import Image
 
     from .images import InputError
@@ -489,7 +490,6 @@ def fetch_data(
     deepcv data fetch weizmann --mirror ~/Downloads
     """
     import functools
-    import os
 
     from .data.fetch import fetch
 

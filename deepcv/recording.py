@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import results
+from . import results, timings
 from .execution import concurrency
 from .experiments import _scored
 from .images import InputError
@@ -331,7 +331,7 @@ def merge(source, names: Sequence[str] = (), *, into=None, report: Callable[[str
     InputError
         When there is no recorded run, or it can't be read.
     """
-    names = names or sorted(path.stem for path in Path(source).glob("*.csv"))
+    names = names or sorted({path.stem for path in Path(source).glob("*.csv")} - {*timings.NAMES})
     if not names:
         raise InputError(f"there is no recorded run in {source}; name a folder that --into wrote")
     for name in names:

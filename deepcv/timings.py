@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
+NAMES = ("benchmark", "profile")
+"""The recorded timings."""
+
 OURS = "deep-cv"
 PEER = "skimage:chan_vese"
 
@@ -28,7 +31,8 @@ def recorded(name: str) -> tuple[DataFrame, dict[str, Any]]:
 
     Parameters
     ----------
-    name : {"benchmark", "profile"}
+    name : str
+        Of `NAMES`.
 
     Returns
     -------

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from deepcv import results
+from deepcv import recording, results, timings
 from deepcv.images import InputError
 from deepcv.results import Item, Store, Unit
 
@@ -440,8 +440,13 @@ def test_nothing_is_left_when_recording_fails(folder, store, monkeypatch):
 
 def test_what_the_repository_records_can_be_read(repository, monkeypatch):
     monkeypatch.setenv("DEEPCV_RESULTS", str(repository / "results"))
-    for path in (repository / "results" / "recorded").glob("*.csv"):
-        rows, described = results.recorded(path.stem)
+    files = {path.stem for path in (repository / "results" / "recorded").glob("*.csv")}
+    assert files == {*recording.WANTED, *timings.NAMES}
+    for name in timings.NAMES:
+        rows, made_by = timings.recorded(name)
+        assert len(rows) and {"machine", "libraries"} <= set.intersection(*map(set, made_by.values()))
+    for name in recording.WANTED:
+        rows, described = results.recorded(name)
         assert len(rows) == described["rows"] and not rows.duplicated(list(results.RECORDED_AS)).any()
         for digest, run in described["runs"].items():
             made = rows[rows["run"] == digest]
