@@ -105,9 +105,9 @@ def here(profile: str = "quick", device: str | None = None) -> DataFrame:
 def images(rows: DataFrame) -> DataFrame:
     """Part "images": a row for each data set and contender.
 
-    Columns: `s/image` (median), `times ours` (its seconds in those of our model, mean over the same images),
-    `peak MiB` and what the process had `before MiB`, `F` and where it is from (this run, or the recorded one), the
-    number of timed `images`, and what was `timed` of each.
+    Columns: `s/image` (median), `times ours` (its seconds in those of our model, mean over the same images), `F`,
+    `peak MiB` and what the process had `before MiB`, the number of timed `images`, what was `timed` of each, and where
+    F is from (this run, or the recorded one).
     """
     import pandas as pd
 
@@ -119,12 +119,12 @@ def images(rows: DataFrame) -> DataFrame:
         table[dataset, contender] = {
             "s/image": seconds.median(),
             "times ours": (seconds / ours).mean(),
+            "F": group["f_measure"].mean(),
             "peak MiB": group["peak_mib"].max(),
             "before MiB": group["baseline_mib"].max(),
-            "F": group["f_measure"].mean(),
-            "F from": _first(group["f_from"]),
             "images": seconds.count(),
             "timed": _first(group["timed"]),
+            "F from": _first(group["f_from"]),
         }
     table = pd.DataFrame.from_dict(table, orient="index")
     return table.sort_index(level=0, sort_remaining=False)
@@ -149,7 +149,7 @@ def energies(rows: DataFrame) -> DataFrame:
         by_image = group.groupby(["dataset", "image"])[["seconds", "energy"]].median()
         peer = rows[(rows["nu"] == nu) & (rows["contender"] == PEER)]
         peer = peer.groupby(["dataset", "image"])[["seconds", "energy"]].median().reindex(by_image.index)
-        table[nu, contender] = {
+        table[f"ν = {nu:g}", contender] = {
             "seconds": by_image["seconds"].mean(),
             "times faster": peer["seconds"].sum() / by_image["seconds"].sum(),
             "energy": by_image["energy"].mean(),
@@ -169,6 +169,7 @@ def growth(rows: DataFrame) -> tuple[DataFrame, DataFrame]:
     tables = []
     for value in ("seconds", "memory"):
         table = rows.pivot_table(value, "contender", "size", aggfunc="median", sort=False)
+        table.columns = [int(size) for size in table.columns]
         table["exponent"] = [_exponent(row.dropna()) for _, row in table.iterrows()]
         tables.append(table)
     return tables[0], tables[1]
@@ -241,7 +242,7 @@ def plot_growth(rows: DataFrame) -> Figure:
     names = list(dict.fromkeys(rows["contender"]))
     colours = dict(zip(names, sns.color_palette("colorblind", len(names)), strict=True))
     markers = dict(zip(names, "osD^vP<X>*hd"[: len(names)], strict=True))
-    figure, axes = plt.subplots(1, 2, figsize=(11, 4.4))
+    figure, axes = plt.subplots(1, 2, figsize=(12, 4.2))
     for axis, value in zip(axes, ("seconds", "memory"), strict=True):
         for name, group in rows.groupby("contender", sort=False):
             group = group.dropna(subset=["seconds"]).sort_values("size")
@@ -255,6 +256,6 @@ def plot_growth(rows: DataFrame) -> Figure:
         axis.grid(alpha=0.25)
     axes[0].set_ylabel("seconds an image, one thread, without the hint")
     axes[1].set_ylabel("peak memory above the start, MiB")
-    axes[0].legend(fontsize=8)
-    figure.tight_layout()
+    figure.tight_layout(rect=(0, 0, 0.8, 1))
+    figure.legend(*axes[0].get_legend_handles_labels(), fontsize=8, loc="center right")
     return figure

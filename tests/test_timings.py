@@ -49,7 +49,7 @@ def test_energies_are_compared_image_by_image():
         ]
 
     table = timings.energies(pd.DataFrame(of(timings.PEER, (1.0, 3.0), (10, 10)) + of("ours", (0.1, 0.1), (9, 11))))
-    assert table.loc[(1.0, "ours")].tolist() == pytest.approx([0.1, 20, 10, 0.5, 2])
+    assert table.loc[("ν = 1", "ours")].tolist() == pytest.approx([0.1, 20, 10, 0.5, 2])
 
 
 def test_growth_finds_the_power_of_the_pixels():
