@@ -48,6 +48,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
+_FARTHEST = -0.15  # changes of F below this are written, not drawn
+
+
 @dataclass(frozen=True)
 class Profile:
     """What a profile fixes: the data set, how many of its first images, the size if not the default, the variants."""
@@ -191,6 +194,7 @@ def plot(table: DataFrame) -> Figure:
     """
     import matplotlib.pyplot as plt
     import seaborn as sns
+    from matplotlib import ticker
 
     figure, (trade, change) = plt.subplots(1, 2, figsize=(11, 0.28 * len(table) + 2.2), width_ratios=(1.15, 1))
     colours = dict(zip(EFFORT, sns.color_palette("colorblind"), strict=False))
@@ -211,6 +215,10 @@ def plot(table: DataFrame) -> Figure:
             )
     trade.scatter(default["s/image"], default["F"], color="black", marker="*", s=140, label="default", zorder=4)
     trade.set(xscale="log", xlabel="seconds an image, one core (log scale)", ylabel="F-measure, mean over images")
+    trade.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+    trade.xaxis.set_major_formatter("{x:g}")
+    trade.xaxis.set_minor_formatter(ticker.NullFormatter())
+    change.xaxis.set_major_locator(ticker.MaxNLocator(5))
     trade.legend(fontsize=8)
     others = table.drop(index="default").iloc[::-1]
     position = range(len(others))
@@ -221,6 +229,13 @@ def plot(table: DataFrame) -> Figure:
         yticks=list(position), yticklabels=list(others.index), xlabel="change of F against the default, 95 % interval"
     )
     change.tick_params(axis="y", labelsize=8)
+    if (others["ΔF"] < _FARTHEST).any():  # one that ruins everything would squeeze the others into a line
+        change.set_xlim(left=_FARTHEST)
+        for row, value in enumerate(others["ΔF"]):
+            if value < _FARTHEST:
+                change.annotate(
+                    f"← {value:.2f}", (_FARTHEST, row), xytext=(3, -3), textcoords="offset points", fontsize=8
+                )
     for axis in (trade, change):
         axis.grid(alpha=0.25)
     figure.tight_layout()
