@@ -115,7 +115,6 @@ def _images(hints: str, options) -> Iterator[dict[str, Any]]:
             for dataset in _DATASETS:
                 for task in [task for task in tasks if task["dataset"] == dataset][:1]:
                     yield from _rows(name, [task], hints, options, repeat=0)
-        if name in contenders.STEPWISE:
             yield from _recorded_scores(name, tasks)
 
 

@@ -81,8 +81,6 @@ def seconds_a_step(
 
 def _loop(name: str, image: np.ndarray, hint: np.ndarray, device: str):
     """The iterations of a method on an image at its own size, and how many they are at most."""
-    import torch
-
     from deepcv import solver
     from deepcv.baselines import double_dip
     from deepcv.images import as_image
@@ -91,7 +89,7 @@ def _loop(name: str, image: np.ndarray, hint: np.ndarray, device: str):
     image, given = as_image(image), get_method(method).presets[preset or "default"]
     if method == "double-dip":
         settings = double_dip.resolve(given)
-        posed = double_dip.side_by_side([double_dip.pose(image, hint, 0, settings)], torch.device(device))
+        posed = double_dip.pose(image, hint, settings, 0, device)
         return double_dip.iterate(posed, settings), settings.first_steps + settings.second_steps
     settings = solver.resolve(given | {"size": max(image.shape[:2])})
     return solver.iterate(solver.pose(image, hint, settings, 0, device), settings), settings.steps

@@ -726,13 +726,7 @@ def deep_chan_vese_batch(
         As `deep_chan_vese` does, and when there are not as many hints or seeds as images.
     """
     settings = resolve(settings)
-    hints = [None] * len(images) if hints is None else hints
-    for name, given in (("hints", hints), ("seeds", seeds)):
-        if len(given) != len(images):
-            raise InputError(f"there are {len(given)} {name} for {len(images)} images; give one for each")
-    if any(seed < 0 for seed in seeds):
-        raise InputError(f"seed is {min(seeds)}; it must be at least 0")
-    images = [as_image(image) for image in images]
+    images, hints = checked_batch(images, hints, seeds)
     if settings.phases == 2:
         hints = [hint_for(image, hint) for image, hint in zip(images, hints, strict=True)]
     alike: dict[tuple, list[int]] = {}
@@ -742,7 +736,7 @@ def deep_chan_vese_batch(
     for indices in alike.values():
         start = time.perf_counter()
         posed = [pose(images[index], hints[index], settings, seeds[index], device) for index in indices]
-        memberships, traces = _solve(_side_by_side(posed), settings, progress)
+        memberships, traces = _solve(side_by_side(posed), settings, progress)
         segmentations = [
             _at_full_size(images[index], each, settings) for index, each in zip(indices, memberships, strict=True)
         ]
@@ -759,10 +753,33 @@ def deep_chan_vese_batch(
     return found
 
 
-def _side_by_side(problems: Sequence[Problem]) -> Problem:
-    """The problems of single images as one."""
-    tensors = [torch.cat(each) for each in list(zip(*problems, strict=True))[:-1]]
-    return Problem(*tensors, [seed for problem in problems for seed in problem.seeds])
+def checked_batch(images: Sequence, hints: Sequence | None, seeds: Sequence[int]) -> tuple[list[np.ndarray], Sequence]:
+    """The images as `as_image` gives them, and a hint or None for each.
+
+    Raises
+    ------
+    InputError
+        For an image that can't be used, a negative seed, or when there are not as many hints or seeds as images.
+    """
+    hints = [None] * len(images) if hints is None else hints
+    for name, given in (("hints", hints), ("seeds", seeds)):
+        if len(given) != len(images):
+            raise InputError(f"there are {len(given)} {name} for {len(images)} images; give one for each")
+    if any(seed < 0 for seed in seeds):
+        raise InputError(f"seed is {min(seeds)}; it must be at least 0")
+    return [as_image(image) for image in images], hints
+
+
+def side_by_side(problems: Sequence) -> NamedTuple:
+    """The problems of single images as one of their kind: a named tuple of tensors `(B, ...)`, and last the seeds."""
+    *tensors, seeds = zip(*problems, strict=True)
+    return type(problems[0])(*map(torch.cat, tensors), [seed for each in seeds for seed in each])
+
+
+def traces_of(steps: dict[str, list[Tensor]], lengths: Sequence[int]) -> list[dict[str, list[float]]]:
+    """Each image's trace from values `(B,)` of each step: as many of the first steps as the image took."""
+    columns = {name: torch.stack(values, dim=1).tolist() for name, values in steps.items()}
+    return [{name: column[index][:length] for name, column in columns.items()} for index, length in enumerate(lengths)]
 
 
 def _solve(problem: Problem, settings: Settings, progress: bool) -> tuple[np.ndarray, list[dict[str, list[float]]]]:
@@ -781,11 +798,7 @@ def _solve(problem: Problem, settings: Settings, progress: bool) -> tuple[np.nda
             trace.setdefault(name, []).append(value)
     # an image's trace ends with the step that settles it, even if its neighbours go on
     lengths = (torch.stack(unsettled).sum(dim=0) + 1).tolist()
-    columns = {name: torch.stack(values, dim=1).tolist() for name, values in trace.items()}
-    traces = [
-        {name: column[index][:length] for name, column in columns.items()} for index, length in enumerate(lengths)
-    ]
-    return before.cpu().numpy(), traces
+    return before.cpu().numpy(), traces_of(trace, lengths)
 
 
 def _at_full_size(image: np.ndarray, memberships: np.ndarray, settings: Settings) -> np.ndarray:

@@ -165,7 +165,7 @@ def growth(rows: DataFrame) -> tuple[DataFrame, DataFrame]:
     Columns are the sides of the square image, and `exponent`: p in `seconds ∝ pixels^p`, fitted to the upper
     two thirds of the sizes, where what a call costs at any size counts less.
     """
-    rows = rows[rows["part"] == "scaling"].assign(memory=lambda each: each["peak_mib"] - each["baseline_mib"])
+    rows = _scaling(rows)
     tables = []
     for value in ("seconds", "memory"):
         table = rows.pivot_table(value, "contender", "size", aggfunc="median", sort=False)
@@ -173,6 +173,11 @@ def growth(rows: DataFrame) -> tuple[DataFrame, DataFrame]:
         table["exponent"] = [_exponent(row.dropna()) for _, row in table.iterrows()]
         tables.append(table)
     return tables[0], tables[1]
+
+
+def _scaling(rows: DataFrame) -> DataFrame:
+    """The rows of part "scaling", with `memory`: MiB above what the process had before."""
+    return rows[rows["part"] == "scaling"].assign(memory=lambda each: each["peak_mib"] - each["baseline_mib"])
 
 
 def _exponent(values) -> float:
@@ -238,7 +243,7 @@ def plot_growth(rows: DataFrame) -> Figure:
     import matplotlib.pyplot as plt
     import seaborn as sns
 
-    rows = rows[rows["part"] == "scaling"].assign(memory=lambda each: each["peak_mib"] - each["baseline_mib"])
+    rows = _scaling(rows)
     names = list(dict.fromkeys(rows["contender"]))
     colours = dict(zip(names, sns.color_palette("colorblind", len(names)), strict=True))
     markers = dict(zip(names, "osD^vP<X>*hd"[: len(names)], strict=True))

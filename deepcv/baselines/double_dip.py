@@ -47,11 +47,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from deepcv.hints import hint_for
-from deepcv.images import SMALLEST_SIDE, InputError, as_colour, as_image, resize, to_uint8, working_shape
+from deepcv.images import SMALLEST_SIDE, InputError, as_colour, resize, to_uint8, working_shape
 from deepcv.networks import StackedConv2d, StackedInstanceNorm2d, one_image
 from deepcv.refinement import guided_filter
 from deepcv.segmentation import Segmentation, two_phase
-from deepcv.solver import Descent, adam, torch_device
+from deepcv.solver import Descent, adam, checked_batch, side_by_side, torch_device, traces_of
 
 _SIDES_DIVIDE_BY = 32
 _WIDTHS = (8, 16, 32)
@@ -171,16 +171,9 @@ def double_dip_batch(
         As `double_dip` does, and when there are not as many hints or seeds as images.
     """
     settings = resolve(settings)
-    hints = [None] * len(images) if hints is None else hints
-    for name, given in (("hints", hints), ("seeds", seeds)):
-        if len(given) != len(images):
-            raise InputError(f"there are {len(given)} {name} for {len(images)} images; give one for each")
-    if any(seed < 0 for seed in seeds):
-        raise InputError(f"seed is {min(seeds)}; it must be at least 0")
-    chosen_device = torch_device(device)
-    images = [as_image(image) for image in images]
+    images, hints = checked_batch(images, hints, seeds)
     posed = [
-        pose(image, hint_for(image, hint), seed, settings)
+        pose(image, hint_for(image, hint), settings, seed, device)
         for image, hint, seed in zip(images, hints, seeds, strict=True)
     ]
     alike: dict[torch.Size, list[int]] = {}
@@ -189,7 +182,7 @@ def double_dip_batch(
     found: list[Segmentation | None] = [None] * len(images)
     for indices in alike.values():
         start = time.perf_counter()
-        masks, traces = separate(side_by_side([posed[index] for index in indices], chosen_device), settings, progress)
+        masks, traces = separate(side_by_side([posed[index] for index in indices]), settings, progress)
         soft = [refined(images[index], mask, settings) for index, mask in zip(indices, masks, strict=True)]
         seconds = (time.perf_counter() - start) / len(indices)
         for index, each, trace in zip(indices, soft, traces, strict=True):
@@ -237,12 +230,13 @@ class Problem(NamedTuple):
     seeds: Sequence[int]
 
 
-def pose(image: np.ndarray, hint: np.ndarray, seed: int, settings: Settings) -> Problem:
+def pose(image: np.ndarray, hint: np.ndarray, settings: Settings, seed: int, device: str | None) -> Problem:
     """The problem of one image and hint, as `as_image` and `as_hint` return them, at the working size and padded."""
+    device = torch_device(device)
     shape = _working_shape(image, settings)
     sure = confident(resize(hint, shape))
     padded = [pad(each.astype(np.float32)) for each in (resize(as_colour(image), shape), *sure)]
-    tensors = [torch.from_numpy(np.atleast_3d(each).transpose(2, 0, 1).copy())[None] for each in padded]
+    tensors = [torch.from_numpy(np.atleast_3d(each).transpose(2, 0, 1).copy())[None].to(device) for each in padded]
     return Problem(*tensors, [seed])
 
 
@@ -289,12 +283,6 @@ def unpad(array: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """What `pad` has added to an array `(H, W)` of that shape taken away."""
     rows, columns = (slice(before, before + side) for (before, _), side in zip(margins(shape), shape, strict=True))
     return array[rows, columns]
-
-
-def side_by_side(problems: Sequence[Problem], device: torch.device) -> Problem:
-    """The problems of single images as one, on the device."""
-    tensors = [torch.cat(each).to(device) for each in list(zip(*problems, strict=True))[:-1]]
-    return Problem(*tensors, [seed for problem in problems for seed in problem.seeds])
 
 
 class ReflectedConv2d(StackedConv2d):
@@ -461,11 +449,7 @@ def separate(problem: Problem, settings: Settings, progress: bool) -> tuple[np.n
             break
     masks = _chosen(after_first.psnr > kept.psnr, after_first.mask, kept.mask)
     lengths = torch.stack(running).sum(dim=0).tolist()
-    columns = {"loss": torch.stack(losses, dim=1).tolist(), "psnr": torch.stack(psnrs, dim=1).tolist()}
-    traces = [
-        {name: column[index][:length] for name, column in columns.items()} for index, length in enumerate(lengths)
-    ]
-    return masks[:, 0].cpu().numpy(), traces
+    return masks[:, 0].cpu().numpy(), traces_of({"loss": losses, "psnr": psnrs}, lengths)
 
 
 def _chosen(condition: Tensor, first: Tensor, second: Tensor) -> Tensor:

@@ -7,13 +7,12 @@ paper doesn't say whether noisy values were cut to 0..255; both are tried (`deep
 
 from __future__ import annotations
 
-import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from deepcv.data import load_dataset
 from deepcv.experiments._scored import check, complete
-from deepcv.experiments.table1 import CHOSEN_ON, parted, show_mask, title
+from deepcv.experiments.table1 import CHOSEN_ON, head_grid, parted, show_mask, title
 from deepcv.images import InputError
 from deepcv.methods import get_method
 from deepcv.metrics import bootstrap_interval
@@ -246,10 +245,5 @@ def plot_masks(rows: DataFrame, settings: Settings, image: str | None = None) ->
         for axis, (method, preset) in zip(row[1:], columns, strict=True):
             show_mask(axis, picture, masks[dataset, method, preset] == 1)
             axis.set_xlabel(f"F {scores[dataset, image, method, preset]:.2f}", fontsize=8)
-    headings = ["image", *(title(f"{method}:{preset}") for method, preset in columns)]
-    for axis, heading in zip(axes[0], headings, strict=True):
-        axis.set_title(textwrap.fill(heading, 15), fontsize=9)
-    for axis in axes.ravel():
-        axis.set(xticks=[], yticks=[], frame_on=False)
-    figure.tight_layout()
+    head_grid(figure, axes, ["image", *(title(f"{method}:{preset}") for method, preset in columns)])
     return figure

@@ -329,8 +329,8 @@ def plot(rows: DataFrame, settings: Settings, images: tuple[str, ...] | None = N
     """
     import matplotlib.pyplot as plt
 
-    rows = rows[rows["seed"] == settings.seeds[0]]
-    best = _best_count(rows).set_index("key")["preset"]
+    rows = _best_count(rows[rows["seed"] == settings.seeds[0]])
+    best = rows.set_index("key")["preset"]
     needed = [item for item in items(settings) if item.key in best.index]
     names = list(dict.fromkeys(item.image for item in needed))
     shown = min(6, len(names))
@@ -341,7 +341,7 @@ def plot(rows: DataFrame, settings: Settings, images: tuple[str, ...] | None = N
     figure, axes = plt.subplots(*shape, figsize=(1.9 * shape[1], 1.75 * shape[0]), squeeze=False)
     with Store() as store:
         masks = {(item.image, f"{item.method}:{best[item.key]}"): store.labels(item) for item in needed}
-    scored = _best_count(rows).set_index(["image", "method", "preset"])["f_measure"]
+    scored = rows.set_index(["image", "method", "preset"])["f_measure"]
     for row, name in zip(axes, images, strict=True):
         sample = samples[samples.names.index(name)]
         row[0].imshow(sample.image, cmap="gray", vmin=0, vmax=255)
@@ -351,12 +351,17 @@ def plot(rows: DataFrame, settings: Settings, images: tuple[str, ...] | None = N
             if masks.get((name, column)) is not None:
                 show_mask(axis, sample.image, masks[name, column] == 1)
                 axis.set_xlabel(f"F {scored[(name, *parted(column))]:.2f}", fontsize=8)
-    for axis, heading in zip(axes[0], ["image", "ground truth", *map(title, columns)], strict=True):
+    head_grid(figure, axes, ["image", "ground truth", *map(title, columns)])
+    return figure
+
+
+def head_grid(figure: Figure, axes: np.ndarray, headings: list[str]) -> None:
+    """Finish a grid of pictures: a heading over each column, and no ticks."""
+    for axis, heading in zip(axes[0], headings, strict=True):
         axis.set_title(textwrap.fill(heading, 15), fontsize=9)
     for axis in axes.ravel():
         axis.set(xticks=[], yticks=[], frame_on=False)
     figure.tight_layout()
-    return figure
 
 
 def show_mask(axis, image: np.ndarray, mask: np.ndarray) -> None:

@@ -24,7 +24,6 @@ from deepcv.baselines.double_dip import (
     refined,
     resolve,
     separate,
-    side_by_side,
     unpad,
 )
 from deepcv.images import InputError, as_image
@@ -53,7 +52,7 @@ def problem(size=32, count=2, seeds=(4, 5)):
 
 
 def posed(image, hint, seed=0, **settings):
-    return side_by_side([pose(as_image(image), hint.astype(np.float32), seed, resolve(settings))], torch.device("cpu"))
+    return pose(as_image(image), hint.astype(np.float32), resolve(settings), seed, "cpu")
 
 
 def released_network(outputs):
