@@ -18,7 +18,7 @@ from deepcv.baselines.statistical import statistical
 from deepcv.baselines.vese_chan import vese_chan
 from deepcv.images import InputError
 from deepcv.segmentation import Segmentation
-from deepcv.solver import Settings, deep_chan_vese, resolve
+from deepcv.solver import Settings, deep_chan_vese, deep_chan_vese_batch, resolve
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,8 @@ class Method:
         Whether the result depends on the seed.
     several : tuple of str
         The presets that give more than two regions, and so no mask.
+    batch : callable, optional
+        `batch(images, hints, *, seeds, device=None, **settings)`, many images at once, where a GPU gains by it.
     resolve : callable, optional
         Gives all settings, a dataclass, for what differs from the default; without it they are the function's keywords.
     """
@@ -49,6 +51,7 @@ class Method:
     presets: dict[str, dict[str, Any]] = dataclasses.field(default_factory=lambda: {"default": {}})
     random: bool = False
     several: tuple[str, ...] = ()
+    batch: Callable[..., list[Segmentation]] | None = None
     resolve: Callable[[dict[str, Any]], Any] | None = None
 
     def settings(self, preset: str = "default", **changes) -> dict[str, Any]:
@@ -94,6 +97,7 @@ METHODS: dict[str, Method] = {
             deep_chan_vese,
             {"default": {}, "paper": _differences(Settings.paper()), "released": _differences(Settings.released())},
             random=True,
+            batch=deep_chan_vese_batch,
             resolve=resolve,
         ),
         Method("chan-vese", "Chan-Vese [11]", chan_vese, {"default": {}, "exact": {"solver": "exact", "nu": 1.0}}),
@@ -122,8 +126,13 @@ METHODS: dict[str, Method] = {
             "double-dip",
             "Double-DIP [18]",
             double_dip.double_dip,
-            {"default": {}, "textbook-filter": {"guided_filter": "textbook"}},
+            {
+                "default": {},
+                "textbook-filter": {"guided_filter": "textbook"},
+                "otsu": {"confidence": "otsu", "guided_filter": "textbook"},
+            },
             random=True,
+            batch=double_dip.double_dip_batch,
             resolve=double_dip.resolve,
         ),
         Method("grabcut", "GrabCut", grab_cut, random=True),

@@ -54,7 +54,8 @@ RECORDED_AS = ("profile", "dataset", "method", "preset", "seed", "image")
 """What a recorded row is found by; a run holds one row of each."""
 
 RECORDED = ("profile", "dataset", "image", "method", "preset", "seed", *SCORES, "data", "created", "run")
-"""The columns of a recorded run; `data`: the first digits of the image's hash, `run`: a key of the JSON's `runs`."""
+"""The columns of a recorded run; `data`: the first digits of the image's hash, `run`: a key of the JSON's `runs`. After
+them come the numbers that the experiment measures besides (`with_measured`)."""
 
 _RUN = ("method", "preset", "settings", *MADE_BY, "machine", "device")
 _JSON = ("settings", "libraries", "machine", "extra")
@@ -493,10 +494,12 @@ def recorded(name: str, folder=None) -> tuple[DataFrame, dict[str, Any]]:
         described = json.loads(description.read_text(encoding="utf-8"))
         numbers = {column: [""] for column in SCORES}
         strings = {column: str for column in RECORDED if column not in (*SCORES, "seed")}
+        more = text.partition("\n")[0].split(",")[len(RECORDED) :]
+        numbers |= {column: [""] for column in more}
         rows = pd.read_csv(io.StringIO(text), dtype=strings, keep_default_na=False, na_values=numbers)
     except (OSError, ValueError) as error:
         raise InputError(f"the recorded run {csv} can't be read ({error}); restore both files from git") from error
-    if tuple(rows.columns) != RECORDED:
+    if tuple(rows.columns[: len(RECORDED)]) != RECORDED:
         raise InputError(f"{csv} has other columns than this version of deepcv writes; record it again")
     if described.get("csv_sha256") != _sha256(text) or set(rows["run"]) != set(described["runs"]):
         raise InputError(f"{csv.name} and {description.name} in {csv.parent} don't belong together; record them again")
@@ -556,7 +559,8 @@ def record(rows: DataFrame, name: str, *, folder=None, note: str = "") -> Path:
     noted = {"note": note} if note else {}
     runs = [{column: row[column] for column in _RUN} | noted for row in rows.to_dict("records")]
     digests = [_sha256(as_json(run))[:8] for run in runs]
-    rows = rows.assign(run=digests, data=rows["data_hash"].str[:8])
+    rows = with_measured(rows).assign(run=digests, data=rows["data_hash"].str[:8])
+    rows = rows[[*RECORDED, *_measured_names(rows)]]
     before, described = recorded(name, folder)
     merged = _joined(before, rows).drop_duplicates(list(RECORDED_AS), keep="last")
     return _write_recorded(name, folder, merged, described.get("runs", {}) | dict(zip(digests, runs, strict=True)))
@@ -598,6 +602,20 @@ def merge(source, name: str, *, folder=None) -> dict[str, int]:
     return {"added": added, "replaced": taken - added, "left": len(theirs) - taken}
 
 
+def with_measured(rows: DataFrame) -> DataFrame:
+    """Rows of a store with a column for each number that their experiment measured besides, `extra["measured"]`."""
+    import pandas as pd
+
+    if "extra" not in rows:
+        return rows
+    measured = pd.DataFrame([extra.get("measured", {}) for extra in rows["extra"]], index=rows.index, dtype=float)
+    return rows.drop(columns=measured.columns, errors="ignore").join(measured)
+
+
+def _measured_names(rows: DataFrame) -> list[str]:
+    return sorted(set(rows.columns) - {*RECORDED, *COLUMNS, "ours"})
+
+
 def _joined(*parts: DataFrame) -> DataFrame:
     import pandas as pd
 
@@ -607,7 +625,7 @@ def _joined(*parts: DataFrame) -> DataFrame:
 def _write_recorded(name: str, folder, rows: DataFrame, runs: dict[str, dict[str, Any]]) -> Path:
     """Write the two files; of `runs` those that a row points at."""
     rows = rows.sort_values(list(RECORDED_AS))
-    text = rows[list(RECORDED)].to_csv(index=False, float_format="%.4f", lineterminator="\n")
+    text = rows[[*RECORDED, *_measured_names(rows)]].to_csv(index=False, float_format="%.4f", lineterminator="\n")
     counts = rows["run"].value_counts().to_dict()
     in_order = sorted(counts, key=lambda digest: (runs[digest]["method"], runs[digest]["preset"], digest))
     described = {

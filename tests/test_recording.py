@@ -14,6 +14,7 @@ from deepcv import execution, recording, results
 from deepcv.data import load_dataset
 from deepcv.experiments import _scored, table1
 from deepcv.images import InputError
+from deepcv.methods import METHODS
 from deepcv.results import Item, Store
 
 IMAGES = ("modes-blob", "modes-disk", "modes-pair", "overlap-pair")
@@ -231,7 +232,7 @@ def test_a_gpu_gets_images_of_the_deep_model_together_and_the_cpu_one_by_one():
     assert [len(unit) for unit in units] == [3, 3, 2]
     flat = [item for unit in units for item in unit]
     assert [item.seed for item in flat] == [0] * 4 + [1] * 4
-    shapes = [_scored._sample(item.dataset, item.image).image.shape for item in flat[:4]]
+    shapes = [_scored.load_sample(item.dataset, item.image).image.shape for item in flat[:4]]
     assert shapes == sorted(shapes), "those of one size are next to each other"
     assert {item.key for item in flat} == {item.key for item in _deep() if item.method == "deep-cv"}
 
@@ -248,10 +249,10 @@ def test_a_batch_is_one_call_and_gives_each_image_its_row(monkeypatch):
             for image, hint in zip(images, hints, strict=True)
         ]
 
-    monkeypatch.setattr(solver, "deep_chan_vese_batch", batch, raising=False)
+    monkeypatch.setitem(METHODS, "deep-cv", replace(METHODS["deep-cv"], batch=batch))
     monkeypatch.setattr(_scored, "device_kind", lambda _: "cuda X")
     monkeypatch.setattr(
-        _scored, "_hints_of", lambda unit: [_scored._sample("samples", i.image).mask * 1.0 for i in unit]
+        _scored, "_hints_of", lambda unit: [_scored.load_sample("samples", i.image).mask * 1.0 for i in unit]
     )
     (unit,) = _scored.units([item for item in _deep(seeds=(0,)) if item.method == "deep-cv"])
     rows = _scored.compute(unit, profile="quick", device=None)

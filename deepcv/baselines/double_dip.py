@@ -46,7 +46,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from deepcv.hints import hint_for
+from deepcv.hints import hint_for, otsu_mask
 from deepcv.images import SMALLEST_SIDE, InputError, as_colour, resize, to_uint8, working_shape
 from deepcv.networks import StackedConv2d, StackedInstanceNorm2d, one_image
 from deepcv.refinement import guided_filter
@@ -81,6 +81,9 @@ class Settings:
     the ramp."""
     exclusion: float = 0.01
     """Weight of `1 / mean |mask - ½|` at the end of the ramp; larger makes the mask binary, whether or not it fits."""
+    confidence: str = "equalised"
+    """Where the hint is sure: at the ends of its equalised histogram (`confident`), as released, or "otsu": everywhere,
+    on either side of its Otsu threshold."""
     target_psnr: float = 30.0
     """The composite's peak signal-to-noise ratio, in dB, that ends step 2."""
     guided_filter: str | None = "released"
@@ -90,6 +93,8 @@ class Settings:
     def __post_init__(self):
         if self.guided_filter not in ("released", "textbook", None):
             raise InputError(f"guided_filter is {self.guided_filter!r}; it is 'released', 'textbook' or None")
+        if self.confidence not in ("equalised", "otsu"):
+            raise InputError(f"confidence is {self.confidence!r}; it is 'equalised' or 'otsu'")
         least = {"size": SMALLEST_SIDE, "first_steps": 1, "second_steps": 1, "ramp": 1}
         for name, low in least.items():
             value = getattr(self, name)
@@ -234,7 +239,8 @@ def pose(image: np.ndarray, hint: np.ndarray, settings: Settings, seed: int, dev
     """The problem of one image and hint, as `as_image` and `as_hint` return them, at the working size and padded."""
     device = torch_device(device)
     shape = _working_shape(image, settings)
-    sure = confident(resize(hint, shape))
+    hint = resize(hint, shape)
+    sure = confident(otsu_mask(hint) if settings.confidence == "otsu" else hint)
     padded = [pad(each.astype(np.float32)) for each in (resize(as_colour(image), shape), *sure)]
     tensors = [torch.from_numpy(np.atleast_3d(each).transpose(2, 0, 1).copy())[None].to(device) for each in padded]
     return Problem(*tensors, [seed])

@@ -1,26 +1,28 @@
-"""What experiments over scored images share: checking settings, computing rows, writing an interval."""
+"""What experiments over scored images share: items over a grid, computing their rows, writing an interval."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+import importlib.util
 import multiprocessing
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from deepcv import execution, solver
+from deepcv import execution
 from deepcv.baselines.normalized_cuts import best_segment
 from deepcv.data import Sample, load_dataset
+from deepcv.experiments import Settings
 from deepcv.hints import hint_for
-from deepcv.images import SMALLEST_SIDE, InputError, as_image
+from deepcv.images import InputError, as_image
 from deepcv.methods import get_method
 from deepcv.metrics import bootstrap_interval, scores
-from deepcv.results import Item, Store, Unit, device_kind, provenance
+from deepcv.results import Item, Store, Unit, device_kind, provenance, with_measured
 from deepcv.segmentation import Segmentation
 
 if TYPE_CHECKING:
@@ -45,27 +47,46 @@ def compute(unit: Unit, profile: str, device: str | None) -> list[dict[str, Any]
     """
     if device_kind(device) != unit[0].device:
         raise InputError(f"it is for {unit[0].device}, but here is {device_kind(device)}; choose with --device")
-    samples = [_sample(item.dataset, item.image) for item in unit]
+    samples = [load_sample(item.dataset, item.image) for item in unit]
     for item, sample in zip(unit, samples, strict=True):
         if sample.hash != item.data_hash:
             raise InputError(f"{item.dataset}/{item.image} is another image here; fetch {item.dataset} anew")
     started = time.perf_counter()
     hints = _hints_of(unit)
     hint_seconds = (time.perf_counter() - started) / len(unit)
-    rows = []
-    for item, sample, found in zip(unit, samples, _segmented(unit, samples, hints, device), strict=True):
-        mask = _scored_mask(item, found, sample.mask)
-        rows.append(
-            {
-                "profile": profile,
-                "labels": mask.astype(np.uint8),
-                "seconds": found.seconds,
-                "made_by": provenance(),
-                "extra": {"hint_seconds": hint_seconds},
-                **scores(mask, sample.mask),
-            }
-        )
-    return rows
+    measure = _measure_of(unit[0].experiment)
+    if measure:
+        measured = [measure(*each, device) for each in zip(unit, samples, hints, strict=True)]
+    else:
+        measured = [(found, {}) for found in _segmented(unit, samples, hints, device)]
+    return [
+        {
+            "profile": profile,
+            "seconds": found.seconds,
+            "made_by": provenance(),
+            "extra": {"hint_seconds": hint_seconds, "measured": numbers},
+            **_labels_and_scores(item, found, sample),
+        }
+        for item, sample, (found, numbers) in zip(unit, samples, measured, strict=True)
+    ]
+
+
+def _labels_and_scores(item: Item, found: Segmentation, sample: Sample) -> dict[str, Any]:
+    if sample.mask is None:
+        return {"labels": found.labels}
+    mask = _scored_mask(item, found, sample.mask)
+    return {"labels": mask.astype(np.uint8), **scores(mask, sample.mask)}
+
+
+Measure = Callable[[Item, Sample, np.ndarray, str | None], tuple[Segmentation, dict[str, float]]]
+"""`measure(item, sample, hint, device)`, which an experiment's module may define, segments in the method's stead and
+gives numbers of its own besides; they become columns of the rows, recorded ones too. NaN where there is none."""
+
+
+@functools.cache
+def _measure_of(experiment: str) -> Measure | None:
+    name = f"{__package__}.{experiment}"
+    return getattr(importlib.import_module(name), "measure", None) if importlib.util.find_spec(name) else None
 
 
 def _scored_mask(item: Item, found: Segmentation, truth: np.ndarray) -> np.ndarray:
@@ -76,11 +97,11 @@ def _scored_mask(item: Item, found: Segmentation, truth: np.ndarray) -> np.ndarr
 
 def _segmented(unit: Unit, samples: list[Sample], hints: list[np.ndarray], device: str | None) -> list[Segmentation]:
     images, settings = [sample.image for sample in samples], unit[0].settings
+    method = get_method(unit[0].method)
     if len(unit) == 1:
-        function = get_method(unit[0].method).function
-        return [function(images[0], hints[0], seed=unit[0].seed, device=device, **settings)]
+        return [method.function(images[0], hints[0], seed=unit[0].seed, device=device, **settings)]
     try:
-        return solver.deep_chan_vese_batch(images, hints, seeds=[item.seed for item in unit], device=device, **settings)
+        return method.batch(images, hints, seeds=[item.seed for item in unit], device=device, **settings)
     except torch.OutOfMemoryError:
         half = len(unit) // 2
     parts = (slice(None, half), slice(half, None))  # outside of `except`, which holds on to the batch's memory
@@ -88,7 +109,7 @@ def _segmented(unit: Unit, samples: list[Sample], hints: list[np.ndarray], devic
 
 
 @functools.lru_cache(maxsize=_KEPT)
-def _sample(dataset: str, name: str) -> Sample:
+def load_sample(dataset: str, name: str) -> Sample:
     samples = load_dataset(dataset)
     return samples[samples.names.index(name)]
 
@@ -107,7 +128,7 @@ def _hints_of(unit: Unit) -> list[np.ndarray]:
 
 
 def _hint(name: tuple[str, str]) -> np.ndarray:
-    return hint_for(as_image(_sample(*name).image))
+    return hint_for(as_image(load_sample(*name).image))
 
 
 def units(items: list[Item], batch: int | None = None) -> list[Unit]:
@@ -118,25 +139,77 @@ def units(items: list[Item], batch: int | None = None) -> list[Unit]:
     items : list of Item
         Of one experiment.
     batch : int, optional
-        How many images of the deep model with the same settings at most; default `BATCH` on a GPU, 1 on the CPU.
+        How many images of a method that takes several, with the same settings, at most; default `BATCH` on a GPU, 1
+        on the CPU.
         Images of one seed and size come next to each other, those of one size share a batch's arithmetic.
     """
     groups: dict[str, list[Item]] = {}
     for item in items:
-        together = item.method == "deep-cv" and _batch(item, batch) > 1
-        groups.setdefault(f"{item.preset} {item.settings}" if together else item.key, []).append(item)
+        together = _can_be_batched(item) and _batch(item, batch) > 1
+        groups.setdefault(f"{item.method} {item.settings}" if together else item.key, []).append(item)
     found = []
     for group in groups.values():
         if len(group) > 1:
             seeds = list(dict.fromkeys(item.seed for item in group))
-            group.sort(key=lambda item: (seeds.index(item.seed), _sample(item.dataset, item.image).image.shape))
+            group.sort(key=lambda item: (seeds.index(item.seed), load_sample(item.dataset, item.image).image.shape))
         size = _batch(group[0], batch)
         found += [Unit(group[first : first + size]) for first in range(0, len(group), size)]
     return sorted(found, key=lambda unit: len(unit) == 1)
 
 
+def _can_be_batched(item: Item) -> bool:
+    return get_method(item.method).batch is not None and _measure_of(item.experiment) is None
+
+
 def _batch(item: Item, batch: int | None) -> int:
     return batch or (1 if item.device == "cpu" else BATCH)
+
+
+@dataclasses.dataclass(frozen=True)
+class Variant:
+    """What is run on each image: a method with all its settings, under a name (`Item.preset`)."""
+
+    method: str
+    preset: str
+    settings: dict[str, Any]
+
+
+def parted(name: str) -> tuple[str, str]:
+    """Method and preset of "method" or "method:preset"."""
+    method, _, preset = name.partition(":")
+    return method, preset or "default"
+
+
+def variant(name: str, our_size: int | None = None, **changes) -> Variant:
+    """The variant of "method" or "method:preset" with changed settings; `our_size` is the deep model's alone.
+
+    Raises
+    ------
+    InputError
+        For an unknown method, preset or setting, or one out of range.
+    """
+    method, preset = parted(name)
+    if our_size and method == "deep-cv":
+        changes["size"] = our_size
+    return Variant(method, preset, get_method(method).settings(preset, **changes))
+
+
+def grid(
+    experiment: str, settings: Settings, samples: Iterable[Sample], variants: Iterable[Variant], seeds=None
+) -> list[Item]:
+    """Items for every seed, sample and variant, image by image within a seed, so that an interrupted run is useful.
+
+    Methods that aren't random have the first of `settings.seeds` only.
+    """
+    variants, device = list(variants), device_kind(settings.device)
+    named = [(sample.dataset, sample.name, sample.hash) for sample in samples]
+    return [
+        Item(experiment, dataset, image, each.method, each.preset, seed, each.settings, data_hash, device)
+        for seed in seeds or settings.seeds
+        for dataset, image, data_hash in named
+        for each in variants
+        if seed == settings.seeds[0] or get_method(each.method).random
+    ]
 
 
 def kind_at(workers, device: str | None) -> str:
@@ -155,7 +228,7 @@ def processes(workers, kind: str):
 
 
 def complete(
-    items: list[Item], settings, *, workers, progress: bool, description: str, batch: int | None = None
+    items: list[Item], settings: Settings, *, workers, progress: bool, description: str, batch: int | None = None
 ) -> DataFrame:
     """The rows of the items; what the store lacks is computed. Parameters as in `deepcv.execution.run` and `units`."""
     kind = kind_at(workers, settings.device)
@@ -170,28 +243,8 @@ def complete(
             progress=progress,
             description=f"{description}, {settings.profile}",
         )
-    return rows.assign(profile=settings.profile)  # a row of the same settings may come from another profile
-
-
-def check(settings, profiles: Collection[str], sequences: tuple[str, ...]) -> None:
-    """Check what all experiments' settings have: profile, n_images, size, seeds; make tuples of `sequences`.
-
-    Raises
-    ------
-    InputError
-        For an unknown profile, no seed, or a number out of range.
-    """
-    if settings.profile not in profiles:
-        raise InputError(f"there is no profile {settings.profile!r}; there are {', '.join(profiles)}")
-    for name in sequences:  # a notebook's parameters come as lists
-        if getattr(settings, name) is not None:
-            object.__setattr__(settings, name, tuple(getattr(settings, name)))
-    if settings.n_images is not None and settings.n_images < 1:
-        raise InputError(f"n_images is {settings.n_images}; it must be at least 1")
-    if settings.size is not None and settings.size < SMALLEST_SIDE:
-        raise InputError(f"size is {settings.size}; images need at least {SMALLEST_SIDE} pixels a side")
-    if not settings.seeds:
-        raise InputError("there is no seed; give at least one, three for an interval that means something")
+    # a row of the same settings may come from another profile
+    return with_measured(rows).assign(profile=settings.profile)
 
 
 def interval(values) -> str:

@@ -10,13 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from deepcv import experiments
 from deepcv.data import load_dataset
-from deepcv.experiments._scored import check, complete
+from deepcv.experiments._scored import Variant, complete, grid
 from deepcv.experiments.table1 import CHOSEN_ON
 from deepcv.images import InputError
 from deepcv.methods import get_method
 from deepcv.metrics import bootstrap_interval
-from deepcv.results import Item, device_kind
+from deepcv.results import Item
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -71,75 +72,40 @@ PROFILES = {
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What to run; a field left at None is the profile's.
+class Settings(experiments.Settings):
+    """What to run; besides what every experiment takes:
 
     Attributes
     ----------
-    profile : {"quick", "cpu", "paper"}
-        The embedded images at 128 px with a few variants; the first images of Weizmann with all.
-    dataset : str
-    n_images : int
-    size : int
-        Longest side, in pixels, of every variant that doesn't change it.
     variants : tuple of str
         Names in `VARIANTS`; the default is always run beside them.
-    seeds : tuple of int
-    device : str
-    recompute : bool
 
     Raises
     ------
     InputError
-        For an unknown profile or variant, or a number out of range.
+        For an unknown variant, and as `deepcv.experiments.Settings` does.
     """
 
-    profile: str = "quick"
-    dataset: str | None = None
-    n_images: int | None = None
-    size: int | None = None
+    profiles = PROFILES
+
     variants: tuple[str, ...] | None = None
-    seeds: tuple[int, ...] = (0, 1, 2)
-    device: str | None = None
-    recompute: bool = False
 
     def __post_init__(self):
-        check(self, PROFILES, ("variants", "seeds"))
+        super().__post_init__()
         unknown = sorted(set(self.variants or ()) - set(VARIANTS))
         if unknown:
             raise InputError(f"there is no variant {unknown[0]!r}; there are {', '.join(VARIANTS)}")
-
-    @property
-    def defaults(self) -> Profile:
-        """The profile."""
-        return PROFILES[self.profile]
 
 
 def items(settings: Settings) -> list[Item]:
     """All results that are needed; `Item.preset` is the variant's name."""
     profile, method = settings.defaults, get_method("deep-cv")
-    dataset = settings.dataset or profile.dataset
-    samples = load_dataset(dataset)[: settings.n_images or profile.n_images]
-    hashes = {sample.name: sample.hash for sample in samples}
+    samples = load_dataset(settings.dataset or profile.dataset)[: settings.n_images or profile.n_images]
     size = settings.size or profile.size
     common = {"size": size} if size else {}
-    wanted = settings.variants or profile.variants
-    return [
-        Item(
-            experiment="choices",
-            dataset=dataset,
-            image=name,
-            method="deep-cv",
-            preset=variant,
-            seed=seed,
-            settings=method.settings(**common | VARIANTS[variant]),
-            data_hash=hashes[name],
-            device=device_kind(settings.device),
-        )
-        for seed in settings.seeds
-        for name in samples.names
-        for variant in dict.fromkeys(("default", *wanted))
-    ]
+    wanted = dict.fromkeys(("default", *(settings.variants or profile.variants)))
+    variants = [Variant("deep-cv", name, method.settings(**common | VARIANTS[name])) for name in wanted]
+    return grid("choices", settings, samples, variants)
 
 
 def run(settings: Settings, *, workers=None, progress: bool = True) -> DataFrame:

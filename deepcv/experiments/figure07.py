@@ -7,16 +7,16 @@ paper doesn't say whether noisy values were cut to 0..255; both are tried (`deep
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from deepcv.data import load_dataset
-from deepcv.experiments._scored import check, complete
-from deepcv.experiments.table1 import CHOSEN_ON, head_grid, parted, show_mask, title
+from deepcv import experiments
+from deepcv.data import Dataset, Sample, load_dataset
+from deepcv.experiments._scored import complete, grid, variant
+from deepcv.experiments.table1 import CHOSEN_ON, SLOW, Slow, head_grid, parts, show_mask, title
 from deepcv.images import InputError
-from deepcv.methods import get_method
 from deepcv.metrics import bootstrap_interval
-from deepcv.results import Item, Store, device_kind
+from deepcv.results import Item, Store
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,68 +37,50 @@ class Profile:
     n_images: int | None
     sigmas: tuple[int, ...]
     methods: tuple[str, ...]
+    slow: dict[str, Slow] = field(default_factory=dict)
 
 
+_DOUBLE_DIP = "double-dip:otsu"
 _COMPARED = ("deep-cv", "chan-vese", "statistical", "grabcut", "iem", "saliency")
+
+_EVERYTHING = (*_COMPARED, _DOUBLE_DIP)
 
 PROFILES = {
     "quick": Profile("samples", 5, (0, 100, 160), ("deep-cv", "chan-vese", "grabcut", "saliency")),
-    "cpu": Profile("weizmann", CHOSEN_ON, SIGMAS, _COMPARED),
-    "paper": Profile("weizmann", None, SIGMAS, _COMPARED),
+    "cpu": Profile("weizmann", CHOSEN_ON, SIGMAS, _EVERYTHING, {_DOUBLE_DIP: Slow(SLOW[_DOUBLE_DIP].changes, 10)}),
+    "paper": Profile("weizmann", None, SIGMAS, _EVERYTHING, {_DOUBLE_DIP: Slow()}),
 }
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What to run. A field left at None is the profile's.
+class Settings(experiments.Settings):
+    """What to run; the seeds are those of the random methods, the noise of an image is always the same. Besides:
 
     Attributes
     ----------
-    profile : {"quick", "cpu", "paper"}
-        Five embedded images and few noise levels; the first images of Weizmann; all of them.
-    dataset : str
-        A name that `deepcv.data.load_dataset` knows, without noise.
     methods : tuple of str
         "method" or "method:preset".
-    n_images : int
-        Only the first so many images.
     sigmas : tuple of int, at least 0
         Standard deviations of the noise on the 0..255 scale.
-    size : int
-        Longest side, in pixels, at which our model is solved.
-    seeds : tuple of int
-        Of the random methods; the noise of an image is always the same.
-    device : str
-    recompute : bool
 
     Raises
     ------
     InputError
-        For an unknown profile, method or preset, or a number out of range.
+        For an unknown method or preset, a negative sigma, and as `deepcv.experiments.Settings` does.
     """
 
-    profile: str = "quick"
-    dataset: str | None = None
+    profiles = PROFILES
+
     methods: tuple[str, ...] | None = None
-    n_images: int | None = None
     sigmas: tuple[int, ...] | None = None
-    size: int | None = None
-    seeds: tuple[int, ...] = (0, 1, 2)
-    device: str | None = None
-    recompute: bool = False
 
     def __post_init__(self):
-        check(self, PROFILES, ("methods", "sigmas", "seeds"))
+        super().__post_init__()
         for sigma in self.sigmas or ():
             if not (isinstance(sigma, int) and sigma >= 0):
                 raise InputError(f"sigma is {sigma!r}; it must be a whole number of at least 0")
-        for method, preset in map(parted, self.methods or ()):
-            get_method(method).settings(preset)
-
-    @property
-    def defaults(self) -> Profile:
-        """The profile."""
-        return PROFILES[self.profile]
+        for name in self.methods or ():
+            variant(name)
 
 
 def _noisy_names(dataset: str, sigmas: tuple[int, ...]) -> list[str]:
@@ -108,36 +90,22 @@ def _noisy_names(dataset: str, sigmas: tuple[int, ...]) -> list[str]:
 
 
 def items(settings: Settings) -> list[Item]:
-    """All results that are needed, image by image within a seed, so that an interrupted run is useful."""
+    """All results that are needed, those of slow methods last within a seed."""
     profile = settings.defaults
-    device = device_kind(settings.device)
-    size = {"size": settings.size} if settings.size else {}
-    found = []
     sets = {
         name: load_dataset(name)[: settings.n_images or profile.n_images]
         for name in _noisy_names(settings.dataset or profile.dataset, settings.sigmas or profile.sigmas)
     }
-    hashes = {(name, sample.name): sample.hash for name, samples in sets.items() for sample in samples}
-    for seed in settings.seeds:
-        for dataset, image in sorted(hashes, key=lambda pair: pair[1]):
-            for method, preset in map(parted, settings.methods or profile.methods):
-                if seed != settings.seeds[0] and not get_method(method).random:
-                    continue
-                changes = size if method == "deep-cv" else {}
-                found.append(
-                    Item(
-                        experiment="figure07",
-                        dataset=dataset,
-                        image=image,
-                        method=method,
-                        preset=preset,
-                        seed=seed,
-                        settings=get_method(method).settings(preset, **changes),
-                        data_hash=hashes[dataset, image],
-                        device=device,
-                    )
-                )
-    return found
+    return [
+        item
+        for seed in settings.seeds
+        for count, variants in parts(settings.methods or profile.methods, profile.slow, settings.size)
+        for item in grid("figure07", settings, _image_by_image(sets, count), variants, seeds=[seed])
+    ]
+
+
+def _image_by_image(sets: dict[str, Dataset], count: int | None) -> list[Sample]:
+    return sorted((sample for samples in sets.values() for sample in samples[:count]), key=lambda sample: sample.name)
 
 
 def run(settings: Settings, *, workers=None, progress: bool = True) -> DataFrame:

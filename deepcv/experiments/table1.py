@@ -7,15 +7,17 @@ saliency hint [34].
 from __future__ import annotations
 
 import textwrap
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from deepcv import experiments
 from deepcv.data import load_dataset
-from deepcv.experiments._scored import check, complete, interval
+from deepcv.experiments._scored import Variant, complete, grid, interval, parted, variant
 from deepcv.methods import get_method
-from deepcv.results import Item, Store, device_kind, full_run, paper
+from deepcv.results import Item, Store, full_run, paper
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,12 +31,21 @@ PAPERS_METHODS = {
     "chan-vese:default": "chan-vese",
     "statistical:default": "statistical",
     "normalized-cuts:regions": "normalized-cuts",
+    "double-dip:default": "double-dip",
 }
 """Which row of the paper's table stands beside which of ours."""
 
 REGIONS = range(2, 11)
 """How many regions normalized cuts is asked for: the count with the highest mean F over the data set is shown, as in
 the paper, each image scored by its best single region."""
+
+
+@dataclass(frozen=True)
+class Slow:
+    """How a method that takes long is run: settings that make it bearable, and on how many of the first images."""
+
+    changes: dict[str, Any] = field(default_factory=dict)
+    n_images: int | None = None
 
 
 @dataclass(frozen=True)
@@ -46,91 +57,69 @@ class Profile:
     dataset : str
     methods : tuple of str
         "method" or "method:preset". Our model works at the size of its settings, the opponents at the image's own.
-    reduced : dict
-        Settings that make the authors' presets bearable without a GPU.
-    reduced_images : int, optional
-        How many images they are run on.
+    slow : dict of str to Slow
+        Which of the methods come after the others.
     """
 
     dataset: str
     methods: tuple[str, ...]
-    reduced: dict[str, Any]
-    reduced_images: int | None
+    slow: dict[str, Slow]
 
 
 _COMPARED = (
     *("deep-cv", "chan-vese", "chan-vese:exact", "statistical", "normalized-cuts", "normalized-cuts:regions"),
     *("iem", "grabcut", "saliency"),
 )
-_AUTHORS = ("deep-cv:paper", "deep-cv:released")
+_DIP = {"size": 96, "first_steps": 500, "second_steps": 1000, "ramp": 250}
+_NARROW = {"size": 96, "width": 16}
+SLOW = {
+    "double-dip:otsu": Slow(_DIP),
+    "double-dip": Slow(_DIP, CHOSEN_ON),
+    "deep-cv:paper": Slow(_NARROW, CHOSEN_ON),
+    "deep-cv:released": Slow(_NARROW, CHOSEN_ON),
+}
+"""What takes long, on two cores: the authors' and Double-DIP's networks smaller images, fewer channels or steps."""
+
+_EVERYTHING = (*_COMPARED, *SLOW)
 
 PROFILES = {
-    "quick": Profile("samples", _COMPARED, {"size": 96, "width": 16}, None),
-    "cpu": Profile("weizmann", _COMPARED + _AUTHORS, {"size": 96, "width": 16}, CHOSEN_ON),
-    "paper": Profile("weizmann", _COMPARED + _AUTHORS, {}, None),
+    "quick": Profile("samples", _COMPARED, {name: Slow(slow.changes) for name, slow in SLOW.items()}),
+    "cpu": Profile("weizmann", _EVERYTHING, SLOW),
+    "paper": Profile("weizmann", _EVERYTHING, dict.fromkeys(SLOW, Slow())),
 }
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What to run. A field left at None is the profile's.
+class Settings(experiments.Settings):
+    """What to run; besides what every experiment takes:
 
     Attributes
     ----------
-    profile : {"quick", "cpu", "paper"}
-        The embedded images; Weizmann at a size two cores can bear; Weizmann in the paper's setting, for a GPU.
-    dataset : str
-        A name that `deepcv.data.load_dataset` knows.
     methods : tuple of str
         "method" or "method:preset", as `deepcv methods` lists them.
-    n_images : int
-        Only the first so many images.
-    size : int
-        Longest side, in pixels, at which our model is solved.
-    seeds : tuple of int
-        Of the random methods; the others run once.
-    device : str
-        "cpu", "cuda" …; default the GPU when there is one.
-    recompute : bool
-        Compute rows again that are in the store.
 
     Raises
     ------
     InputError
-        For an unknown profile, data set, method or preset, or a number out of range.
+        For an unknown method or preset, and as `deepcv.experiments.Settings` does.
     """
 
-    profile: str = "quick"
-    dataset: str | None = None
+    profiles = PROFILES
+
     methods: tuple[str, ...] | None = None
-    n_images: int | None = None
-    size: int | None = None
-    seeds: tuple[int, ...] = (0, 1, 2)
-    device: str | None = None
-    recompute: bool = False
 
     def __post_init__(self):
-        check(self, PROFILES, ("methods", "seeds"))
-        for method, preset in map(parted, self.methods or ()):
-            get_method(method).settings(preset)
-
-    @property
-    def defaults(self) -> Profile:
-        """The profile."""
-        return PROFILES[self.profile]
+        super().__post_init__()
+        for name in self.methods or ():
+            variant(name)
 
 
-def parted(name: str) -> tuple[str, str]:
-    """Method and preset of "method" or "method:preset"."""
-    method, _, preset = name.partition(":")
-    return method, preset or "default"
-
-
-def _variants(preset: str) -> list[tuple[str, dict[str, Any]]]:
-    """What is run under a preset's name: with many regions every count of them, otherwise the preset itself."""
-    if preset != "regions":
-        return [(preset, {})]
-    return [(f"{count} regions", {"regions": count}) for count in REGIONS]
+def _variants(name: str, size: int | None, reduced: dict[str, Any]) -> list[Variant]:
+    """What is run under a name: with many regions every count of them, otherwise the preset itself."""
+    found = variant(name, size, **reduced)
+    if found.preset != "regions":
+        return [found]
+    return [Variant(found.method, f"{count} regions", found.settings | {"regions": count}) for count in REGIONS]
 
 
 def _best_count(rows: DataFrame) -> DataFrame:
@@ -144,42 +133,23 @@ def _best_count(rows: DataFrame) -> DataFrame:
     return pd.concat([rows[~several], rows[rows["preset"] == best].assign(preset="regions")])
 
 
+def parts(methods: Sequence[str], slow: dict[str, Slow], size: int | None) -> list[tuple[int | None, list[Variant]]]:
+    """What to run, in its order: first the fast methods, then each slow one; each part with its number of images."""
+    fast = [each for name in methods if name not in slow for each in _variants(name, size, {})]
+    later = [(slow[name].n_images, _variants(name, size, slow[name].changes)) for name in methods if name in slow]
+    return [(None, fast), *later]
+
+
 def items(settings: Settings) -> list[Item]:
-    """All results that the table needs, image by image within a seed, so that an interrupted run is useful."""
+    """All results that the table needs: within a seed first what runs on every image, then what is slow."""
     profile = settings.defaults
-    dataset = settings.dataset or profile.dataset
-    samples = load_dataset(dataset)[: settings.n_images]
-    device = device_kind(settings.device)
-    hashes = {sample.name: sample.hash for sample in samples}
-    found = []
-    for seed in settings.seeds:
-        for group in (_COMPARED, _AUTHORS):
-            for index, name in enumerate(samples.names):
-                for wanted in settings.methods or profile.methods:
-                    method, preset = parted(wanted)
-                    reduced = wanted in _AUTHORS
-                    if reduced != (group is _AUTHORS) or (seed != settings.seeds[0] and not get_method(method).random):
-                        continue
-                    if reduced and profile.reduced_images is not None and index >= profile.reduced_images:
-                        continue
-                    changes = dict(profile.reduced) if reduced else {}
-                    if method == "deep-cv" and settings.size:
-                        changes["size"] = settings.size
-                    for label, more in _variants(preset):
-                        found.append(
-                            Item(
-                                experiment="table1",
-                                dataset=dataset,
-                                image=name,
-                                method=method,
-                                preset=label,
-                                seed=seed,
-                                settings=get_method(method).settings(preset, **changes, **more),
-                                data_hash=hashes[name],
-                                device=device,
-                            )
-                        )
-    return found
+    samples = load_dataset(settings.dataset or profile.dataset)[: settings.n_images]
+    return [
+        item
+        for seed in settings.seeds
+        for count, variants in parts(settings.methods or profile.methods, profile.slow, settings.size)
+        for item in grid("table1", settings, samples[:count], variants, seeds=[seed])
+    ]
 
 
 def run(settings: Settings, *, workers=None, progress: bool = True) -> DataFrame:
@@ -269,7 +239,7 @@ def compared(rows: DataFrame) -> DataFrame:
     table = pd.concat(groups, axis=1)
     order = [*ours.index, *(name for name in full.index if name not in ours.index)]
     table = table.reindex([*order, *(name for name in table.index if name not in order)])
-    table.index = [title(name) if ":" in name else _PRINTED_ONLY[name] for name in table.index]
+    table.index = [title(name) for name in table.index]
     return table
 
 
@@ -278,8 +248,9 @@ _PRESET_TITLES = {
     "released": "released settings",
     "exact": "global minimum",
     "regions": "best region",
+    "textbook-filter": "textbook filter",
+    "otsu": "surer hint",
 }
-_PRINTED_ONLY = {"double-dip": "Double-DIP [18]"}
 
 
 def style(table: DataFrame):
