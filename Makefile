@@ -45,9 +45,10 @@ bench: .make/installed
 
 # The README's picture: the embedded images, seed 0.
 picture: .make/installed
-	$(BIN)/python -c "from deepcv.experiments import table1 as t; \
-		s = t.Settings(methods=('saliency', 'chan-vese', 'grabcut', 'deep-cv'), seeds=(0,)); \
-		t.plot(t.run(s), s, ('coins', 'coffee', 'modes-ring', 'overlap-disk')).savefig('book/overview.png', dpi=100)"
+	$(BIN)/python -c "from deepcv.experiments import figure03 as f; \
+		s = f.Settings(methods=('saliency', 'chan-vese', 'grabcut', 'deep-cv'), \
+			images=('coins', 'coffee', 'modes-ring', 'overlap-disk')); \
+		f.plot(f.run(s), s).savefig('book/overview.png', dpi=100)"
 
 lint: .make/installed
 	$(BIN)/ruff check .

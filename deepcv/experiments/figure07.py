@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from deepcv import experiments
 from deepcv.data import Dataset, Sample, load_dataset
+from deepcv.experiments._pictures import head_grid, show_mask
 from deepcv.experiments._scored import complete, grid, variant
-from deepcv.experiments.table1 import CHOSEN_ON, SLOW, Slow, head_grid, parts, show_mask, title
+from deepcv.experiments.table1 import CHOSEN_ON, SLOW, Slow, parts, title
 from deepcv.images import InputError
 from deepcv.metrics import bootstrap_interval
 from deepcv.results import Item, Store
@@ -113,7 +114,7 @@ def run(settings: Settings, *, workers=None, progress: bool = True) -> DataFrame
     return complete(items(settings), settings, workers=workers, progress=progress, description="Figure 7")
 
 
-def _by_image(rows: DataFrame) -> DataFrame:
+def by_image(rows: DataFrame) -> DataFrame:
     """F of each image, mean over seeds, with the noise told by columns `clipping` and `sigma`."""
     import pandas as pd
 
@@ -142,7 +143,7 @@ def summary(rows: DataFrame) -> DataFrame:
         Indexed by method and clipping, a column of F for each σ, and `kept`: the share of the clean F that is left at
         the first σ above 0. Best first at the greatest σ.
     """
-    table = _by_image(rows).pivot_table("f_measure", ["name", "clipping"], "sigma", sort=False)
+    table = by_image(rows).pivot_table("f_measure", ["name", "clipping"], "sigma", sort=False)
     levels = sorted(table.columns)
     table = table[levels]
     if len(levels) > 1 and levels[0] == 0:
@@ -157,7 +158,7 @@ def plot(rows: DataFrame) -> Figure:
     import matplotlib.pyplot as plt
     import seaborn as sns
 
-    found = _by_image(rows)
+    found = by_image(rows)
     names = list(dict.fromkeys(found["name"]))
     colours = dict(zip(names, sns.color_palette("colorblind", len(names)), strict=True))
     markers = dict(zip(names, "osD^vP<X>"[: len(names)], strict=True))

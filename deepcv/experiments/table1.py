@@ -6,21 +6,17 @@ saliency hint [34].
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from deepcv import experiments
 from deepcv.data import load_dataset
 from deepcv.experiments._scored import Variant, complete, grid, interval, parted, variant
 from deepcv.methods import get_method
-from deepcv.results import Item, Store, full_run, paper
+from deepcv.results import Item, full_run, paper
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
     from pandas import DataFrame
 
 CHOSEN_ON = 20
@@ -122,8 +118,8 @@ def _variants(name: str, size: int | None, reduced: dict[str, Any]) -> list[Vari
     return [Variant(found.method, f"{count} regions", found.settings | {"regions": count}) for count in REGIONS]
 
 
-def _best_count(rows: DataFrame) -> DataFrame:
-    """The rows with many regions reduced to those of the best count, as the preset "regions"."""
+def best_count(rows: DataFrame) -> DataFrame:
+    """The rows with many regions reduced to those of the count with the best mean F, as the preset "regions"."""
     import pandas as pd
 
     several = rows["preset"].str.fullmatch(r"\d+ regions")
@@ -187,7 +183,7 @@ def summary(rows: DataFrame) -> DataFrame:
     import pandas as pd
 
     table = {}
-    for (method, preset), group in _best_count(rows).groupby(["method", "preset"], sort=False):
+    for (method, preset), group in best_count(rows).groupby(["method", "preset"], sort=False):
         by_image = group.groupby("image")
         f, overlap = by_image["f_measure"].mean(), by_image["iou"].mean()
         table[f"{method}:{preset}"] = {
@@ -274,7 +270,7 @@ def halves(rows: DataFrame) -> DataFrame:
     """
     import pandas as pd
 
-    rows = _best_count(rows[rows["dataset"] == "weizmann"])
+    rows = best_count(rows[rows["dataset"] == "weizmann"])
     names = sorted(rows["image"].unique())
     chosen = rows["image"].isin(names[:CHOSEN_ON])
     shown = ["F", "F interval", "mIoU", "images"]
@@ -285,59 +281,3 @@ def halves(rows: DataFrame) -> DataFrame:
     table = pd.concat(parts, axis=1)
     table.index = [title(name) for name in table.index]
     return table
-
-
-def plot(rows: DataFrame, settings: Settings, images: tuple[str, ...] | None = None) -> Figure:
-    """Picture grid as in Figure 3: image, ground truth, and each method's mask of the first seed.
-
-    Parameters
-    ----------
-    rows : pandas.DataFrame
-        From `run` with the same settings.
-    settings : Settings
-    images : tuple of str, optional
-        Names of the images to show; default six, spread evenly over the data set.
-    """
-    import matplotlib.pyplot as plt
-
-    rows = _best_count(rows[rows["seed"] == settings.seeds[0]])
-    best = rows.set_index("key")["preset"]
-    needed = [item for item in items(settings) if item.key in best.index]
-    names = list(dict.fromkeys(item.image for item in needed))
-    shown = min(6, len(names))
-    images = images or tuple(names[i * len(names) // shown] for i in range(shown))
-    columns = list(dict.fromkeys(f"{item.method}:{best[item.key]}" for item in needed))
-    samples = load_dataset(settings.dataset or settings.defaults.dataset)
-    shape = (len(images), 2 + len(columns))
-    figure, axes = plt.subplots(*shape, figsize=(1.9 * shape[1], 1.75 * shape[0]), squeeze=False)
-    with Store() as store:
-        masks = {(item.image, f"{item.method}:{best[item.key]}"): store.labels(item) for item in needed}
-    scored = rows.set_index(["image", "method", "preset"])["f_measure"]
-    for row, name in zip(axes, images, strict=True):
-        sample = samples[samples.names.index(name)]
-        row[0].imshow(sample.image, cmap="gray", vmin=0, vmax=255)
-        row[0].set_ylabel(name, fontsize=8)
-        show_mask(row[1], sample.image, sample.mask)
-        for axis, column in zip(row[2:], columns, strict=True):
-            if masks.get((name, column)) is not None:
-                show_mask(axis, sample.image, masks[name, column] == 1)
-                axis.set_xlabel(f"F {scored[(name, *parted(column))]:.2f}", fontsize=8)
-    head_grid(figure, axes, ["image", "ground truth", *map(title, columns)])
-    return figure
-
-
-def head_grid(figure: Figure, axes: np.ndarray, headings: list[str]) -> None:
-    """Finish a grid of pictures: a heading over each column, and no ticks."""
-    for axis, heading in zip(axes[0], headings, strict=True):
-        axis.set_title(textwrap.fill(heading, 15), fontsize=9)
-    for axis in axes.ravel():
-        axis.set(xticks=[], yticks=[], frame_on=False)
-    figure.tight_layout()
-
-
-def show_mask(axis, image: np.ndarray, mask: np.ndarray) -> None:
-    """The foreground as it is, the background faded to grey and blue: told apart in grey print, too."""
-    grey = image.mean(axis=2) if image.ndim == 3 else image
-    faded = 0.25 * grey[..., None] + 0.75 * np.array([185, 205, 230])
-    colour = image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)
-    axis.imshow(np.where(mask[..., None], colour, faded).astype(np.uint8))

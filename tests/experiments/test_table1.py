@@ -4,7 +4,6 @@ import shutil
 from collections import Counter
 from dataclasses import replace
 
-import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
@@ -313,27 +312,6 @@ def test_every_method_and_preset_has_a_title_of_its_own():
     assert len(set(titles)) == len(set(name for profile in table1.PROFILES.values() for name in profile.methods))
 
 
-def test_picture_grid_has_a_row_an_image_and_a_column_a_method():
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    settings = Settings(methods=CHEAP, n_images=2)
-    rows = table1.run(settings, workers=1, progress=False)
-    figure = table1.plot(rows, settings)
-    axes = np.array(figure.axes).reshape(2, 4)
-    titles = [" ".join(axis.get_title().split()) for axis in axes[0]]  # long ones are broken into lines
-    assert titles == ["image", "ground truth", "Saliency [34], Otsu", "Chan-Vese [11]"]
-    assert [row[0].get_ylabel() for row in axes] == ["ant", "bee"]
-    for index, name in enumerate(NAMES[:2]):
-        score = rows[(rows["image"] == name) & (rows["method"] == "chan-vese")]["f_measure"].item()
-        assert axes[index, 3].get_xlabel() == f"F {score:.2f}"
-        np.testing.assert_array_equal(axes[index, 0].get_images()[0].get_array(), sample(name).image)
-        shown = np.asarray(axes[index, 1].get_images()[0].get_array())
-        np.testing.assert_array_equal((shown == sample(name).image).all(axis=2), sample(name).mask)
-    assert len(table1.plot(rows, settings, images=("bee",)).axes) == 4
-    plt.close("all")
-
-
 def test_the_best_count_of_regions_over_all_images_is_shown_and_no_other():
     counts = {f"normalized-cuts:{k} regions": [0.1 * k, 0.8 - 0.1 * k] for k in (2, 3)}
     counts["normalized-cuts:4 regions"] = [0.9, 0.3]
@@ -348,6 +326,3 @@ def test_regions_are_scored_by_the_one_that_fits_best_and_each_count_has_a_row()
     rows = table1.run(settings, workers=1, progress=False)
     assert list(rows["preset"]) == [f"{count} regions" for count in table1.REGIONS]
     assert rows["f_measure"].max() > 0.9  # one of the regions is the disk, not the one called foreground
-    figure = table1.plot(rows, settings)
-    assert " ".join(figure.axes[2].get_title().split()) == "Normalized cuts [41], best region"
-    assert figure.axes[2].get_xlabel() == f"F {rows['f_measure'].max():.2f}"

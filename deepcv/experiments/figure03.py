@@ -1,0 +1,160 @@
+"""Figure 3: what the rows of Table 1 look like, image by image.
+
+The paper's claim, from pictures: the deep Chan-Vese model's masks are more accurate than the other methods'. The rows
+are Table 1's own, so what one notebook has computed the other finds in the store.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from deepcv.data import load_dataset
+from deepcv.experiments import table1
+from deepcv.experiments._pictures import head_grid, show_mask
+from deepcv.experiments._scored import complete, grid
+from deepcv.images import InputError
+from deepcv.results import Item, Store
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+_METHODS = ("deep-cv", "double-dip:otsu", "normalized-cuts:regions", "chan-vese", "statistical", "grabcut")
+
+PROFILES = {name: dataclasses.replace(profile, methods=_METHODS) for name, profile in table1.PROFILES.items()}
+
+SHOWN = 6
+"""How many images are shown where none are named: they are spread evenly over the data set."""
+
+
+@dataclass(frozen=True)
+class Settings(table1.Settings):
+    """What to run: as Table 1's, but of the seeds the first alone, for some images:
+
+    Attributes
+    ----------
+    images : tuple of str
+        Their names; default `SHOWN` of the first `n_images`.
+
+    Raises
+    ------
+    InputError
+        For an image that is not there, and as `deepcv.experiments.table1.Settings` does.
+    """
+
+    profiles = PROFILES
+
+    images: tuple[str, ...] | None = None
+
+    def __post_init__(self):
+        super().__post_init__()
+        unknown = sorted(set(self.images or ()) - set(self.samples.names))
+        if unknown:
+            raise InputError(
+                f"there is no image {unknown[0]!r} among the {len(self.samples)} asked for; the first are "
+                f"{', '.join(self.samples.names[:5])}"
+            )
+
+    @property
+    def samples(self):
+        """The data set, cut to `n_images`."""
+        return load_dataset(self.dataset or self.defaults.dataset)[: self.n_images]
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """Names of the images that are shown."""
+        names = self.samples.names
+        count = min(SHOWN, len(names))
+        return self.images or tuple(names[index * len(names) // count] for index in range(count))
+
+
+def items(settings: Settings) -> list[Item]:
+    """Table 1's items of the images shown and the first seed."""
+    samples = settings.samples
+    shown = [samples[samples.names.index(name)] for name in settings.shown]
+    methods = settings.methods or settings.defaults.methods
+    return [
+        item
+        for _, variants in table1.parts(methods, settings.defaults.slow, settings.size)
+        for item in grid("table1", settings, shown, variants, seeds=settings.seeds[:1])
+    ]
+
+
+def run(settings: Settings, *, workers=None, progress: bool = True) -> DataFrame:
+    """Compute what the store lacks, a row per image and method; parameters as in `table1.run`."""
+    return complete(items(settings), settings, workers=workers, progress=progress, description="Figure 3")
+
+
+def summary(rows: DataFrame) -> DataFrame:
+    """F of each image (rows) by each method (columns), best mean first."""
+    rows = table1.best_count(rows)
+    titles = (rows["method"] + ":" + rows["preset"]).map(table1.title)
+    table = rows.assign(title=titles).pivot_table("f_measure", "image", "title")
+    order = table.mean().sort_values(ascending=False).index
+    return table[order].rename_axis(index=None, columns=None)
+
+
+def wins(rows: DataFrame) -> DataFrame:
+    """On how many images ours, in its default, has the higher F than each other method, and by how much.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        From `table1.run`, or its recorded run.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per method: `ours higher`, `equal`, `ours lower` in numbers of images, and `median difference` of F. Seeds
+        of an image are averaged first; only images that both have count.
+    """
+    import pandas as pd
+
+    rows = table1.best_count(rows)
+    by_image = rows.pivot_table("f_measure", "image", ["method", "preset"])
+    ours = by_image["deep-cv", "default"]
+    table = {}
+    for method, preset in by_image.columns.drop([("deep-cv", "default")]):
+        difference = (ours - by_image[method, preset]).dropna()
+        table[table1.title(f"{method}:{preset}")] = {
+            "ours higher": int((difference > 0).sum()),
+            "equal": int((difference == 0).sum()),
+            "ours lower": int((difference < 0).sum()),
+            "median difference": round(difference.median(), 3),
+        }
+    return pd.DataFrame.from_dict(table, orient="index").sort_values("median difference")
+
+
+def plot(rows: DataFrame, settings: Settings) -> Figure:
+    """Picture grid as in Figure 3: image, ground truth, each method's mask. Of many regions the one that fits best.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        From `run` with the same settings.
+    settings : Settings
+    """
+    import matplotlib.pyplot as plt
+
+    rows = table1.best_count(rows)
+    scored = {(row.image, f"{row.method}:{row.preset}"): (row.key, row.f_measure) for row in rows.itertuples()}
+    columns = list(dict.fromkeys(name for _, name in scored))
+    by_key = {item.key: item for item in items(settings)}
+    samples = settings.samples
+    shape = (len(settings.shown), 2 + len(columns))
+    figure, axes = plt.subplots(*shape, figsize=(1.9 * shape[1], 1.75 * shape[0]), squeeze=False)
+    with Store() as store:
+        for row, name in zip(axes, settings.shown, strict=True):
+            sample = samples[samples.names.index(name)]
+            row[0].imshow(sample.image, cmap="gray", vmin=0, vmax=255)
+            row[0].set_ylabel(name, fontsize=8)
+            show_mask(row[1], sample.image, sample.mask)
+            for axis, column in zip(row[2:], columns, strict=True):
+                if (name, column) in scored:
+                    key, score = scored[name, column]
+                    show_mask(axis, sample.image, store.labels(by_key[key]) == 1)
+                    axis.set_xlabel(f"F {score:.2f}", fontsize=8)
+    head_grid(figure, axes, ["image", "ground truth", *map(table1.title, columns)])
+    return figure
