@@ -1,0 +1,331 @@
+"""ReDO [13]: a mask network trained on a collection, because redrawing an object must leave a plausible image.
+
+A mask network parts an image into two regions. One region at a time is redrawn by a generator from a random vector z,
+the other is kept; a discriminator tells the result from a photograph, and an encoder has to find z again in it, so that
+the generator can't ignore z and a region can't be empty. Which of the two regions is the object is left open.
+
+From Chen, Artières and Denoyer (NeurIPS 2019, arXiv:1905.13539); settings and architectures are those of `facts.md`'s
+reading of the authors' code, in short: residual networks as in SAGAN, spectral normalisation, orthogonal weights,
+conditional instance normalisation, hinge loss.
+
+Deviations:
+
+- one encoder with an output for each region's z, where the original has an encoder a region;
+- images of 32 to 128 pixels a side, by the number of residual blocks, and any width, so that it runs without a GPU.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+from numbers import Real
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from deepcv.images import InputError
+
+SIZES = (32, 64, 128)
+"""Sides of the square images it can be built for."""
+
+_SMALLEST = 4  # side of the generator's first feature map
+_ORTHOGONAL_GAIN = 0.8
+_POOLED = (1, 2, 3, 6)  # sides of the pyramid's grids
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of ReDO; the default is the authors' code's for flowers."""
+
+    size: int = 128
+    """Side of the images."""
+    width: int = 64
+    """Channels of generators, discriminator and encoder where they are fewest."""
+    mask_width: int = 16
+    """Channels of the mask network where they are fewest."""
+    latent: int = 32
+    """Dimension of z."""
+    batch: int = 20
+    """Images a step."""
+    learning_rate: float = 1e-4
+    """Of generators, discriminator and encoder (Adam, betas 0 and 0.9)."""
+    mask_learning_rate: float = 1e-5
+    """Of the mask network; the faster, the more often it collapses."""
+    mask_decay: float = 1e-4
+    """Weight decay of the mask network."""
+    latent_weight: float = 5.0
+    """Weight of finding z again."""
+    least_area: float = 0.1
+    """A run in which a region covers less than this share of the pixels, in the mean over `collapse_steps` steps, has
+    collapsed and is to be restarted with another seed."""
+    collapse_steps: int = 200
+    """How many steps that mean is over."""
+
+    def __post_init__(self):
+        if self.size not in SIZES:
+            raise InputError(f"size is {self.size!r}; ReDO is built for {', '.join(map(str, SIZES))} pixels a side")
+        for name in ("width", "mask_width", "latent", "batch", "collapse_steps"):
+            value = getattr(self, name)
+            if not isinstance(value, int | np.integer) or value < 1:
+                raise InputError(f"{name} is {value!r}; it must be a whole number of at least 1")
+        for name in ("learning_rate", "mask_learning_rate", "mask_decay", "latent_weight", "least_area"):
+            value = getattr(self, name)
+            if not isinstance(value, Real) or not 0 <= value < math.inf:
+                raise InputError(f"{name} is {value!r}; it must be a finite number of at least 0")
+        if self.width % 8 or self.mask_width % 4:
+            raise InputError(
+                f"width is {self.width} and mask_width {self.mask_width}; the first must divide by 8, the other by 4"
+            )
+
+    @property
+    def doublings(self) -> int:
+        """Of the side, from the generator's first feature map to the image."""
+        return int(math.log2(self.size // _SMALLEST))
+
+    def channels(self) -> list[int]:
+        """Of the generator's feature maps, from the smallest to the image's size; 16 times `width` at most."""
+        return [self.width * min(16, 2 ** (self.doublings - level)) for level in range(self.doublings + 1)]
+
+
+class MaskNetwork(nn.Module):
+    """Images `(B, 3, H, W)` in [-1, 1] to the first region's membership `(B, 1, H, W)`; H and W divide by 4."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        w = width
+        self.down = nn.Sequential(
+            *_normalised(nn.Conv2d(3, w, 7, padding=3, padding_mode="reflect")),
+            *_normalised(nn.Conv2d(w, 2 * w, 3, stride=2, padding=1)),
+            *_normalised(nn.Conv2d(2 * w, 4 * w, 3, stride=2, padding=1)),
+        )
+        self.residual = nn.ModuleList(
+            nn.Sequential(
+                *_normalised(nn.Conv2d(4 * w, 4 * w, 3, padding=1)),
+                nn.Conv2d(4 * w, 4 * w, 3, padding=1),
+                nn.InstanceNorm2d(4 * w, affine=True),
+            )
+            for _ in range(3)
+        )
+        self.pyramid = nn.ModuleList(nn.Conv2d(4 * w, w, 1) for _ in _POOLED)
+        self.up = nn.Sequential(
+            nn.Upsample(scale_factor=2),
+            *_normalised(nn.Conv2d(8 * w, 2 * w, 3, padding=1)),
+            nn.Upsample(scale_factor=2),
+            *_normalised(nn.Conv2d(2 * w, w, 3, padding=1)),
+            nn.Conv2d(w, 1, 7, padding=3, padding_mode="reflect"),
+            nn.Sigmoid(),
+        )
+        _make_orthogonal(self)
+
+    def forward(self, image: Tensor) -> Tensor:
+        x = self.down(image)
+        for block in self.residual:
+            x = x + block(x)
+        pooled = [
+            F.interpolate(F.relu(each(F.adaptive_avg_pool2d(x, side))), x.shape[-2:], mode="bilinear")
+            for side, each in zip(_POOLED, self.pyramid, strict=True)
+        ]
+        return self.up(torch.cat((x, *pooled), dim=1))
+
+
+def _normalised(convolution: nn.Conv2d) -> tuple[nn.Module, ...]:
+    return convolution, nn.InstanceNorm2d(convolution.out_channels, affine=True), nn.ReLU(inplace=True)
+
+
+class ConditionalInstanceNorm(nn.Module):
+    """Instance normalisation whose scale and shift depend on z: `(B, C, H, W)` and `(B, latent)`."""
+
+    def __init__(self, channels: int, latent: int):
+        super().__init__()
+        self.norm = nn.InstanceNorm2d(channels)
+        self.affine = nn.Linear(latent, 2 * channels)
+
+    def forward(self, x: Tensor, z: Tensor) -> Tensor:
+        scale, shift = self.affine(z)[..., None, None].chunk(2, dim=1)
+        return self.norm(x) * (1 + scale) + shift
+
+
+class GeneratorBlock(nn.Module):
+    """Doubles the side; sees the region's mask beside its features, and z through the normalisations."""
+
+    def __init__(self, inputs: int, outputs: int, latent: int):
+        super().__init__()
+        self.norms = nn.ModuleList(ConditionalInstanceNorm(channels, latent) for channels in (inputs + 1, outputs))
+        self.first = spectral_norm(nn.Conv2d(inputs + 1, outputs, 3, padding=1))
+        self.second = spectral_norm(nn.Conv2d(outputs, outputs, 3, padding=1))
+        self.across = spectral_norm(nn.Conv2d(inputs + 1, outputs, 1))
+
+    def forward(self, x: Tensor, mask: Tensor, z: Tensor) -> Tensor:
+        x = torch.cat((x, F.adaptive_avg_pool2d(mask, x.shape[-2:])), dim=1)
+        above = F.interpolate(F.relu(self.norms[0](x, z)), scale_factor=2)
+        above = self.second(F.relu(self.norms[1](self.first(above), z)))
+        return above + self.across(F.interpolate(x, scale_factor=2))
+
+
+class Generator(nn.Module):
+    """Redraws a region: its mask `(B, 1, H, W)` and z `(B, latent)` to `(B, 3, H, W)` in [-1, 1], 0 outside."""
+
+    def __init__(self, settings: Settings):
+        super().__init__()
+        channels = settings.channels()
+        self.enter = nn.Linear(settings.latent, channels[0] * _SMALLEST**2)
+        self.blocks = nn.ModuleList(
+            GeneratorBlock(before, after, settings.latent) for before, after in itertools.pairwise(channels)
+        )
+        self.norm = nn.InstanceNorm2d(channels[-1] + 1, affine=True)
+        self.exit = spectral_norm(nn.Conv2d(channels[-1] + 1, 3, 3, padding=1))
+        _make_orthogonal(self)
+
+    def forward(self, mask: Tensor, z: Tensor) -> Tensor:
+        x = self.enter(z).unflatten(1, (-1, _SMALLEST, _SMALLEST))
+        for block in self.blocks:
+            x = block(x, mask, z)
+        x = F.relu(self.norm(torch.cat((x, mask), dim=1)))
+        return torch.tanh(self.exit(x)) * mask
+
+
+class SelfAttention(nn.Module):
+    """Each pixel sees all others, as in SAGAN; starts as the identity."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.query, self.key = (spectral_norm(nn.Conv2d(channels, channels // 8, 1)) for _ in range(2))
+        self.value = spectral_norm(nn.Conv2d(channels, channels // 2, 1))
+        self.exit = spectral_norm(nn.Conv2d(channels // 2, channels, 1))
+        self.weight = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        query = self.query(x).flatten(2).transpose(1, 2)  # (B, HW, C/8)
+        key, value = (F.max_pool2d(each(x), 2).flatten(2).transpose(1, 2) for each in (self.key, self.value))
+        seen = F.scaled_dot_product_attention(query, key, value, scale=1.0)  # (B, HW, C/2)
+        return x + self.weight * self.exit(seen.transpose(1, 2).unflatten(2, x.shape[-2:]))
+
+
+class Critic(nn.Module):
+    """Halves an image `(B, 3, H, W)` down to 4 × 4 and gives `(B, outputs)`: discriminator, or encoder of z."""
+
+    def __init__(self, settings: Settings, outputs: int, *, attention: bool):
+        super().__init__()
+        channels = [3, *reversed(settings.channels()[1:])]
+        blocks: list[nn.Module] = []
+        for index, (before, after) in enumerate(itertools.pairwise(channels)):
+            blocks.append(CriticBlock(before, after, first=index == 0))
+            if attention and index == 1:
+                blocks.append(SelfAttention(after))
+        self.blocks = nn.Sequential(*blocks)
+        self.exit = spectral_norm(nn.Linear(channels[-1], outputs))
+        _make_orthogonal(self)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.exit(F.relu(self.blocks(image)).sum(dim=(2, 3)))
+
+
+class CriticBlock(nn.Module):
+    """Two convolutions beside a 1×1 one, and half the side."""
+
+    def __init__(self, inputs: int, outputs: int, *, first: bool):
+        super().__init__()
+        self.first = first
+        self.one = spectral_norm(nn.Conv2d(inputs, outputs, 3, padding=1))
+        self.two = spectral_norm(nn.Conv2d(outputs, outputs, 3, padding=1))
+        self.across = spectral_norm(nn.Conv2d(inputs, outputs, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        above = self.two(F.relu(self.one(x if self.first else F.relu(x))))
+        return F.avg_pool2d(above + self.across(x), 2)
+
+
+def _make_orthogonal(module: nn.Module) -> None:
+    for each in module.modules():
+        if isinstance(each, nn.Conv2d | nn.Linear):
+            nn.init.orthogonal_(each.weight, _ORTHOGONAL_GAIN)
+            if each.bias is not None:
+                nn.init.zeros_(each.bias)
+
+
+class Networks(nn.Module):
+    """All networks of ReDO; what is kept in the end is `mask`.
+
+    Parameters
+    ----------
+    settings : Settings
+    seed : int
+        Of the weights.
+    """
+
+    def __init__(self, settings: Settings, seed: int = 0):
+        super().__init__()
+        self.settings = settings
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.mask = MaskNetwork(settings.mask_width)
+            self.generators = nn.ModuleList(Generator(settings) for _ in range(2))
+            self.encoder = Critic(settings, 2 * settings.latent, attention=False)
+            self.discriminator = Critic(settings, 1, attention=True)
+
+
+def regions(mask: Tensor) -> tuple[Tensor, Tensor]:
+    """The memberships of both regions."""
+    return mask, 1 - mask
+
+
+def redrawn(image: Tensor, mask: Tensor, generator: Generator, z: Tensor) -> Tensor:
+    """The image with the region of this mask redrawn, the rest kept, `(B, 3, H, W)`."""
+    return generator(mask, z) + (1 - mask) * image
+
+
+class Losses(NamedTuple):
+    """Of a step, each a scalar: `adversary`, `latent` (its weight included), and the smaller region's `area`."""
+
+    adversary: Tensor
+    latent: Tensor
+    area: Tensor
+
+
+def generator_losses(networks: Networks, image: Tensor, z: Tensor) -> Losses:
+    """What mask network, generators and encoder minimise, the sum of the first two.
+
+    Parameters
+    ----------
+    networks : Networks
+    image : Tensor, `(B, 3, H, W)`, in [-1, 1]
+    z : Tensor, `(2, B, latent)`
+        Standard normal, one for each region.
+    """
+    memberships = regions(networks.mask(image))
+    adversary = latent = torch.zeros((), device=image.device)
+    for index, (mask, generator) in enumerate(zip(memberships, networks.generators, strict=True)):
+        drawn = redrawn(image, mask, generator, z[index])
+        adversary = adversary - networks.discriminator(drawn).mean()
+        found = networks.encoder(drawn).unflatten(1, (2, -1))[:, index]
+        latent = latent + networks.settings.latent_weight * (found - z[index]).square().mean()
+    area = torch.stack([mask.detach().mean() for mask in memberships]).min()
+    return Losses(adversary, latent, area)
+
+
+def discriminator_loss(networks: Networks, image: Tensor, other: Tensor, z: Tensor) -> Tensor:
+    """The hinge loss of the discriminator: photographs `image` against `other` ones with either region redrawn."""
+    with torch.no_grad():
+        memberships = regions(networks.mask(other))
+        drawn = [
+            redrawn(other, mask, generator, each)
+            for mask, generator, each in zip(memberships, networks.generators, z, strict=True)
+        ]
+    real = F.relu(1 - networks.discriminator(image)).mean()
+    return real + sum(F.relu(1 + networks.discriminator(each)).mean() for each in drawn) / len(drawn)
+
+
+def optimisers(networks: Networks) -> tuple[torch.optim.Adam, torch.optim.Adam]:
+    """Adam of mask network, generators and encoder, and of the discriminator."""
+    settings = networks.settings
+    common = {"lr": settings.learning_rate, "betas": (0.0, 0.9)}
+    drawing = [
+        {"params": networks.mask.parameters(), "lr": settings.mask_learning_rate, "weight_decay": settings.mask_decay},
+        {"params": [*networks.generators.parameters(), *networks.encoder.parameters()]},
+    ]
+    return torch.optim.Adam(drawing, **common), torch.optim.Adam(networks.discriminator.parameters(), **common)
