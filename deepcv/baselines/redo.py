@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Real
 from typing import NamedTuple
@@ -28,6 +29,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from deepcv.amortized import Segmenter, as_input
 from deepcv.images import InputError
 
 SIZES = (32, 64, 128)
@@ -50,10 +52,16 @@ class Settings:
     """Channels of the mask network where they are fewest."""
     latent: int = 32
     """Dimension of z."""
+    epochs: int = 600
+    """Over a thousand images 30 000 iterations; the authors' runs have 20 to 40 thousand."""
     batch: int = 20
-    """Images a step."""
+    """Images an iteration."""
     learning_rate: float = 1e-4
     """Of generators, discriminator and encoder (Adam, betas 0 and 0.9)."""
+    decay: bool = False
+    """Whether the learning rates fall to nought along a cosine."""
+    precision: str = "float32"
+    """Of the networks' arithmetic, "float32" or "bfloat16"."""
     mask_learning_rate: float = 1e-5
     """Of the mask network; the faster, the more often it collapses."""
     mask_decay: float = 1e-4
@@ -61,15 +69,16 @@ class Settings:
     latent_weight: float = 5.0
     """Weight of finding z again."""
     least_area: float = 0.1
-    """A run in which a region covers less than this share of the pixels, in the mean over `collapse_steps` steps, has
-    collapsed and is to be restarted with another seed."""
-    collapse_steps: int = 200
-    """How many steps that mean is over."""
+    """A run has collapsed when the smaller region covers less than this share of an image on the average."""
+    patience: int = 2
+    """After so many collapsed epochs in a row training starts again with another seed."""
+    restarts: int = 3
+    """How often at most. The original collapses in about a third of its runs."""
 
     def __post_init__(self):
         if self.size not in SIZES:
             raise InputError(f"size is {self.size!r}; ReDO is built for {', '.join(map(str, SIZES))} pixels a side")
-        for name in ("width", "mask_width", "latent", "batch", "collapse_steps"):
+        for name in ("width", "mask_width", "latent", "epochs", "batch", "patience"):
             value = getattr(self, name)
             if not isinstance(value, int | np.integer) or value < 1:
                 raise InputError(f"{name} is {value!r}; it must be a whole number of at least 1")
@@ -77,6 +86,8 @@ class Settings:
             value = getattr(self, name)
             if not isinstance(value, Real) or not 0 <= value < math.inf:
                 raise InputError(f"{name} is {value!r}; it must be a finite number of at least 0")
+        if self.precision not in ("float32", "bfloat16"):
+            raise InputError(f"precision is {self.precision!r}; it is 'float32' or 'bfloat16'")
         if self.width % 8 or self.mask_width % 4:
             raise InputError(
                 f"width is {self.width} and mask_width {self.mask_width}; the first must divide by 8, the other by 4"
@@ -248,8 +259,8 @@ def _make_orthogonal(module: nn.Module) -> None:
                 nn.init.zeros_(each.bias)
 
 
-class Networks(nn.Module):
-    """All networks of ReDO; what is kept in the end is `mask`.
+class Model(nn.Module):
+    """All networks of ReDO, and one iteration, as `deepcv.training.train` asks for them; `mask` is what is kept.
 
     Parameters
     ----------
@@ -268,6 +279,41 @@ class Networks(nn.Module):
             self.encoder = Critic(settings, 2 * settings.latent, attention=False)
             self.discriminator = Critic(settings, 1, attention=True)
 
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """Adam of mask network, generators and encoder together, and of the discriminator."""
+        settings = self.settings
+        common = {"lr": settings.learning_rate, "betas": (0.0, 0.9)}
+        slow = {"lr": settings.mask_learning_rate, "weight_decay": settings.mask_decay}
+        drawing = [
+            {"params": list(self.mask.parameters()), **slow},
+            {"params": [*self.generators.parameters(), *self.encoder.parameters()]},
+        ]
+        return {
+            "drawing": torch.optim.Adam(drawing, **common),
+            "discriminator": torch.optim.Adam(self.discriminator.parameters(), **common),
+        }
+
+    def memberships(self, x: Tensor) -> Tensor:
+        """The first region's, `(B, 3, S, S)` in [-1, 1] to `(B, S, S)` in [0, 1]."""
+        return self.mask(x)[:, 0].float()
+
+    def step(self, images: Tensor, hints: None, descend, noise, generator) -> dict[str, Tensor]:
+        """One iteration: a step of everything that draws, then one of the discriminator; as `amortized.Model.step`."""
+        x = as_input(images)
+        losses = generator_losses(self, x, self._draw(noise))
+        descend("drawing", losses.adversary + losses.latent)
+        judged = discriminator_loss(self, x, self._draw(noise))
+        descend("discriminator", judged)
+        return {name: loss.detach() for name, loss in losses._asdict().items()} | {"discriminator": judged.detach()}
+
+    def _draw(self, noise) -> Tensor:
+        return torch.stack([noise((self.settings.latent,)) for _ in self.generators])
+
+    def as_segmenter(self, foreground: int, card: Mapping) -> Segmenter:
+        """The mask network, ready for use."""
+        architecture = {"kind": "redo", "width": self.settings.mask_width}
+        return Segmenter(self.mask, architecture, self.settings.size, foreground, card)
+
 
 def regions(mask: Tensor) -> tuple[Tensor, Tensor]:
     """The memberships of both regions."""
@@ -280,52 +326,41 @@ def redrawn(image: Tensor, mask: Tensor, generator: Generator, z: Tensor) -> Ten
 
 
 class Losses(NamedTuple):
-    """Of a step, each a scalar: `adversary`, `latent` (its weight included), and the smaller region's `area`."""
+    """Of an iteration, each a scalar: `adversary`, `latent` (its weight included), and the smaller region's `area`."""
 
     adversary: Tensor
     latent: Tensor
     area: Tensor
 
 
-def generator_losses(networks: Networks, image: Tensor, z: Tensor) -> Losses:
+def generator_losses(model: Model, image: Tensor, z: Tensor) -> Losses:
     """What mask network, generators and encoder minimise, the sum of the first two.
 
     Parameters
     ----------
-    networks : Networks
+    model : Model
     image : Tensor, `(B, 3, H, W)`, in [-1, 1]
     z : Tensor, `(2, B, latent)`
         Standard normal, one for each region.
     """
-    memberships = regions(networks.mask(image))
+    memberships = regions(model.mask(image))
     adversary = latent = torch.zeros((), device=image.device)
-    for index, (mask, generator) in enumerate(zip(memberships, networks.generators, strict=True)):
+    for index, (mask, generator) in enumerate(zip(memberships, model.generators, strict=True)):
         drawn = redrawn(image, mask, generator, z[index])
-        adversary = adversary - networks.discriminator(drawn).mean()
-        found = networks.encoder(drawn).unflatten(1, (2, -1))[:, index]
-        latent = latent + networks.settings.latent_weight * (found - z[index]).square().mean()
+        adversary = adversary - model.discriminator(drawn).mean()
+        found = model.encoder(drawn).unflatten(1, (2, -1))[:, index]
+        latent = latent + model.settings.latent_weight * (found - z[index]).square().mean()
     area = torch.stack([mask.detach().mean() for mask in memberships]).min()
     return Losses(adversary, latent, area)
 
 
-def discriminator_loss(networks: Networks, image: Tensor, other: Tensor, z: Tensor) -> Tensor:
-    """The hinge loss of the discriminator: photographs `image` against `other` ones with either region redrawn."""
+def discriminator_loss(model: Model, image: Tensor, z: Tensor) -> Tensor:
+    """The hinge loss of the discriminator: photographs against the same with either region redrawn; a scalar."""
     with torch.no_grad():
-        memberships = regions(networks.mask(other))
+        memberships = regions(model.mask(image))
         drawn = [
-            redrawn(other, mask, generator, each)
-            for mask, generator, each in zip(memberships, networks.generators, z, strict=True)
+            redrawn(image, mask, generator, each)
+            for mask, generator, each in zip(memberships, model.generators, z, strict=True)
         ]
-    real = F.relu(1 - networks.discriminator(image)).mean()
-    return real + sum(F.relu(1 + networks.discriminator(each)).mean() for each in drawn) / len(drawn)
-
-
-def optimisers(networks: Networks) -> tuple[torch.optim.Adam, torch.optim.Adam]:
-    """Adam of mask network, generators and encoder, and of the discriminator."""
-    settings = networks.settings
-    common = {"lr": settings.learning_rate, "betas": (0.0, 0.9)}
-    drawing = [
-        {"params": networks.mask.parameters(), "lr": settings.mask_learning_rate, "weight_decay": settings.mask_decay},
-        {"params": [*networks.generators.parameters(), *networks.encoder.parameters()]},
-    ]
-    return torch.optim.Adam(drawing, **common), torch.optim.Adam(networks.discriminator.parameters(), **common)
+    real = F.relu(1 - model.discriminator(image)).mean()
+    return real + sum(F.relu(1 + model.discriminator(each)).mean() for each in drawn) / len(drawn)

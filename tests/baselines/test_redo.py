@@ -4,15 +4,15 @@ import pytest
 import torch
 
 from deepcv.baselines import redo
-from deepcv.baselines.redo import Networks, Settings
+from deepcv.baselines.redo import Model, Settings
 from deepcv.images import InputError
 
 TINY = Settings(size=32, width=8, mask_width=4, latent=3, batch=2)
 
 
 @pytest.fixture(scope="module")
-def networks():
-    return Networks(TINY, seed=0)
+def model():
+    return Model(TINY, seed=0)
 
 
 @pytest.fixture(scope="module")
@@ -24,69 +24,72 @@ def normal(*shape):
     return torch.randn(shape, generator=torch.Generator().manual_seed(1))
 
 
-def test_the_other_region_is_kept_and_the_redrawn_one_depends_on_z(networks, image):
+def test_the_other_region_is_kept_and_the_redrawn_one_depends_on_z(model, image):
     mask = torch.zeros(2, 1, 32, 32)
     mask[..., 8:20, 5:15] = 1
-    first, second = (redo.redrawn(image, mask, networks.generators[0], z) for z in normal(2, 2, 3))
+    first, second = (redo.redrawn(image, mask, model.generators[0], z) for z in normal(2, 2, 3))
     kept = (mask == 0).expand_as(image)
     assert torch.equal(first[kept], image[kept]) and torch.equal(second[kept], image[kept])
     assert not torch.allclose(first[~kept], second[~kept], atol=1e-3)
     assert first[~kept].abs().max() <= 1
 
 
-def test_an_empty_region_leaves_the_image_alone_so_z_cannot_be_found_in_it(networks, image):
+def test_an_empty_region_leaves_the_image_alone_so_z_cannot_be_found_in_it(model, image):
     empty = torch.zeros(2, 1, 32, 32)
-    assert torch.equal(redo.redrawn(image, empty, networks.generators[0], normal(2, 3)), image)
+    assert torch.equal(redo.redrawn(image, empty, model.generators[0], normal(2, 3)), image)
 
 
 @pytest.mark.parametrize("size", [32, 64])
-def test_networks_fit_the_image_and_every_weight_is_trained(size):
-    networks = Networks(Settings(size=size, width=8, mask_width=4, latent=3))
+def test_model_fit_the_image_and_every_weight_is_trained(size):
+    model = Model(Settings(size=size, width=8, mask_width=4, latent=3))
     image, z = torch.rand(2, 3, size, size) * 2 - 1, normal(2, 2, 3)
-    mask = networks.mask(image)
+    mask = model.mask(image)
     assert mask.shape == (2, 1, size, size) and mask.min() > 0 and mask.max() < 1
-    assert networks.generators[0](mask, z[0]).shape == image.shape
-    losses = redo.generator_losses(networks, image, z)
-    (losses.adversary + losses.latent + redo.discriminator_loss(networks, image, image, z)).backward()
-    still = [name for name, each in networks.named_parameters() if each.grad is None]
+    assert model.generators[0](mask, z[0]).shape == image.shape
+    losses = redo.generator_losses(model, image, z)
+    (losses.adversary + losses.latent + redo.discriminator_loss(model, image, z)).backward()
+    still = [name for name, each in model.named_parameters() if each.grad is None]
     assert not still
     assert 0 < losses.area <= 0.5
 
 
-def test_the_same_seed_gives_the_same_networks_and_leaves_the_callers_random_numbers_alone():
+def test_the_same_seed_gives_the_same_model_and_leaves_the_callers_random_numbers_alone():
     before = torch.random.get_rng_state()
-    one, same, other = (Networks(TINY, seed=seed).mask.down[0].weight for seed in (3, 3, 4))
+    one, same, other = (Model(TINY, seed=seed).mask.down[0].weight for seed in (3, 3, 4))
     assert torch.equal(one, same) and not torch.equal(one, other)
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
-def test_spectral_normalisation_bounds_the_discriminators_layers(networks):
-    networks.train()
+def test_spectral_normalisation_bounds_the_discriminators_layers(model):
+    model.train()
     for _ in range(20):  # its power iteration goes one step a call
-        networks.discriminator(normal(1, 3, 32, 32))
-    weight = networks.discriminator.blocks[0].one.weight.detach()
+        model.discriminator(normal(1, 3, 32, 32))
+    weight = model.discriminator.blocks[0].one.weight.detach()
     assert torch.linalg.matrix_norm(weight.flatten(1), 2) == pytest.approx(1, abs=0.02)
 
 
-def test_a_discriminator_that_is_sure_and_right_has_no_hinge_loss(networks, image):
-    sure = Networks(TINY, seed=0)
+def test_a_discriminator_that_is_sure_and_right_has_no_hinge_loss(image):
+    sure = Model(TINY, seed=0)
     sure.discriminator = torch.nn.Module()
-    sure.discriminator.forward = lambda x: torch.where(x.flatten(1).mean(1, keepdim=True) > 0, 2.0, -2.0)
-    assert redo.discriminator_loss(sure, torch.ones_like(image), -torch.ones_like(image), normal(2, 2, 3)) == 0
-    assert redo.discriminator_loss(sure, -torch.ones_like(image), -torch.ones_like(image), normal(2, 2, 3)) == 3
+    for answer, loss in ((2.0, 0), (-2.0, 6)):  # above 1 for photographs and below -1 for the others; the reverse
+        sure.discriminator.forward = lambda x, answer=answer: (
+            (answer if torch.equal(x, image) else -answer) * x[:, :1] ** 0
+        )
+        assert redo.discriminator_loss(sure, image, normal(2, 2, 3)) == loss
 
 
-def test_mask_network_alone_has_its_own_rate_and_decay(networks):
-    drawing, judging = redo.optimisers(networks)
+def test_mask_network_alone_has_its_own_rate_and_decay(model):
+    drawing, judging = model.optimizers().values()
     assert [group["lr"] for group in drawing.param_groups] == [1e-5, 1e-4]
     assert [group["weight_decay"] for group in drawing.param_groups] == [1e-4, 0]
     counted = sum(len(group["params"]) for group in drawing.param_groups + judging.param_groups)
-    assert counted == len(list(networks.parameters()))
+    assert counted == len(list(model.parameters()))
 
 
 @pytest.mark.parametrize(
     "changes, named",
     [
+        ({"epochs": 0}, "epochs is 0"),
         ({"size": 100}, "size is 100; ReDO is built for 32, 64, 128 pixels a side"),
         ({"width": 12}, "width is 12"),
         ({"latent": 0}, "latent is 0; it must be a whole number of at least 1"),
