@@ -1,4 +1,4 @@
-"""Scores of a mask against the ground truth, (5.2)-(5.4), and intervals over images.
+"""Scores of a mask, (5.2)-(5.4), or of a partition against the ground truth, and intervals over images.
 
 Masks and truths are bool `(H, W)`; `ignore`, where given, is bool `(H, W)` and True where a pixel is not to be scored.
 Each score exists twice: as the method decides which side is the foreground, and with the orientation oracle
@@ -74,6 +74,71 @@ def scores(mask, truth, ignore=None) -> dict[str, float]:
     named = {"f_measure": f_measure, "iou": iou, "accuracy": accuracy}
     decided = {name: score(mask, truth, ignore) for name, score in named.items()}
     return decided | {f"{name}_oracle": oracle(score, mask, truth, ignore) for name, score in named.items()}
+
+
+def matched_labels(labels, truth) -> dict[int, int]:
+    """Which true region each label stands for: the one-to-one matching of greatest total IoU, `{label: region}`.
+
+    Labels beyond the number of true regions, and true regions beyond that of labels, are left out.
+
+    Parameters
+    ----------
+    labels, truth : array_like of int, `(H, W)`
+        Partitions, in any numbers.
+
+    Raises
+    ------
+    InputError
+        When the two differ in size, or are no whole numbers.
+    """
+    found, true, overlaps = _overlaps(labels, truth)
+    return {int(found[row]): int(true[column]) for row, column in zip(*_best_matching(overlaps), strict=True)}
+
+
+def mean_iou_matched(labels, truth) -> float:
+    """IoU of the true regions under the one-to-one matching of labels that is best for it: their mean, in [0, 1].
+
+    A true region that no label is left for counts 0; a label too many counts only by what it takes from the others.
+    Parameters and errors as for `matched_labels`.
+    """
+    _, true, overlaps = _overlaps(labels, truth)
+    return float(overlaps[_best_matching(overlaps)].sum() / len(true))
+
+
+def adjusted_rand_index(labels, truth) -> float:
+    """How far two partitions agree on which pairs of pixels belong together: 1 for the same, 0 in the mean by chance.
+
+    After Hubert and Arabie (1985). Parameters and errors as for `matched_labels`.
+    """
+    from sklearn.metrics import adjusted_rand_score
+
+    return float(adjusted_rand_score(*(each.ravel() for each in _partitions(truth, labels))))
+
+
+def _partitions(*partitions) -> tuple[np.ndarray, ...]:
+    first, second = map(np.asarray, partitions)
+    if first.shape != second.shape:
+        raise InputError(f"the labels are {second.shape} but the true regions {first.shape}; compare them at one size")
+    for each in (first, second):
+        if not np.issubdtype(each.dtype, np.integer):
+            raise InputError(f"partitions must be whole numbers, this one is {each.dtype}; give labels, not memberships")
+    return first, second
+
+
+def _overlaps(labels, truth) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The labels, the true regions, and the IoU of each with each `(labels, regions)`."""
+    truth, labels = _partitions(truth, labels)
+    found, label = np.unique(labels, return_inverse=True)
+    true, region = np.unique(truth, return_inverse=True)
+    pairs = np.bincount((label * len(true) + region).ravel(), minlength=len(found) * len(true))
+    both = pairs.reshape(len(found), len(true))
+    return found, true, both / (both.sum(axis=1, keepdims=True) + both.sum(axis=0) - both)
+
+
+def _best_matching(overlaps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    from scipy.optimize import linear_sum_assignment
+
+    return linear_sum_assignment(overlaps, maximize=True)
 
 
 def bootstrap_interval(values, *, level: float = 0.95, resamples: int = 9999, seed: int = 0) -> tuple[float, float]:

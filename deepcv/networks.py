@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -60,10 +62,15 @@ class DoubleConv(nn.Module):
     """Twice a 3×3 convolution, instance normalisation and the activation: one level of the U-Net."""
 
     def __init__(
-        self, in_channels: int, out_channels: int, generators: Sequence[torch.Generator], activation: Callable
+        self,
+        in_channels: int,
+        out_channels: int,
+        generators: Sequence[torch.Generator],
+        activation: Callable,
+        norm: Callable[[int], nn.Module] | None = None,
     ):
         super().__init__()
-        stack = len(generators)
+        norm = norm or partial(StackedInstanceNorm2d, stack=len(generators))
         self.activation = activation
         self.convolutions = nn.ModuleList(
             [
@@ -71,7 +78,7 @@ class DoubleConv(nn.Module):
                 StackedConv2d(out_channels, out_channels, 3, generators),
             ]
         )
-        self.norms = nn.ModuleList([StackedInstanceNorm2d(out_channels, stack) for _ in range(2)])
+        self.norms = nn.ModuleList([norm(out_channels) for _ in range(2)])
 
     def forward(self, x: Tensor) -> Tensor:
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
@@ -98,6 +105,8 @@ class UNet(nn.Module):
     activation : callable
         Elementwise, may work in place. ReLU by default: the released code's CELU with α = 1e-3 differs from it by at
         most 1e-3 and takes several times longer on a CPU. Theorem 3.3 asks for a smooth one, such as `torch.sigmoid`.
+    shared : bool
+        One network for all images of a batch, as Algorithm 3 trains it, instead of one for each.
     """
 
     def __init__(
@@ -109,19 +118,25 @@ class UNet(nn.Module):
         levels: int,
         seeds: Sequence[int],
         activation: Callable[[Tensor], Tensor] = torch.relu_,
+        shared: bool = False,
     ):
         super().__init__()
-        self.levels = levels
+        if shared and len(seeds) != 1:
+            raise ValueError(f"a shared network has one seed, not {len(seeds)}")
+        self.levels, self.shared = levels, shared
+        norm = instance_norm if shared else None
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
         widths = [min(width * 2**level, 8 * width) for level in range(levels)]
         # the deepest level keeps its partner's width, so that 4 levels of 64 are the released 64-128-256-512-512
         widths.append(widths[-1] if levels else width)
-        self.entry = DoubleConv(in_channels, widths[0], generators, activation)
-        self.down = nn.ModuleList(DoubleConv(widths[i], widths[i + 1], generators, activation) for i in range(levels))
+        self.entry = DoubleConv(in_channels, widths[0], generators, activation, norm)
+        self.down = nn.ModuleList(
+            DoubleConv(widths[i], widths[i + 1], generators, activation, norm) for i in range(levels)
+        )
         ups, below = [], widths[-1]
         for level in reversed(range(levels)):
             above = widths[max(level - 1, 0)]
-            ups.append(DoubleConv(below + widths[level], above, generators, activation))
+            ups.append(DoubleConv(below + widths[level], above, generators, activation, norm))
             below = above
         self.up = nn.ModuleList(ups)
         self.exit = StackedConv2d(below, out_channels, 1, generators)
@@ -130,12 +145,10 @@ class UNet(nn.Module):
         height, width = x.shape[-2:]
         # one pixel alone has no variance for the instance norm to divide by
         if (height >> self.levels) * (width >> self.levels) < 2:
-            raise InputError(
-                f"the image is {height}×{width} pixels, too few to be halved {self.levels} times; "
-                f"enlarge its sides to {2 ** (self.levels + 1)} or ask for fewer levels"
-            )
-        stack = len(x)
-        x = self.entry(one_image(x))
+            raise _too_small(height, width, self.levels)
+        batch = len(x)
+        stack = 1 if self.shared else batch
+        x = self.entry(channels_innermost(x) if self.shared else one_image(x))
         skips = []
         for down in self.down:
             skips.append(x)
@@ -144,7 +157,149 @@ class UNet(nn.Module):
             skip = skips.pop()
             x = F.interpolate(x, size=skip.shape[-2:], mode="bilinear", align_corners=True)
             x = up(_concatenate(skip, x, stack))
+        return self.exit(x).reshape(batch, -1, height, width)
+
+
+class SkipNetwork(nn.Module):
+    """The encoder-decoder of the deep image prior [45], `(B, in_channels, H, W)` to `(B, out_channels, H, W)`.
+
+    Down, at each level: a 3×3 convolution with stride 2 and another one. What enters a level is also handed across, by
+    a 1×1 convolution to a few channels. Up: bilinear to the partner's size, concatenation, normalisation, a 3×3 and a
+    1×1 convolution. After every convolution but the last come a normalisation and leaky ReLU with slope 0.2; the image
+    is mirrored at its edges. Any image whose sides are over 2^levels pixels fits.
+
+    Its authors feed it with noise and end it with a sigmoid; here it maps an image to a latent image and back, as the
+    U-Net does, so neither is in it. They use 128 channels at every level, 4 of them across, and 5 levels.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+    widths : sequence of int
+        Channels of each level; their number is the network's depth.
+    across : int
+        Channels of the skip connections; 0 leaves these out.
+    seeds : sequence of int
+        One a network in the stack.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, *, widths: Sequence[int], across: int = 4, seeds: Sequence[int]
+    ):
+        super().__init__()
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        down, skips, up = [], [], []
+        for above, width, below in zip((in_channels, *widths), widths, (*widths[1:], widths[-1]), strict=False):
+            down.append(
+                nn.Sequential(
+                    *_convolution(above, width, 3, generators, stride=2), *_convolution(width, width, 3, generators)
+                )
+            )
+            if across:
+                skips.append(nn.Sequential(*_convolution(above, across, 1, generators)))
+            up.append(
+                nn.Sequential(
+                    StackedInstanceNorm2d(across + below, len(seeds)),
+                    *_convolution(across + below, width, 3, generators),
+                    *_convolution(width, width, 1, generators),
+                )
+            )
+        self.down, self.skips, self.up = map(nn.ModuleList, (down, skips, reversed(up)))
+        self.exit = StackedConv2d(widths[0], out_channels, 1, generators)
+
+    def forward(self, x: Tensor) -> Tensor:
+        stack, _, height, width = x.shape
+        if min(height, width) <= 2 ** len(self.down):  # no edge to mirror at would be left
+            raise _too_small(height, width, len(self.down))
+        x = one_image(x)
+        entering = []
+        for down in self.down:
+            entering.append(x)
+            x = down(x)
+        for up in self.up:
+            partner = entering.pop()
+            x = F.interpolate(x, size=partner.shape[-2:], mode="bilinear", align_corners=True)
+            if self.skips:
+                x = _concatenate(self.skips[len(entering)](partner), x, stack)
+            x = up(x)
         return self.exit(x).reshape(stack, -1, height, width)
+
+
+class Discriminator(nn.Module):
+    """𝒟 of Algorithm 3: `(B, 3, S, S)` to one number an image `(B,)`, the logit of "this is a real image".
+
+    Convolutions of 4×4 with stride 2, each doubling the channels, instance normalisation after all but the first, leaky
+    ReLU with slope 0.2, the sum over pixels, one linear layer. The paper (section 5.1) has five, from 32 channels to
+    512; where the kernel, the pooling and the place of the normalisation are not told, this is the released code's or
+    the field's habit.
+
+    Parameters
+    ----------
+    width : int
+        Channels of the first convolution.
+    levels : int
+        Convolutions; an image of 2^(levels + 1) pixels a side is the smallest that fits.
+    seed : int
+    """
+
+    def __init__(self, *, width: int, levels: int, seed: int):
+        super().__init__()
+        widths = [3, *(width * 2**level for level in range(levels))]
+        layers = []
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            for level, (above, below) in enumerate(pairwise(widths)):
+                layers.append(nn.Conv2d(above, below, 4, stride=2, padding=1))
+                if level:
+                    layers.append(instance_norm(below))
+                layers.append(nn.LeakyReLU(0.2, inplace=True))
+            self.linear = nn.Linear(widths[-1], 1)
+        self.convolutions = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(self.convolutions(channels_innermost(x)).sum(dim=(2, 3)))[:, 0]
+
+
+def instance_norm(channels: int) -> nn.Module:
+    """Instance normalisation [44] for a network that many images share: a group normalisation of one channel a group.
+
+    On a CPU that is twice as fast as torch's own with the channels innermost in memory.
+    """
+    return nn.GroupNorm(channels, channels)
+
+
+def channels_innermost(x: Tensor) -> Tensor:
+    """`(B, C, H, W)` as it is, on a CPU with the channels innermost in memory, where convolutions are faster."""
+    return x.contiguous(memory_format=torch.channels_last) if x.device.type == "cpu" else x
+
+
+class ReflectedConv2d(StackedConv2d):
+    """`StackedConv2d` of the image mirrored at its edges, every `stride` pixels."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel: int, generators: Sequence[torch.Generator], stride: int = 1
+    ):
+        super().__init__(in_channels, out_channels, kernel, generators)
+        self.reach, self.stride = kernel // 2, stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.reach:
+            x = F.pad(x, (self.reach,) * 4, mode="reflect")
+        return F.conv2d(x, self.weight.flatten(0, 1), self.bias.flatten(), stride=self.stride, groups=len(self.weight))
+
+
+def _convolution(in_channels: int, out_channels: int, kernel: int, generators, stride: int = 1) -> list[nn.Module]:
+    return [
+        ReflectedConv2d(in_channels, out_channels, kernel, generators, stride),
+        StackedInstanceNorm2d(out_channels, len(generators)),
+        nn.LeakyReLU(0.2, inplace=True),
+    ]
+
+
+def _too_small(height: int, width: int, levels: int) -> InputError:
+    return InputError(
+        f"the image is {height}×{width} pixels, too few to be halved {levels} times; "
+        f"enlarge its sides to {2 ** (levels + 1)} or ask for fewer levels"
+    )
 
 
 def one_image(x: Tensor) -> Tensor:

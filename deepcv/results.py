@@ -68,6 +68,9 @@ _LIBRARIES = {
 _WITHOUT_NUMBERS = {
     "cli.py",
     "__main__.py",
+    "claims.py",
+    "evidence.py",
+    "verdict.py",
     "widgets.py",
     "results.py",
     "recording.py",
@@ -694,8 +697,8 @@ def check_same_code(made_by: dict[str, Any], who: str) -> None:
 def source_hash(folder=None) -> str:
     """SHA-256, in hex, over the Python files of the package that can change a number.
 
-    Those are all but the command line, the widgets, this module, `recording`, `execution` and the experiments, whose
-    choices reach a result through the settings.
+    Those are all but the command line, the claims and their verdict, the widgets, this module, `recording`,
+    `execution` and the experiments, whose choices reach a result through the settings.
     """
     folder = Path(folder or Path(__file__).parent)
     digest = hashlib.sha256()

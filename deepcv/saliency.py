@@ -50,6 +50,10 @@ MAY_BE_ZERO = ("texture_weight", "laplacian_weight", "group_weight", "smoothing"
 """Settings that weigh a term and leave it out at 0; all others must be above 0."""
 
 
+NOTICEABLE_NOISE = 0.05
+"""Standard deviation, of 1, from which on an image counts as noisy; none of Weizmann's photographs has as much."""
+
+
 @dataclass(frozen=True)
 class SaliencySettings:
     """The constants of the saliency map. "[34]" marks the paper's; "fitted" those chosen on 20 Weizmann images."""
@@ -57,7 +61,7 @@ class SaliencySettings:
     longest_side: int = 300  # pixels; the paper's images have about this size, and the filters' wavelengths fit it
     smallest_longest_side: int = 128  # pixels; smaller images are enlarged, or superpixels would be single pixels
     superpixels: tuple[int, ...] = (150, 250, 400)  # [34]: 250 alone; three gain 0.004 in F, double the time
-    noticeable_noise: float = 0.05  # of 1, the standard deviation; none of Weizmann's photographs has as much
+    noticeable_noise: float = NOTICEABLE_NOISE
     denoising: float = 10.0  # width in pixels of the blur, a unit of noise; 8 to 12 alike on 10 images, σ 20 to 160
     compactness: float = 20.0  # [34]; lower follows weak edges, higher gives squarer superpixels
     merging: tuple[float, ...] = (300.0, 600.0, 2000.0)  # [34]; k of each level of the index tree above the leaves

@@ -1,10 +1,22 @@
 """Scores against counts made by hand; intervals that cover."""
 
+import itertools
+
 import numpy as np
 import pytest
 
 from deepcv.images import InputError
-from deepcv.metrics import accuracy, bootstrap_interval, f_measure, iou, oracle, scores
+from deepcv.metrics import (
+    accuracy,
+    adjusted_rand_index,
+    bootstrap_interval,
+    f_measure,
+    iou,
+    matched_labels,
+    mean_iou_matched,
+    oracle,
+    scores,
+)
 
 TRUTH = np.array([[1, 1, 1, 0], [1, 0, 0, 0]], dtype=bool)
 MASK = np.array([[1, 1, 0, 1], [0, 0, 0, 0]], dtype=bool)  # 2 true positives, 1 false, 2 missed, 3 true negatives
@@ -116,3 +128,58 @@ def test_interval_of_one_image_is_its_value():
 def test_interval_of_nothing_is_refused(values):
     with pytest.raises(InputError, match="empty or have NaN"):
         bootstrap_interval(values)
+
+
+# --- partitions -------------------------------------------------------------------------------------------------------
+
+REGIONS = np.array([[0, 0, 0, 0, 1, 1], [0, 0, 2, 2, 1, 1]])
+PARTITION_SCORES = (mean_iou_matched, adjusted_rand_index)
+
+
+@pytest.mark.parametrize("score", PARTITION_SCORES)
+def test_a_partition_is_scored_alike_whatever_its_labels_are_called(score):
+    labels = np.random.default_rng(0).integers(0, 4, REGIONS.shape)
+    assert score(REGIONS, REGIONS) == 1
+    assert score(np.array([7, 3, 250], np.uint8)[REGIONS], REGIONS) == 1
+    assert score(np.array([2, 0, 3, 1])[labels], REGIONS) == score(labels, np.array([5, 9, 6])[REGIONS])
+
+
+def test_matched_iou_by_hand():
+    labels = np.array([[4, 4, 4, 4, 4, 1], [4, 4, 4, 4, 1, 1]])  # region 2 swallowed by region 0
+    # 4 with region 0: 6 of 9; 1 with region 1: 3 of 4; none is left for region 2
+    assert mean_iou_matched(labels, REGIONS) == pytest.approx((6 / 9 + 3 / 4 + 0) / 3)
+    assert matched_labels(labels, REGIONS) == {4: 0, 1: 1}
+    split = np.where(np.arange(6) < 2, 3, REGIONS)  # region 0 in two pieces, 2 and 4 pixels: the greater counts
+    assert mean_iou_matched(split, REGIONS) == pytest.approx((4 / 6 + 1 + 1) / 3)
+    assert matched_labels(split, REGIONS) == {3: 0, 1: 1, 2: 2}
+    assert mean_iou_matched(REGIONS, split) == pytest.approx((4 / 6 + 1 + 1 + 0) / 4)
+    assert mean_iou_matched(np.zeros_like(REGIONS), REGIONS) == pytest.approx(6 / 12 / 3)
+
+
+def test_the_matching_is_the_best_of_all():
+    generator = np.random.default_rng(1)
+    for _ in range(20):
+        labels, truth = generator.integers(0, 4, (2, 5, 6))
+        overlap = np.array([[iou(labels == a, truth == b) for b in range(4)] for a in range(4)])
+        best = max(overlap[range(4), order].mean() for order in itertools.permutations(range(4)))
+        assert mean_iou_matched(labels, truth) == pytest.approx(best)
+
+
+def test_rand_index_counts_pairs_of_pixels_and_is_0_by_chance():
+    labels = np.array([[4, 4, 4, 4, 4, 1], [4, 4, 4, 4, 1, 1]])
+    a, b = (each.ravel() for each in (labels, REGIONS))
+    together = [[each[i] == each[j] for i in range(12) for j in range(i)] for each in (a, b)]
+    both, one, other = np.sum(np.logical_and(*together)), *map(np.sum, together)
+    expected = one * other / 66
+    assert adjusted_rand_index(labels, REGIONS) == pytest.approx((both - expected) / ((one + other) / 2 - expected))
+    by_chance = [adjusted_rand_index(*np.random.default_rng(seed).integers(0, 3, (2, 20, 20))) for seed in range(50)]
+    assert abs(np.mean(by_chance)) < 0.002
+    assert adjusted_rand_index(np.zeros_like(REGIONS), REGIONS) == 0
+
+
+@pytest.mark.parametrize("score", [*PARTITION_SCORES, matched_labels])
+def test_partitions_that_cannot_be_compared_are_refused(score):
+    with pytest.raises(InputError, match=r"labels are \(2, 5\) but the true regions \(2, 6\)"):
+        score(REGIONS[:, :5], REGIONS)
+    with pytest.raises(InputError, match="this one is float64; give labels"):
+        score(REGIONS * 0.5, REGIONS)

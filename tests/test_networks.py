@@ -1,11 +1,13 @@
-"""A stack of networks is that many networks; shapes and channels are the paper's."""
+"""A stack of networks is that many networks; shapes and channels are the papers'."""
+
+from functools import partial
 
 import pytest
 import torch
 from torch import nn
 
 from deepcv.images import InputError
-from deepcv.networks import StackedConv2d, StackedInstanceNorm2d, UNet
+from deepcv.networks import SkipNetwork, StackedConv2d, StackedInstanceNorm2d, UNet
 
 
 def random(*shape, seed=0):
@@ -16,18 +18,28 @@ def generators(*seeds):
     return [torch.Generator().manual_seed(seed) for seed in seeds]
 
 
-@pytest.mark.parametrize("levels", [0, 1, 2])
-def test_a_stack_of_networks_is_the_same_networks_one_by_one(levels):
-    shape = {"width": 3, "levels": levels}
+SHALLOW = {
+    "unet": partial(UNet, width=3, levels=1),
+    "skip": partial(SkipNetwork, widths=[3]),
+}
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [*(partial(UNet, width=3, levels=levels) for levels in (0, 1, 2)), partial(SkipNetwork, widths=[3, 4])],
+    ids=["unet 0", "unet 1", "unet 2", "skip 2"],
+)
+def test_a_stack_of_networks_is_the_same_networks_one_by_one(architecture):
     x = random(3, 2, 13, 11).double()
-    together = UNet(2, 4, seeds=[7, 1, 7], **shape).double()
+    together = architecture(2, 4, seeds=[7, 1, 7]).double()
     for index, seed in enumerate([7, 1, 7]):
-        alone = UNet(2, 4, seeds=[seed], **shape).double()
+        alone = architecture(2, 4, seeds=[seed]).double()
         torch.testing.assert_close(together(x)[index], alone(x[index : index + 1])[0])
 
 
-def test_a_network_of_the_stack_gets_its_gradient_from_its_own_image_only():
-    network = UNet(1, 1, seeds=[0, 1, 2], width=2, levels=1)
+@pytest.mark.parametrize("architecture", SHALLOW.values(), ids=SHALLOW)
+def test_a_network_of_the_stack_gets_its_gradient_from_its_own_image_only(architecture):
+    network = architecture(1, 1, seeds=[0, 1, 2])
     network(random(3, 1, 8, 8))[1].square().sum().backward()
     for parameter in network.parameters():
         assert (parameter.grad[[0, 2]] == 0).all()
@@ -93,12 +105,43 @@ def _without_weights(network, *arguments, **options):
         torch.rand = draw
 
 
-def test_the_seed_decides_the_weights():
-    one, same, other = (UNet(1, 1, seeds=[seed], width=2, levels=1) for seed in (5, 5, 6))
+@pytest.mark.parametrize("architecture", SHALLOW.values(), ids=SHALLOW)
+def test_the_seed_decides_the_weights(architecture):
+    one, same, other = (architecture(1, 1, seeds=[seed]) for seed in (5, 5, 6))
     for a, b, c in zip(one.parameters(), same.parameters(), other.parameters(), strict=True):
         assert torch.equal(a, b)
         assert len(a.unique()) == 1 or not torch.equal(a, c)  # scales and shifts start at 1 and 0 everywhere
-    assert not torch.equal(one.entry.convolutions[0].weight, other.entry.convolutions[0].weight)
+    assert not torch.equal(one.exit.weight, other.exit.weight)
+
+
+@pytest.mark.parametrize(("depth", "size"), [(2, (5, 5)), (3, (32, 24)), (4, (33, 47)), (5, (33, 70))])
+def test_skip_network_of_any_depth_gives_any_size_back(depth, size):
+    out = SkipNetwork(3, 2, widths=[2] * depth, seeds=[0, 1])(random(2, 3, *size))
+    assert out.shape == (2, 2, *size) and torch.isfinite(out).all()
+
+
+def test_an_image_too_small_for_the_skip_networks_depth_is_refused():
+    network = SkipNetwork(1, 1, widths=[1] * 4, seeds=[0])
+    with pytest.raises(InputError, match=r"40×16 pixels.* halved 4 times.*enlarge its sides to 32"):
+        network(random(1, 1, 40, 16))
+
+
+def test_the_loss_of_a_skip_network_reaches_all_its_weights():
+    network = SkipNetwork(3, 2, widths=[3, 3, 3], seeds=[4])
+    network(random(1, 3, 21, 26)).square().sum().backward()
+    convolutions = [module for module in network.modules() if isinstance(module, StackedConv2d)]
+    assert len(convolutions) == 3 * (2 + 1 + 2) + 1
+    for convolution in convolutions:
+        assert convolution.weight.grad.abs().amax(dim=(0, 2, 3, 4)).min() > 0
+
+
+@pytest.mark.parametrize("across", [0, 4])
+def test_skip_connections_carry_what_the_way_down_loses(across):
+    network = SkipNetwork(1, 1, widths=[2], across=across, seeds=[0])
+    with torch.no_grad():  # a way down that loses everything
+        network.down[0][0].weight.zero_()
+    one, other = network(random(1, 1, 8, 8)), network(random(1, 1, 8, 8, seed=1))
+    assert torch.allclose(one, other) == (across == 0)
 
 
 def test_a_smooth_activation_makes_a_network_whose_gradient_checks():

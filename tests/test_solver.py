@@ -12,7 +12,7 @@ from deepcv.baselines.chan_vese import chan_vese
 from deepcv.images import InputError
 from deepcv.methods import METHODS
 from deepcv.metrics import iou
-from deepcv.networks import UNet
+from deepcv.networks import SkipNetwork, UNet
 from deepcv.solver import (
     Model,
     Problem,
@@ -484,6 +484,17 @@ def test_steps_replayed_from_a_cuda_graph_are_those_taken_one_by_one(settings, m
 
 
 @pytest.mark.parametrize("settings", [QUICK, GRADIENT])
+def test_encoder_and_decoder_have_the_architecture_that_was_asked_for(settings):
+    model = Model(3, Settings(**settings, architecture="skip", levels=2), seeds=[0, 1])
+    for network in (model.encoder, model.decoder):
+        assert isinstance(network, SkipNetwork)
+        assert [block[0].weight.shape[:2] for block in network.down] == [(2, settings["width"])] * 2
+    image, inside = disk()
+    found = deep_chan_vese(image, rough_hint(inside), device="cpu", **settings, architecture="skip", levels=2)
+    assert found.trace["reconstruction"][-1] < found.trace["reconstruction"][0]
+
+
+@pytest.mark.parametrize("settings", [QUICK, GRADIENT])
 def test_trace_has_a_value_for_each_step(settings):
     image, inside = disk()
     found = deep_chan_vese(image, rough_hint(inside), device="cpu", **settings)
@@ -578,6 +589,19 @@ def test_edge_weights_are_least_on_the_edge_and_plain_without_sensitivity():
     assert torch.isfinite(edge_weights(torch.zeros(1, 1, 8, 8), 1.0)).all()
 
 
+def test_noise_makes_the_hint_count_more():
+    _, inside = disk()
+    clean = np.where(inside, 0.7, 0.3).astype(np.float32)
+    noisy = np.clip(clean + np.random.default_rng(0).normal(0, 0.2, clean.shape), 0, 1).astype(np.float32)
+
+    def prior(image, **changes):
+        return pose(image, rough_hint(inside), Settings(**changes), 0, "cpu").prior
+
+    assert torch.equal(prior(clean), prior(clean, noise_caution=1.0))
+    assert torch.allclose(prior(noisy), 2 * prior(clean))
+    assert torch.equal(prior(noisy, noise_caution=1.0), prior(clean))
+
+
 def test_hint_prior_speaks_for_the_hint_and_within_its_weight():
     hint = np.array([[0.0, 0.2, 0.8, 1.0]] * 8, dtype=np.float32)
     background, foreground = hint_prior(hint, 10.0)
@@ -611,6 +635,9 @@ def test_random_memberships_are_smooth_probabilities_of_their_seed():
         ({"u_step": "newton"}, "u_step is 'newton'; it is 'exact' or 'gradient'"),
         ({"u_step": "exact", "phases": 3}, "u_step 'exact' solves two phases"),
         ({"relaxation": "relu"}, "relaxation is 'relu'"),
+        ({"architecture": "resnet"}, "architecture is 'resnet'; it is 'unet' or 'skip'"),
+        ({"architecture": "skip"}, "levels is 0.* needs at least 1"),
+        ({"architecture": "skip", "levels": 5, "size": 32}, "halved 5 times"),
         ({"steps": 0}, "steps is 0"),
         ({"rounds": 0}, "rounds is 0"),
         ({"samples": 0}, "samples is 0"),

@@ -43,12 +43,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from deepcv.hints import hint_for, otsu_mask
 from deepcv.images import SMALLEST_SIDE, InputError, as_colour, resize, to_uint8, working_shape
-from deepcv.networks import StackedConv2d, StackedInstanceNorm2d, one_image
+from deepcv.networks import SkipNetwork
 from deepcv.refinement import guided_filter
 from deepcv.segmentation import Segmentation, two_phase
 from deepcv.solver import Descent, adam, checked_batch, side_by_side, torch_device, traces_of
@@ -291,72 +290,20 @@ def unpad(array: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return array[rows, columns]
 
 
-class ReflectedConv2d(StackedConv2d):
-    """`StackedConv2d` of the image mirrored at its edges, every `stride` pixels."""
-
-    def __init__(
-        self, in_channels: int, out_channels: int, kernel: int, generators: Sequence[torch.Generator], stride: int = 1
-    ):
-        super().__init__(in_channels, out_channels, kernel, generators)
-        self.reach, self.stride = kernel // 2, stride
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.reach:
-            x = F.pad(x, (self.reach,) * 4, mode="reflect")
-        return F.conv2d(x, self.weight.flatten(0, 1), self.bias.flatten(), stride=self.stride, groups=len(self.weight))
-
-
-class EncoderDecoder(nn.Module):
-    """A stack of networks without skip connections, `(B, in_channels, H, W)` to `(B, out_channels, H, W)` in [0, 1].
-
-    Down, at each level: 3×3 convolution with stride 2, 3×3 convolution. Up: bilinear doubling, normalisation, 3×3 and
-    1×1 convolution. After every convolution but the last, which is 1×1 with a sigmoid, come a normalisation and leaky
-    ReLU with slope 0.2. Normalisation is batch normalisation in training mode, of one image.
+class EncoderDecoder(SkipNetwork):
+    """The deep image prior's network [45] without skip connections, `(B, in_channels, H, W)` to values in [0, 1].
 
     Parameters
     ----------
     in_channels, out_channels : int
     seeds : sequence of B ints
-    widths : sequence of int
-        Channels of each level. H and W divide by 2 to the power of their number.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, seeds: Sequence[int], widths: Sequence[int] = _WIDTHS):
-        super().__init__()
-        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        down, up = [], []
-        for above, width, below in zip((in_channels, *widths), widths, (*widths[1:], widths[-1]), strict=False):
-            down.append(
-                nn.Sequential(
-                    *_convolution(above, width, 3, generators, stride=2), *_convolution(width, width, 3, generators)
-                )
-            )
-            up.append(
-                nn.Sequential(
-                    StackedInstanceNorm2d(below, len(seeds)),
-                    *_convolution(below, width, 3, generators),
-                    *_convolution(width, width, 1, generators),
-                )
-            )
-        self.down, self.up = nn.ModuleList(down), nn.ModuleList(reversed(up))
-        self.exit = ReflectedConv2d(widths[0], out_channels, 1, generators)
+    def __init__(self, in_channels: int, out_channels: int, seeds: Sequence[int]):
+        super().__init__(in_channels, out_channels, widths=_WIDTHS, across=0, seeds=seeds)
 
     def forward(self, x: Tensor) -> Tensor:
-        stack, _, height, width = x.shape
-        x = one_image(x)
-        for down in self.down:
-            x = down(x)
-        for up in self.up:
-            x = up(F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=True))
-        return torch.sigmoid(self.exit(x)).reshape(stack, -1, height, width)
-
-
-def _convolution(in_channels: int, out_channels: int, kernel: int, generators, stride: int = 1) -> list[nn.Module]:
-    return [
-        ReflectedConv2d(in_channels, out_channels, kernel, generators, stride),
-        StackedInstanceNorm2d(out_channels, len(generators)),
-        nn.LeakyReLU(0.2, inplace=True),
-    ]
+        return torch.sigmoid(super().forward(x))
 
 
 class Layers(nn.Module):

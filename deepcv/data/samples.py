@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -251,12 +252,17 @@ def _composite(name: str) -> Sample:
     mask = SHAPES[recipe.shape](recipe.size, rng)
     paint = _two_modes if isinstance(recipe, TwoModes) else _overlap
     image = np.clip(np.rint(paint(recipe, mask, rng)), 0, 255).astype(np.uint8)
-    textures = sorted({recipe.foreground.name, recipe.background.name})
-    source = ", ".join(f"data/{each}.png ({TEXTURES[each]})" for each in textures)
-    return Sample(name, image, mask, "samples", f"put together for this project from scikit-image's {source}")
+    return Sample(name, image, mask, "samples", composite_source([recipe.foreground, recipe.background]))
 
 
-def _texture(texture: Texture, size: tuple[int, int], rng) -> np.ndarray:
+def composite_source(textures: Iterable[Texture]) -> str:
+    """Where a composite's textures come from and under which licence."""
+    names = sorted({texture.name for texture in textures})
+    source = ", ".join(f"data/{each}.png ({TEXTURES[each]})" for each in names)
+    return f"put together for this project from scikit-image's {source}"
+
+
+def _window(texture: Texture, size: tuple[int, int], rng) -> np.ndarray:
     """A window of the texture at a random place: uint8 of the given size."""
     whole = _texture_file(texture.name)
     whole = whole.T if texture.turned else whole
@@ -276,31 +282,46 @@ def _two_modes(recipe: TwoModes, mask: np.ndarray, rng) -> np.ndarray:
     levels = np.asarray(recipe.levels, float)
     image = levels[upper.astype(int)]
     image[~inside] = image[inside].mean(axis=0)  # the regions' means coincide
-    around = recipe.amplitude * _scores(recipe, mask, rng)
+    around = recipe.amplitude * texture_scores(_textures(recipe), mask, rng)
     return image + (around[..., None] if image.ndim == 3 else around)
 
 
 def _overlap(recipe: Overlap, mask: np.ndarray, rng) -> np.ndarray:
-    scores = _scores(recipe, mask, rng)
     spread, shift = np.asarray(recipe.spread, float), np.asarray(recipe.shift, float)
     if spread.ndim == 0:
-        return 128 + spread * scores + shift * (mask - 0.5)
-    own = [OWN_PATTERN * _scores(recipe, mask, rng) for _ in spread]
-    channels = [_by_region(np.sqrt(1 - OWN_PATTERN**2) * scores + each, mask) for each in own]
-    return 128 + spread * np.stack(channels, axis=2) + shift * (mask[..., None] - 0.5)
+        return 128 + spread * texture_scores(_textures(recipe), mask, rng) + shift * (mask - 0.5)
+    return 128 + spread * colour_scores(_textures(recipe), mask, rng) + shift * (mask[..., None] - 0.5)
 
 
-def _scores(recipe, mask: np.ndarray, rng) -> np.ndarray:
-    """The foreground's texture inside, the background's outside, each standard normal."""
-    foreground, background = (_texture(each, recipe.size, rng) for each in (recipe.foreground, recipe.background))
-    return _by_region(np.where(mask, foreground, background), mask)
+def _textures(recipe) -> dict[int, Texture]:
+    return {1: recipe.foreground, 0: recipe.background}
 
 
-def _by_region(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    scores = np.empty(mask.shape)
-    for region in (mask, ~mask):
-        scores[region] = _normal_scores(values[region])
+def texture_scores(textures: dict[int, Texture], labels: np.ndarray, rng) -> np.ndarray:
+    """Each region in its texture, from a random place of it: `(H, W)`, standard normal in every region.
+
+    Parameters
+    ----------
+    textures : dict of int to Texture
+        By label.
+    labels : numpy.ndarray of int or bool, `(H, W)`
+    rng : numpy.random.Generator
+    """
+    scores = np.empty(labels.shape)
+    for label, texture in textures.items():
+        window = _window(texture, labels.shape, rng)
+        scores[labels == label] = _normal_scores(window[labels == label])
     return scores
+
+
+def colour_scores(textures: dict[int, Texture], labels: np.ndarray, rng) -> np.ndarray:
+    """As `texture_scores`, `(H, W, 3)`: three patterns of the same texture (`OWN_PATTERN`)."""
+    common, *own = (texture_scores(textures, labels, rng) for _ in range(4))
+    mixed = np.sqrt(1 - OWN_PATTERN**2) * common[..., None] + OWN_PATTERN * np.stack(own, axis=2)
+    for label in textures:
+        inside = labels == label
+        mixed[inside] = np.stack([_normal_scores(channel) for channel in mixed[inside].T], axis=1)
+    return mixed
 
 
 def _normal_scores(values: np.ndarray) -> np.ndarray:
@@ -315,7 +336,7 @@ def _normal_scores(values: np.ndarray) -> np.ndarray:
     return scores
 
 
-def _grid(size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+def centred(size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Down and across from the centre, in units of half the shorter side."""
     row, column = np.indices(size) + 0.5
     half = min(size) / 2
@@ -323,12 +344,12 @@ def _grid(size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _disk(size, rng):
-    y, x = _grid(size)
+    y, x = centred(size)
     return (y - 0.08) ** 2 + (x + 0.1) ** 2 < 0.58**2
 
 
 def _ring(size, rng):
-    y, x = _grid(size)
+    y, x = centred(size)
     radius = np.hypot(y, x)
     return (radius > 0.3) & (radius < 0.75)
 
@@ -343,7 +364,7 @@ def _star(size, rng):
 
 
 def _blob(size, rng):
-    y, x = _grid(size)
+    y, x = centred(size)
     angle = np.arctan2(y, x)
     phases = rng.uniform(0, 2 * np.pi, 3)
     edge = 0.6 + sum(0.09 * np.cos(k * angle + phase) for k, phase in zip((2, 3, 5), phases, strict=True))
@@ -351,28 +372,28 @@ def _blob(size, rng):
 
 
 def _pair(size, rng):
-    y, x = _grid(size)
+    y, x = centred(size)
     return (y + 0.15) ** 2 + (x + 0.58) ** 2 < 0.46**2, ((y - 0.1) / 0.62) ** 2 + ((x - 0.56) / 0.4) ** 2 < 1
 
 
 def _bands(size, rng):
-    y, x = _grid(size)
+    y, x = centred(size)
     return np.sin(4.5 * np.pi * (0.8 * x + 0.6 * y)) > 0
 
 
 def _checks(size, rng):
-    y, x = _grid(size)
+    y, x = centred(size)
     return np.sin(3.5 * np.pi * x) * np.sin(3.5 * np.pi * y) > 0
 
 
 def _halves(size, rng):
     """Light above, dark below."""
-    return _grid(size)[0] < -0.02
+    return centred(size)[0] < -0.02
 
 
 def _patches(size, rng):
     """Where a sum of random plane waves is positive."""
-    y, x = _grid(size)
+    y, x = centred(size)
     turns, phases = rng.uniform(0, 2 * np.pi, (2, 6))
     return sum(np.cos(6 * (x * np.cos(t) + y * np.sin(t)) + p) for t, p in zip(turns, phases, strict=True)) > 0
 

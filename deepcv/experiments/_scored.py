@@ -72,15 +72,22 @@ def compute(unit: Unit, profile: str, device: str | None) -> list[dict[str, Any]
 
 
 def _labels_and_scores(item: Item, found: Segmentation, sample: Sample) -> dict[str, Any]:
+    if not found.labels.size:
+        return {}
     if sample.mask is None:
         return {"labels": found.labels}
     mask = _scored_mask(item, found, sample.mask)
-    return {"labels": mask.astype(np.uint8), **scores(mask, sample.mask)}
+    return {"labels": mask.astype(np.uint8), **scores(mask, sample.mask, sample.ignore)}
 
 
 Measure = Callable[[Item, Sample, np.ndarray, str | None], tuple[Segmentation, dict[str, float]]]
 """`measure(item, sample, hint, device)`, which an experiment's module may define, segments in the method's stead and
 gives numbers of its own besides; they become columns of the rows, recorded ones too. NaN where there is none."""
+
+
+def only_measured(seconds: float) -> Segmentation:
+    """What `measure` gives where nothing is segmented: there is no label map to keep or to score."""
+    return Segmentation(np.zeros((0, 0), np.uint8), np.zeros((0, 0, 0), np.float32), seconds=seconds)
 
 
 @functools.cache

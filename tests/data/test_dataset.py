@@ -1,3 +1,4 @@
+import hashlib
 import subprocess
 import sys
 
@@ -8,8 +9,8 @@ from deepcv.data import Dataset, Sample, data_folder, load_dataset
 from deepcv.images import InputError
 
 
-def sample(name="a", image=None, mask=None):
-    return Sample(name, np.zeros((8, 9), np.uint8) if image is None else image, mask, "made up", "a test")
+def sample(name="a", image=None, mask=None, regions=None):
+    return Sample(name, np.zeros((8, 9), np.uint8) if image is None else image, mask, "made up", "a test", regions)
 
 
 def test_samples_are_loaded_when_they_are_accessed_and_only_those():
@@ -35,8 +36,18 @@ def test_the_hash_tells_images_masks_and_shapes_apart():
     assert sample("a", image, mask).hash == sample("b", np.asfortranarray(image), mask.copy()).hash
 
 
+def test_the_hash_tells_partitions_apart_and_is_the_old_one_without():
+    image = np.arange(72, dtype=np.uint8).reshape(8, 9)
+    regions = image // 24
+    kinds = [{}, {"regions": regions}, {"regions": 2 - regions}, {"mask": regions > 0}, {"regions": regions // 2}]
+    assert len({sample(image=image, **kind).hash for kind in kinds}) == len(kinds)
+    # what recorded runs have: shape, type and bytes of the image, then of the mask
+    old = hashlib.sha256(b"(8, 9)uint8" + image.tobytes() + b"(8, 9)bool" + (image > 30).tobytes())
+    assert sample(image=image, mask=image > 30).hash == old.hexdigest()
+
+
 def test_an_unknown_name_is_answered_with_the_known_ones():
-    with pytest.raises(InputError, match=r"'coco'.*samples, weizmann"):
+    with pytest.raises(InputError, match=r"'coco'.*regions, samples, weizmann"):
         load_dataset("coco")
 
 
@@ -44,6 +55,7 @@ def test_the_data_folder_follows_the_environment(monkeypatch, tmp_path):
     monkeypatch.setenv("DEEPCV_DATA", str(tmp_path))
     assert data_folder() == tmp_path
     monkeypatch.delenv("DEEPCV_DATA")
+    monkeypatch.delenv("DEEPCV_CACHE", raising=False)
     assert data_folder().name == "deepcv"
 
 

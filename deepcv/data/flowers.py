@@ -1,0 +1,147 @@
+"""The Oxford Flowers: 17 and 102 kinds, photographs with masks (Tables 2 and 3).
+
+M.-E. Nilsback, A. Zisserman, "Delving deeper into the whorl of flower segmentation", Image and Vision Computing 2010,
+and "Automated flower classification over a large number of classes", ICVGIP 2008. They are read in the layout of the
+official archives, below `flowers17/` and `flowers102/` in the data folder:
+
+    flowers17/jpg/image_0001.jpg         the photograph
+    flowers17/trimaps/image_0001.png     marked by hand, for 849 of the 1360
+    flowers17/{train,val,test}.txt       names, one a line; without these files our own splits
+    flowers102/jpg/image_00001.jpg
+    flowers102/segmim/segmim_00001.jpg   what is not flower painted blue, by an automated method [30]
+    flowers102/setid.mat                 the splits
+
+Flowers-17 stands in where the masks of Flowers-102 can't be had: fewer images (810, 150 and 200), but masks by people.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from ..images import InputError, as_colour, read_image
+from .dataset import Dataset, Sample, data_folder, file_stamp
+
+FLOWER, BOUNDARY = 1, 0
+"""Values of a trimap. 2 leaf, 3 background, 4 sky and 5 unknown count as background."""
+
+SETID = {"train": "tstid", "val": "valid", "test": "trnid"}
+"""Flowers-102's own name of each split. As in ReDO [13] the largest, meant for tests, is what is trained on."""
+
+SOURCE = (
+    "{} of the Visual Geometry Group (Nilsback, Zisserman), https://www.robots.ox.ac.uk/~vgg/data/flowers/; "
+    "its terms are on that page, don't pass it on"
+)
+
+
+def flowers17(split: str, folder=None) -> Dataset:
+    """A split of Flowers-17: every image of "val" and "test" has a trimap, some of "train" do.
+
+    Parameters
+    ----------
+    split : str
+        "train", "val" or "test".
+    folder : path, optional
+        The folder that holds `flowers17`; default `DEEPCV_DATA`, or else the user's cache.
+
+    Raises
+    ------
+    InputError
+        When the data are not there; on access, when a photograph is lacking or its trimap doesn't fit.
+    """
+    root = Path(folder or data_folder()) / "flowers17"
+    _require(root, "jpg", "flowers17")
+    names = _split_names(root, split)
+    stamp = file_stamp(path for name in names for path in (_photograph(root, name), _trimap(root, name)))
+    return Dataset(names, partial(_load17, root, f"flowers17-{split}"), stamp)
+
+
+def flowers102(split: str, folder=None) -> Dataset:
+    """A split of Flowers-102, of 6149, 1020 and 1020 images, each with a mask.
+
+    Parameters and errors are those of `flowers17`.
+    """
+    root = Path(folder or data_folder()) / "flowers102"
+    for needed in ("jpg", "segmim", "setid.mat"):
+        _require(root, needed, "flowers102")
+    names = [f"image_{number:05}" for number in _setid(root, split)]
+    stamp = file_stamp(path for name in names for path in (_photograph(root, name), _painted(root, name)))
+    return Dataset(names, partial(_load102, root, f"flowers102-{split}"), stamp)
+
+
+def _require(root: Path, needed: str, name: str) -> None:
+    if not (root / needed).exists():
+        raise InputError(
+            f"there is no {needed} in {root}; get the data with `deepcv data fetch {name}`, "
+            f"or set DEEPCV_DATA to the folder that holds {name}"
+        )
+
+
+# --- the splits -------------------------------------------------------------------------------------------------------
+
+
+def _split_names(root: Path, split: str) -> list[str]:
+    """From the list beside the images, or else from the package's."""
+    path = root / f"{split}.txt"
+    if path.exists():
+        return path.read_text(encoding="utf-8").split()
+    numbers = json.loads(Path(__file__).with_name("flowers17_splits.json").read_text())[split]
+    return [f"image_{number:04}" for number in numbers]
+
+
+def _setid(root: Path, split: str) -> list[int]:
+    from scipy.io import loadmat
+
+    try:
+        return sorted(int(number) for number in loadmat(root / "setid.mat")[SETID[split]].ravel())
+    except Exception as error:  # SciPy raises whatever a damaged file makes it stumble over
+        raise InputError(f"{root / 'setid.mat'} can't be read ({error}); fetch it again") from None
+
+
+# --- an image and its mask --------------------------------------------------------------------------------------------
+
+
+def _photograph(root: Path, name: str) -> Path:
+    return root / "jpg" / f"{name}.jpg"
+
+
+def _trimap(root: Path, name: str) -> Path:
+    return root / "trimaps" / f"{name}.png"
+
+
+def _painted(root: Path, name: str) -> Path:
+    return root / "segmim" / f"{name.replace('image', 'segmim')}.jpg"
+
+
+def _load17(root: Path, dataset: str, name: str) -> Sample:
+    image = as_colour(read_image(_photograph(root, name)))
+    mask = ignore = None
+    if _trimap(root, name).exists():
+        trimap = read_image(_trimap(root, name))
+        _check_size(trimap, image, _trimap(root, name))
+        mask, ignore = trimap == FLOWER, trimap == BOUNDARY
+    return Sample(name, image, mask, dataset, SOURCE.format("Flowers-17"), ignore=ignore)
+
+
+def _load102(root: Path, dataset: str, name: str) -> Sample:
+    image = as_colour(read_image(_photograph(root, name)))
+    painted = as_colour(read_image(_painted(root, name)))
+    _check_size(painted, image, _painted(root, name))
+    return Sample(name, image, not_painted(painted), dataset, SOURCE.format("Flowers-102"))
+
+
+def not_painted(painted: np.ndarray) -> np.ndarray:
+    """The flower in a `segmim_*.jpg`, uint8 `(H, W, 3)` to bool `(H, W)`: not (R = 0 or G = 0 or B = 254).
+
+    The blue around it is (0, 0, 254) but for what JPEG makes of it; this is the rule of ReDO's and the paper's scores.
+    """
+    red, green, blue = np.moveaxis(painted, 2, 0)
+    return ~((red == 0) | (green == 0) | (blue == 254))
+
+
+def _check_size(marked: np.ndarray, image: np.ndarray, path: Path) -> None:
+    if marked.shape[:2] != image.shape[:2]:
+        raise InputError(f"{path} has another size than its photograph; fetch the archive again")

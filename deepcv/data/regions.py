@@ -1,0 +1,228 @@
+"""Images of three and four regions whose partition is known: composites of scikit-image's brick, grass and gravel.
+
+The paper shows four photographs for its multi-phase model (Figure 4), which nobody has marked. Here the truth is exact,
+and what tells the regions apart is known:
+
+`mean-*`      the regions' means differ: what a model of constant regions (1.2) can do.
+`modes-*`     the means are the same, the distributions are not: two modes on either side of a region's mean, as far
+              from it as no other region's.
+`texture-*`   the regions have the same intensities (grey: the same histogram) and differ in texture alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..images import InputError
+from .dataset import Dataset, Sample
+from .samples import STRUCTURES, Texture, centred, colour_scores, composite_source, texture_scores
+
+
+@dataclass(frozen=True)
+class Region:
+    """What one region looks like.
+
+    Attributes
+    ----------
+    texture : Texture
+    levels : tuple of one or two grey levels, or colours, 0..255
+        The modes of its distribution.
+    structure : str
+        How two modes lie in it: a key of `samples.STRUCTURES`.
+    """
+
+    texture: Texture
+    levels: tuple = (128.0,)
+    structure: str = ""
+
+
+@dataclass(frozen=True)
+class Composite:
+    """How an image is put together.
+
+    Attributes
+    ----------
+    layout : str
+        Key of `LAYOUTS`.
+    regions : tuple of Region
+        By label.
+    spread : float, or three of them for a colour image
+        Standard deviation of the textures around the levels, 0..255.
+    """
+
+    layout: str
+    regions: tuple[Region, ...]
+    spread: float | tuple = 42.0
+    size: tuple[int, int] = (144, 144)
+    seed: int = 0
+
+
+_BRICK, _GRASS, _GRAVEL = Texture("brick", 2), Texture("grass"), Texture("gravel")
+_FINE_BRICK, _TURNED_BRICK = Texture("brick", 3), Texture("brick", 3, turned=True)
+_FINE_GRASS, _FINE_GRAVEL = Texture("grass", 3), Texture("gravel", 3)
+_COARSE_GRAVEL = Texture("gravel", 0.5)
+
+
+def _alike(*textures: Texture) -> tuple[Region, ...]:
+    return tuple(map(Region, textures))
+
+
+COMPOSITES = {
+    "mean-cells": Composite(
+        "cells",
+        (Region(_BRICK, (60,)), Region(_GRASS, (110,)), Region(_GRAVEL, (160,)), Region(_FINE_GRASS, (210,))),
+        spread=16,
+        seed=1,
+    ),
+    "mean-objects": Composite(
+        "objects",
+        (Region(_GRASS, ((90, 130, 70),)), Region(_BRICK, ((180, 90, 70),)), Region(_GRAVEL, ((110, 120, 170),))),
+        spread=(26, 24, 22),
+        size=(128, 160),
+        seed=2,
+    ),
+    "mean-bands": Composite(
+        "bands",
+        (Region(_GRAVEL, (70,)), Region(_FINE_GRAVEL, (128,)), Region(_GRASS, (186,))),
+        spread=24,
+        seed=3,
+    ),
+    "modes-sectors": Composite(
+        "sectors",
+        (Region(_GRAVEL), Region(_GRASS, (84, 172), "bands"), Region(_FINE_GRASS, (40, 216), "checks")),
+        spread=10,
+        seed=4,
+    ),
+    "modes-nested": Composite(
+        "nested",
+        (
+            Region(_GRASS, ((200, 120, 90), (60, 130, 160)), "patches"),
+            Region(_GRAVEL, ((130, 125, 125),)),
+            Region(_BRICK, ((110, 200, 60), (150, 50, 190)), "checks"),
+        ),
+        spread=(14, 14, 14),
+        seed=5,
+    ),
+    "modes-cells": Composite(
+        "cells",
+        (
+            Region(_GRASS, ((210, 128, 128), (46, 128, 128)), "bands"),
+            Region(_GRAVEL, ((128, 210, 128), (128, 46, 128)), "checks"),
+            Region(_BRICK, ((128, 128, 210), (128, 128, 46)), "bands"),
+            Region(_FINE_GRASS, ((128, 128, 128),)),
+        ),
+        spread=(12, 12, 12),
+        size=(160, 160),
+        seed=6,
+    ),
+    "texture-bands": Composite("bands", _alike(_FINE_BRICK, _FINE_GRAVEL, _GRAVEL), spread=(40, 40, 40), seed=7),
+    "texture-cells": Composite("cells", _alike(_BRICK, _FINE_GRASS, _COARSE_GRAVEL), seed=8),
+    "texture-nested": Composite("nested", _alike(_FINE_GRASS, _COARSE_GRAVEL, _BRICK), seed=9),
+    "texture-objects": Composite("objects", _alike(_GRASS, _FINE_BRICK, _FINE_GRAVEL), size=(128, 160), seed=10),
+    "texture-quarters": Composite("sectors", _alike(_FINE_BRICK, _FINE_GRASS, _TURNED_BRICK, _COARSE_GRAVEL), seed=11),
+    "texture-sectors": Composite("sectors", _alike(_COARSE_GRAVEL, _BRICK, _FINE_GRASS), spread=(44, 38, 30), seed=12),
+}
+"""How each image is made."""
+
+
+def names() -> tuple[str, ...]:
+    """All images, sorted."""
+    return tuple(sorted(COMPOSITES))
+
+
+def dataset() -> Dataset:
+    """All images as a sequence."""
+    return Dataset(names(), load)
+
+
+def load(name: str) -> Sample:
+    """One image; its partition is `Sample.regions`, and it has no mask.
+
+    Raises
+    ------
+    InputError
+        For an unknown name, or where the installed scikit-image comes without its pictures.
+
+    Examples
+    --------
+    >>> from deepcv.data import regions
+    >>> int(regions.load("texture-quarters").regions.max())
+    3
+    """
+    if name not in COMPOSITES:
+        raise InputError(f"there is no image {name!r}; there are {', '.join(names())}")
+    recipe = COMPOSITES[name]
+    rng = np.random.default_rng(recipe.seed)
+    labels = LAYOUTS[recipe.layout](recipe.size, len(recipe.regions), rng).astype(np.uint8)
+    image = np.clip(np.rint(_painted(recipe, labels, rng)), 0, 255).astype(np.uint8)
+    source = composite_source(region.texture for region in recipe.regions)
+    return Sample(name, image, None, "regions", source, labels)
+
+
+def _painted(recipe: Composite, labels: np.ndarray, rng) -> np.ndarray:
+    spread = np.asarray(recipe.spread, float)
+    scores = texture_scores if spread.ndim == 0 else colour_scores
+    image = spread * scores({label: each.texture for label, each in enumerate(recipe.regions)}, labels, rng)
+    for label, region in enumerate(recipe.regions):
+        inside = labels == label
+        levels = np.asarray(region.levels, float)
+        if len(levels) == 1:
+            image[inside] += levels[0]
+        else:
+            upper = STRUCTURES[region.structure](recipe.size, rng)[inside]
+            modes = levels[upper.astype(int)]
+            image[inside] += modes - modes.mean(axis=0) + levels.mean(axis=0)  # the mean is theirs, whatever the areas
+    return image
+
+
+# --- layouts ----------------------------------------------------------------------------------------------------------
+
+
+def _sectors(size: tuple[int, int], count: int, rng) -> np.ndarray:
+    """Sectors around a point near the centre, their borders bent."""
+    y, x = centred(size)
+    turn = np.arctan2(y - 0.1, x + 0.1) / (2 * np.pi) + rng.uniform() + 0.04 * np.sin(5 * np.hypot(x, y))
+    return np.floor(turn % 1 * count)
+
+
+def _bands(size: tuple[int, int], count: int, rng) -> np.ndarray:
+    """Oblique wavy bands of equal area."""
+    y, x = centred(size)
+    along = 0.9 * x + 0.4 * y + 0.22 * np.sin(4 * y - 2 * x + rng.uniform(0, 2 * np.pi))
+    return np.searchsorted(np.quantile(along, np.arange(1, count) / count), along)
+
+
+def _nested(size: tuple[int, int], count: int, rng) -> np.ndarray:
+    """Each region around the next, the last within all others."""
+    y, x = centred(size)
+    angle = np.arctan2(y, x)
+    radius = np.hypot(y, x) + 0.07 * np.cos(3 * angle + rng.uniform(0, 2 * np.pi))
+    return count - 1 - np.searchsorted(0.82 * np.sqrt(np.arange(1, count) / (count - 1)), radius)
+
+
+def _cells(size: tuple[int, int], count: int, rng) -> np.ndarray:
+    """Every region in two pieces: cells around random points."""
+    y, x = centred(size)
+    reach = np.array(size) / min(size)
+    candidates = rng.uniform(-reach, reach, (64, 2 * count, 2))
+    gaps = np.abs(candidates[:, :, None] - candidates[:, None]).sum(axis=3) + 9 * np.eye(2 * count)
+    points = candidates[gaps.min(axis=(1, 2)).argmax()]  # the set whose points keep apart
+    return np.argmin((y - points[:, :1, None]) ** 2 + (x - points[:, 1:, None]) ** 2, axis=0) % count
+
+
+def _objects(size: tuple[int, int], count: int, rng) -> np.ndarray:
+    """A background, and a blob for each other region on a circle around the centre."""
+    y, x = centred(size)
+    labels = np.zeros(size)
+    start = rng.uniform(0, 2 * np.pi)
+    for label in range(1, count):
+        turn = start + 2 * np.pi * label / (count - 1)
+        down, across = y - 0.5 * np.sin(turn), x - 0.6 * np.cos(turn)
+        angle, phase = np.arctan2(down, across), rng.uniform(0, 2 * np.pi)
+        labels[np.hypot(down, across) < 0.44 + 0.06 * np.cos(3 * angle + phase)] = label
+    return labels
+
+
+LAYOUTS = {"bands": _bands, "cells": _cells, "nested": _nested, "objects": _objects, "sectors": _sectors}

@@ -1,0 +1,271 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.io import savemat
+
+from deepcv import data, metrics
+from deepcv.data import crops as cropping
+from deepcv.data import fetch, flowerlike, flowers, folder, load_dataset, load_splits
+from deepcv.data.crops import UNSCORED, centre_crop, crops
+from deepcv.images import InputError
+
+BLUE = (0, 0, 254)
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    monkeypatch.setenv("DEEPCV_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("DEEPCV_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "data"
+
+
+def disk(shape, radius):
+    y, x = np.indices(shape) + 0.5
+    return np.hypot(y - shape[0] / 2, x - shape[1] / 2) < radius
+
+
+def photograph(shape, mask):
+    image = np.full((*shape, 3), (40, 120, 50), np.uint8)
+    image[mask] = (220, 60, 140)
+    return image
+
+
+def save(path, array, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(array).save(path, **options)
+
+
+def write_flowers102(root, splits, shape=(48, 64)):
+    """A small archive in the official layout; the masks as JPEG, as they are there."""
+    for number in (number for numbers in splits.values() for number in numbers):
+        mask = disk(shape, 8 + number)
+        save(root / "flowers102" / "jpg" / f"image_{number:05}.jpg", photograph(shape, mask))
+        painted = photograph(shape, mask)
+        painted[~mask] = BLUE
+        save(root / "flowers102" / "segmim" / f"segmim_{number:05}.jpg", painted, quality=100, subsampling=0)
+    savemat(root / "flowers102" / "setid.mat", {name: np.array([numbers]) for name, numbers in splits.items()})
+
+
+def write_flowers17(root, names=("image_0001", "image_0002"), shape=(48, 64)):
+    for number, name in enumerate(names):
+        mask = disk(shape, 12 + number)
+        save(root / "flowers17" / "jpg" / f"{name}.jpg", photograph(shape, mask))
+        trimap = np.full(shape, 3, np.uint8)
+        trimap[:8] = 4
+        trimap[disk(shape, 15 + number)] = flowers.BOUNDARY
+        trimap[mask] = flowers.FLOWER
+        save(root / "flowers17" / "trimaps" / f"{name}.png", trimap)
+    for split in ("train", "val", "test"):
+        (root / "flowers17" / f"{split}.txt").write_text("\n".join(names) + "\n")
+
+
+# -- Flowers-102 -------------------------------------------------------------------------------------------------------
+
+
+def test_flowers102_is_split_as_redo_splits_it_and_masked_by_what_is_not_blue(root):
+    write_flowers102(root, {"trnid": [3], "valid": [4], "tstid": [7, 5, 6]})
+    assert load_dataset("flowers102-train").names == ("image_00005", "image_00006", "image_00007")
+    assert load_dataset("flowers102-val").names == ("image_00004",)
+    (sample,) = load_dataset("flowers102-test")
+    assert (sample.name, sample.dataset, sample.ignore) == ("image_00003", "flowers102-test", None)
+    assert metrics.iou(sample.mask, disk((48, 64), 11)) > 0.9  # but for what JPEG does to the edge
+
+
+def test_blue_is_told_by_any_of_the_three_channels():
+    pixels = np.array([[(0, 9, 9), (9, 0, 9), (9, 9, 254), (9, 9, 255), (1, 1, 253)]], np.uint8)
+    assert flowers.not_painted(pixels).tolist() == [[False, False, False, True, True]]
+
+
+def test_the_official_archives_unpack_to_the_layout_that_is_read(root):
+    """The archives hold `jpg/` and `segmim/` at their top; `fetch` counts what the loader reads."""
+    write_flowers102(root, {"trnid": [1], "valid": [2], "tstid": [3]})
+    savemat(root / "flowers102" / "imagelabels.mat", {"labels": [[1, 2, 3]]})
+    with pytest.raises(InputError, match=r"3 files jpg/\*\.jpg, not 8189"):
+        fetch.FETCHABLE["flowers102"].check(root / "flowers102")
+
+
+@pytest.mark.parametrize("lacking", ["jpg", "segmim", "setid.mat"])
+def test_absent_parts_of_flowers102_are_named(root, lacking):
+    write_flowers102(root, {"trnid": [1], "valid": [2], "tstid": [3]})
+    (root / "flowers102" / lacking).rename(root / "elsewhere")
+    with pytest.raises(InputError, match=rf"no {lacking} in .*deepcv data fetch flowers102"):
+        load_dataset("flowers102-test")
+
+
+def test_a_damaged_list_of_splits_is_named(root):
+    write_flowers102(root, {"trnid": [1], "valid": [2], "tstid": [3]})
+    (root / "flowers102" / "setid.mat").write_bytes(b"MATLAB 5.0" + bytes(40))
+    with pytest.raises(InputError, match=r"setid\.mat can't be read"):
+        load_dataset("flowers102-test")
+
+
+# -- Flowers-17 --------------------------------------------------------------------------------------------------------
+
+
+def test_a_trimap_says_flower_background_or_nothing(root):
+    write_flowers17(root)
+    sample = load_dataset("flowers17-test")[0]
+    assert np.array_equal(sample.mask, disk((48, 64), 12))
+    assert np.array_equal(sample.ignore, disk((48, 64), 15) & ~sample.mask)
+    # a mask that floods the unmarked band is as good as one that doesn't
+    assert metrics.iou(disk((48, 64), 15), sample.mask, sample.ignore) == 1
+
+
+def test_a_training_image_may_have_no_trimap_and_another_size_is_refused(root):
+    write_flowers17(root)
+    (root / "flowers17" / "trimaps" / "image_0001.png").unlink()
+    save(root / "flowers17" / "trimaps" / "image_0002.png", np.ones((48, 60), np.uint8))
+    dataset = load_dataset("flowers17-train")
+    assert dataset[0].mask is None
+    with pytest.raises(InputError, match=r"image_0002\.png has another size"):
+        dataset[1]
+
+
+def test_without_lists_the_packages_own_splits_are_taken(root):
+    write_flowers17(root)
+    for split in ("train", "val", "test"):
+        (root / "flowers17" / f"{split}.txt").unlink()
+    names = {split: load_dataset(f"flowers17-{split}").names for split in ("train", "val", "test")}
+    assert {split: len(each) for split, each in names.items()} == {"train": 810, "val": 150, "test": 200}
+    assert len(set().union(*names.values())) == 1160
+
+
+@pytest.mark.data
+def test_the_packages_splits_are_those_of_the_lists():
+    place = data.data_folder() / "flowers17"
+    if not (place / "test.txt").exists():
+        pytest.skip("Flowers-17 with its lists is not under DEEPCV_DATA")
+    kept = json.loads(Path(flowers.__file__).with_name("flowers17_splits.json").read_text())
+    for split, numbers in kept.items():
+        assert (place / f"{split}.txt").read_text().split() == [f"image_{number:04}" for number in numbers]
+    sample = load_dataset("flowers17-test")[0]
+    assert sample.mask.any()
+    assert sample.ignore.any()
+
+
+# -- drawn flowers -----------------------------------------------------------------------------------------------------
+
+
+def test_drawn_flowers_depend_on_their_number_alone_and_splits_share_none():
+    splits = [load_dataset(f"flowerlike-{split}") for split in ("train", "val", "test")]
+    assert len(set().union(*(each.names for each in splits))) == sum(map(len, splits))
+    assert splits[1][0].hash == flowerlike.dataset("val")[0].hash
+    assert splits[1][0].hash != splits[1][1].hash
+
+
+def test_a_drawn_flower_is_neither_tiny_nor_everything_and_differs_from_what_is_around_it():
+    for seed in range(0, 60, 3):
+        image, mask = flowerlike.draw(seed)
+        assert image.shape == (*mask.shape, 3)
+        assert 0.02 < mask.mean() < 0.7
+        assert np.abs(image[mask].mean(axis=0) - image[~mask].mean(axis=0)).max() > 10
+
+
+# -- a folder of one's own ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pictures(tmp_path, root):
+    place = tmp_path / "mine"
+    rng = np.random.default_rng(0)
+    for name, shape in (
+        ("b.png", (40, 50)),
+        ("sub/a.jpg", (60, 41, 3)),
+        ("c.png", (45, 45, 4)),
+        (".hidden.png", (9, 9)),
+    ):
+        save(place / name, rng.integers(0, 256, shape, dtype=np.uint8))
+    (place / "notes.txt").write_text("no picture")
+    return place
+
+
+def test_a_folder_holds_what_pillow_reads_whatever_its_size_and_mode(pictures):
+    dataset = folder.dataset(pictures)
+    assert dataset.names == ("b.png", "c.png", "sub/a.jpg")
+    assert [sample.image.shape for sample in dataset] == [(40, 50, 3), (45, 45, 3), (60, 41, 3)]
+    assert all(sample.mask is None for sample in dataset)
+    assert crops(dataset, 32).images.shape == (3, 32, 32, 3)
+    assert not len(crops(dataset, 32).marked)
+
+
+def test_an_empty_or_absent_folder_is_refused(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=r"there are no pictures in .*empty"):
+        folder.dataset(tmp_path / "empty")
+    with pytest.raises(InputError, match=r"there is no folder .*absent"):
+        folder.dataset(tmp_path / "absent")
+    with pytest.raises(InputError, match=r"flours17 is neither a folder nor a data set; there are .*flowers17"):
+        load_splits("flours17")
+
+
+def test_pictures_that_cant_be_used_are_named_in_one_sentence(pictures):
+    (pictures / "broken.png").write_bytes((pictures / "b.png").read_bytes()[:300])
+    save(pictures / "tiny.png", np.zeros((5, 40), np.uint8))
+    save(pictures / "flat.png", np.full((40, 40, 3), 7, np.uint8))
+    with pytest.raises(InputError, match=r"3 of 6 images can't be used.*broken\.png.*flat\.png.*tiny\.png") as caught:
+        crops(folder.dataset(pictures), 32)
+    assert "\n" not in str(caught.value)
+    for name in ("broken", "flat"):
+        (pictures / f"{name}.png").unlink()
+    with pytest.raises(InputError, match=r"tiny\.png can't be used: the image is 5×40 pixels"):
+        crops(folder.dataset(pictures), 32)
+
+
+# -- at one size -------------------------------------------------------------------------------------------------------
+
+
+def test_the_shorter_side_is_resized_and_the_centre_cut_out():
+    image = np.zeros((20, 44, 3), np.uint8)
+    image[:, 12:32] = 200  # the central square
+    assert (centre_crop(image, 10) == 200).all()
+    assert (centre_crop(image.transpose(1, 0, 2), 10) == 200).all()
+    assert centre_crop(image[:, 12:31], 64).shape == (64, 64, 3)  # enlarged
+
+
+def test_a_cropped_mask_has_no_new_values_and_keeps_what_is_not_scored(root):
+    write_flowers17(root)
+    found = crops(load_dataset("flowers17-test"), 32)
+    assert set(np.unique(found.truths)) == {0, 1, UNSCORED}
+    truth = found.truths[0]
+    assert abs((truth == 1).mean() - np.pi * 12**2 / 48**2) < 0.02
+    assert len(found.marked) == 2
+
+
+def test_images_are_decoded_once_and_again_when_a_file_changes(root, monkeypatch):
+    write_flowers17(root)
+    first = crops(load_dataset("flowers17-train"), 16)
+    assert isinstance(first.images, np.memmap)
+    with monkeypatch.context() as patch:
+        patch.setattr(cropping, "_decoded", lambda *_: pytest.fail("decoded again"))
+        assert np.array_equal(crops(load_dataset("flowers17-train"), 16).images, first.images)
+    path = root / "flowers17" / "jpg" / "image_0001.jpg"
+    save(path, np.full((48, 64, 3), 250, np.uint8))
+    os.utime(path, ns=(1, 1))
+    assert (crops(load_dataset("flowers17-train"), 16).images[0] > 240).all()
+
+
+def test_a_cache_that_cant_be_written_is_a_sentence_and_leaves_nothing(root, monkeypatch):
+    write_flowers17(root)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(cropping.np, "save", full)
+    with pytest.raises(InputError, match=r"can't write to .*No space left on device.*DEEPCV_CACHE"):
+        crops(load_dataset("flowers17-train"), 16)
+    assert not list((root.parent / "cache" / "crops").iterdir())
+
+
+def test_opening_the_flowers_imports_nothing_heavy():
+    code = (
+        "import sys; from deepcv.data import load_dataset; load_dataset('flowerlike-train').names; "
+        "print(sorted({'torch', 'cv2', 'scipy', 'skimage', 'pooch'} & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
