@@ -16,6 +16,7 @@ __version__ = "0.1.0"
 __getattr__, __dir__, __all__ = _lazy.attach(
     __name__,
     submodules={
+        "amortized",
         "baselines",
         "data",
         "energy",
@@ -31,8 +32,11 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "saliency",
         "segmentation",
         "solver",
+        "training",
+        "widgets",
     },
     submod_attrs={
+        "amortized": ["Segmenter"],
         "data": ["samples"],
         "images": ["InputError", "read_image"],
         "methods": ["METHODS", "get_method"],

@@ -1,4 +1,4 @@
-"""The command line: `deepcv segment`, `run`, `record`, `data`, `methods`, `version`.
+"""The command line: `deepcv segment`, `train`, `predict`, `run`, `record`, `verdict`, `data`, `methods`, `version`.
 
 Exit codes: 0 done; 2 the input or an option can't be used, said in one sentence and with nothing written; 130 stopped
 with Ctrl-C; 1 an error of ours, with its traceback. Results go to stdout, progress and errors to stderr.
@@ -278,6 +278,131 @@ def _areas(labels: np.ndarray, phases: int) -> str:
 
 
 @app.command()
+def train(
+    collection: Annotated[str, typer.Argument(help="flowers17, flowers102, flowerlike, or a folder of pictures.")],
+    out: Annotated[Path, typer.Option(help="The run's folder; a run that was stopped goes on from what is in it.")],
+    preset: Annotated[str, typer.Option(help="default, paper, released: named settings.")] = "default",
+    profile: Annotated[str, typer.Option(help="quick, cpu: reduced sizes; paper: wants a GPU.")] = "cpu",
+    epochs: Annotated[int | None, typer.Option(help="Passes over the images.")] = None,
+    size: Annotated[int | None, typer.Option(help="Side of the training images, in pixels.")] = None,
+    width: Annotated[int | None, typer.Option(help="Channels of the network's first level.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Images an iteration, over all processes.")] = None,
+    hint: Annotated[
+        str | None, typer.Option(help="The method whose masks the network is held to; `none` for none.")
+    ] = None,
+    precision: Annotated[str | None, typer.Option(help="float32, or bfloat16 on a GPU.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the weights and of all that is drawn.")] = 0,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda … [default: the GPU when there is one]")] = None,
+    devices: Annotated[int, typer.Option(min=1, help="Processes, a GPU each; torchrun says it itself.")] = 1,
+    workers: Annotated[int | None, typer.Option(help="Processes that compute the hints.")] = None,
+) -> None:
+    """Train a network on a collection of unmarked images, so that it segments a new one at once.
+
+    Masks, where a collection has some, only score what was learned.
+
+    \b
+    deepcv train flowers17 --out run --profile paper
+    deepcv train flowers17 --out run --profile paper --devices 8 --precision bfloat16
+    deepcv train ~/photos --out run
+    deepcv predict run ~/photos/new.jpg --out masks
+    """
+    from . import amortized, data, training
+    from .data.crops import crops
+
+    given = {"epochs": epochs, "size": size, "width": width, "batch": batch, "precision": precision}
+    given = {name: value for name, value in given.items() if value is not None}
+    if hint is not None:
+        given["hint"] = "" if hint == "none" else hint
+    settings = amortized.settings_for(preset, profile, **given)
+    training_set, validation_set = data.load_splits(collection)
+    bar = sys.stderr.isatty()
+    images = crops(training_set, settings.size, progress=bar)
+    validation = validation_set and crops(validation_set, settings.size, progress=bar)
+    taught = training.hints_of(images, settings.hint, workers=workers, progress=bar) if settings.hint else None
+    fabric = training.fabric_for(device, devices, settings.precision)  # may start this command once more
+    done = training.train(
+        settings,
+        images,
+        out,
+        hints=taught,
+        validation=validation,
+        seed=seed,
+        fabric=fabric,
+        dataset=collection,
+        progress=bar,
+        report=lambda sentence: fabric.is_global_zero and print(sentence, file=sys.stderr),
+    )
+    if fabric.is_global_zero:
+        print(done.summary())
+
+
+@app.command()
+def predict(
+    model: Annotated[Path, typer.Argument(help="A .safetensors file of `deepcv train`, or a run's folder.")],
+    images: Annotated[list[Path], typer.Argument(help="Pictures, of any sizes.")],
+    out: Annotated[Path, typer.Option(help="The folder for the masks, PNG, 0 background and 255 foreground.")],
+    device: Annotated[str | None, typer.Option(help="cpu, cuda … [default: the GPU when there is one]")] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Pictures at a time.")] = 8,
+    convert: Annotated[
+        bool,
+        typer.Option("--convert", help="Accept what loses information: first frame, 16-bit, alpha over white, CMYK."),
+    ] = False,
+) -> None:
+    """Segment pictures with a trained network; each mask has its picture's size and name.
+
+    \b
+    deepcv predict run *.jpg --out masks
+    deepcv predict run/best-validation.safetensors photo.jpg --out masks
+    """
+    started = time.perf_counter()
+    from .amortized import Segmenter
+    from .images import write_image
+    from .solver import torch_device
+
+    segmenter = Segmenter.load(model / "last.safetensors" if model.is_dir() else model, torch_device(device))
+    places = _mask_places(images, out)
+    for first in range(0, len(images), batch):
+        together = images[first : first + batch]
+        pixels = [_read_checked(path, convert) for path in together]
+        for path, found in zip(together, segmenter.predict(pixels, batch=batch), strict=True):
+            write_image(places[path], spread(found.labels, 2))
+    print(f"{out}: {len(images)} masks, {time.perf_counter() - started:.1f} s")
+
+
+def _read_checked(path: Path, convert: bool) -> np.ndarray:
+    """A picture that can be segmented, or an error that names it."""
+    from .images import InputError, as_image, read_image
+
+    pixels = read_image(path, convert=convert)
+    try:
+        as_image(pixels)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    return pixels
+
+
+def _mask_places(images: list[Path], out: Path) -> dict[Path, Path]:
+    """Where each picture's mask goes; the folder is made."""
+    from .images import InputError
+
+    given = {path.resolve() for path in images}
+    places: dict[Path, Path] = {}
+    for path in images:
+        if not path.exists():
+            raise FileNotFoundError(f"there is no file {path}; check the spelling and the folder")
+        place = out / f"{path.stem}.png"
+        if place.resolve() in given:
+            raise InputError(f"{place} would be overwritten by a mask; choose another --out")
+        if place in places:
+            raise InputError(f"{places[place]} and {path} would have their masks in one file; give one another name")
+        places[place] = path
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out} is a file; name a folder for the masks")
+    out.mkdir(parents=True, exist_ok=True)
+    return {path: place for place, path in places.items()}
+
+
+@app.command()
 def run(
     experiment: Annotated[str, typer.Argument(help="table1 …: the name of the table or figure.")],
     profile: Annotated[
@@ -383,6 +508,28 @@ def record(
             recording.fill(gaps, profile=profile, until=until, into=into, outdated=outdated, **at)
 
 
+@app.command()
+def verdict(
+    format_: Annotated[str, typer.Option("--format", help="text or json.")] = "text",
+) -> None:
+    """The paper's claims one by one, each decided by the recorded runs.
+
+    \b
+    deepcv verdict
+    deepcv verdict --format json
+    """
+    import shutil
+
+    from . import verdict
+    from .images import InputError
+
+    if format_ not in ("text", "json"):
+        raise InputError(f"--format is {format_!r}; it is text or json")
+    decided = verdict.decide()
+    columns = shutil.get_terminal_size().columns
+    print(verdict.as_json(decided) if format_ == "json" else verdict.as_text(decided, min(columns, 100)))
+
+
 def _print_listing(table, profile: str) -> None:
     print(table.to_string(float_format="{:.1f}".format, na_rep="unknown"))
     unknown = table["minutes"].isna().any()
@@ -458,19 +605,14 @@ def data_sets(context: typer.Context) -> None:
 def list_data() -> None:
     """The data sets, and which of them are there."""
     from .data import DATASETS, data_folder, load_dataset
-    from .data.fetch import FETCHABLE
     from .images import InputError
 
-    for name in (*DATASETS, *(name for name in FETCHABLE if name not in DATASETS)):
+    for name in DATASETS:
         try:
-            if name in DATASETS:
-                state = f"{len(load_dataset(name))} images"
-            else:
-                FETCHABLE[name].check(data_folder() / name)
-                state = "there"
+            state = f"{len(load_dataset(name))} images"
         except InputError:
-            state = f"not there, or not all of it; `deepcv data fetch {name}` downloads it"
-        print(f"{name:12} {state}")
+            state = f"not there, or not all of it; `deepcv data fetch {name.partition('-')[0]}` downloads it"
+        print(f"{name:16} {state}")
     print(f"looked for in {data_folder()} (DEEPCV_DATA)", file=sys.stderr)
 
 

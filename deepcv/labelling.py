@@ -103,19 +103,69 @@ def solve(
     InputError
         When `nu` is negative somewhere.
     """
-    nu = torch.as_tensor(nu, dtype=cost.dtype, device=cost.device).expand_as(cost)
+    nu = _checked(nu, cost)
+    return _solve(_Saddle, cost, nu, start, tolerance, max_iterations, check_every)
+
+
+@torch.no_grad()
+def partition(
+    cost: Tensor,
+    nu: Tensor | float,
+    *,
+    start: Labelling | None = None,
+    tolerance: float = 1e-3,
+    max_iterations: int = 300,
+    check_every: int = 10,
+) -> Labelling:
+    """Minimise `Σᵢ Σₓ (nuₓ ‖∇uᵢₓ‖₂ + costᵢₓ uᵢₓ)` over partitions into N phases, up to the reported gap.
+
+    For three phases and more that is NP-hard. The relaxation needn't be tight, so the gap need not vanish with more
+    iterations; where it does, the partition is a global minimiser.
+
+    Parameters
+    ----------
+    cost : Tensor, `(B, N, H, W)`
+        What each phase costs at each pixel: `KL^Ωᵢ` in (4.1).
+    nu : float or Tensor broadcastable to `(B, H, W)`, at least 0
+        Weight of the length, which (4.1) counts for each phase, so twice for each boundary.
+    start, tolerance, max_iterations, check_every
+        As in `solve`, a cost being counted by what it exceeds the least at its pixel.
+
+    Returns
+    -------
+    Labelling
+        With indicator functions `(B, N, H, W)` for the mask, and `(3, B, N, H, W)` for the dual.
+
+    Raises
+    ------
+    InputError
+        When `nu` is negative somewhere.
+    """
+    nu = _checked(nu, cost[:, 0])
+    cost = (cost - cost.amin(dim=1, keepdim=True)).contiguous()
+    return _solve(_PhasesSaddle, cost, nu[:, None].expand_as(cost), start, tolerance, max_iterations, check_every)
+
+
+def _checked(nu: Tensor | float, pixels: Tensor) -> Tensor:
+    nu = torch.as_tensor(nu, dtype=pixels.dtype, device=pixels.device).expand_as(pixels)
     if bool((nu < 0).any()):
         raise InputError(f"nu is {float(nu.min()):g}; the weight of the length must be at least 0")
-    return _solve(cost, nu, start, tolerance, max_iterations, check_every)
+    return nu
 
 
 def _solve(
-    cost: Tensor, nu: Tensor, start: Labelling | None, tolerance: float, max_iterations: int, check_every: int
+    kind: type[_Saddle],
+    cost: Tensor,
+    nu: Tensor,
+    start: Labelling | None,
+    tolerance: float,
+    max_iterations: int,
+    check_every: int,
 ) -> Labelling:
     if start is None:
-        start = _coarse_start(cost, nu, _COARSE * tolerance, max_iterations, check_every)
-    allowed = tolerance * cost.abs().sum(dim=(-2, -1))
-    saddle = _Saddle.of(cost, nu, start)
+        start = _coarse_start(kind, cost, nu, _COARSE * tolerance, max_iterations, check_every)
+    allowed = tolerance * cost.abs().flatten(1).sum(dim=1)
+    saddle = kind.of(cost, nu, start)
     relaxed, dual, gap = torch.empty_like(cost), torch.empty_like(saddle.dual), torch.empty_like(allowed)
     at_work, iterations = torch.arange(len(cost), device=cost.device), 0
     while len(at_work):
@@ -129,17 +179,17 @@ def _solve(
             relaxed[finished], gap[finished] = saddle.relaxed[done], reached[done]
             dual[:, finished] = (saddle.dual * (saddle.weights > 0))[:, done]  # pairs over the frame mean nothing
             at_work, saddle = at_work[~done], saddle.only(~done)
-    return Labelling(relaxed > 0.5, relaxed, dual, gap, iterations)
+    return Labelling(kind.mask_of(relaxed), relaxed, dual, gap, iterations)
 
 
-def _coarse_start(cost: Tensor, nu: Tensor, *options) -> Labelling:
+def _coarse_start(kind: type[_Saddle], cost: Tensor, nu: Tensor, *options) -> Labelling:
     """Where to start: the solution for pixels of twice the size, or on a small grid what each pixel alone prefers."""
     if min(cost.shape[-2:]) < 2 * _SMALLEST:
-        mask = cost < 0
+        mask = kind.mask_of(0.5 - cost)
         return Labelling(mask, mask.to(cost), cost.new_zeros(3, *cost.shape), cost.new_zeros(len(cost)), 0)
     coarse_cost = F.avg_pool2d(cost, 2, ceil_mode=True, divisor_override=1)
     coarse_nu = 2 * F.avg_pool2d(nu, 2, ceil_mode=True)  # the side of a larger pixel is twice as long
-    return enlarged(_solve(coarse_cost, coarse_nu, None, *options), cost.shape[-2:])
+    return enlarged(_solve(kind, coarse_cost, coarse_nu, None, *options), cost.shape[-2:])
 
 
 def enlarged(solution: Labelling, shape: tuple[int, int]) -> Labelling:
@@ -216,17 +266,60 @@ class _Saddle:
             for dual, weight, _, (pixel, neighbour) in edges:
                 pixel.addcmul_(weight, dual)
                 neighbour.addcmul_(weight, dual, value=-1)
-            torch.addcmul(self.relaxed, self.step, self.slope, value=-1, out=following).clamp_(0, 1)
+            torch.addcmul(self.relaxed, self.step, self.slope, value=-1, out=following)
+            self.project(following)
             torch.lerp(self.relaxed, following, 2.0, out=self.leading)
             self.relaxed, following = following, self.relaxed
 
     def gap(self) -> Tensor:
         """How far the mask's energy may be above the minimum, `(B,)`: its energy minus the dual's."""
-        u = (self.relaxed > 0.5).to(self.cost)
-        difference = (self.cost * u).sub_(self.slope.clamp(max=0))
+        u = self.mask_of(self.relaxed).to(self.cost)
+        difference = (self.cost * u).sub_(self.least(self.slope))
         _add_length(difference, u, self.weights)
-        return difference.sum(dim=(-2, -1)).clamp_(min=0)  # rounding may take it below
+        return difference.flatten(1).sum(dim=1).clamp_(min=0)  # rounding may take it below
 
     def only(self, images: Tensor) -> _Saddle:
         """Without the images that are False in `(B,)`."""
-        return _Saddle(**{name: value[..., images, :, :] for name, value in vars(self).items()})
+        paired = ("weights", "dual")
+        return type(self)(
+            **{name: value[:, images] if name in paired else value[images] for name, value in vars(self).items()}
+        )
+
+    @staticmethod
+    def mask_of(relaxed: Tensor) -> Tensor:
+        """The mask that a relaxed solution is rounded to."""
+        return relaxed > 0.5
+
+    @staticmethod
+    def project(u: Tensor) -> None:
+        """Move u to the nearest one that is allowed, in place."""
+        u.clamp_(0, 1)
+
+    @staticmethod
+    def least(slope: Tensor) -> Tensor:
+        """What any allowed u costs at least at a pixel."""
+        return slope.clamp(max=0)
+
+
+class _PhasesSaddle(_Saddle):
+    """The same for partitions, images `(B, N, H, W)`: at each pixel u is on the simplex."""
+
+    @staticmethod
+    def mask_of(relaxed: Tensor) -> Tensor:
+        return torch.zeros_like(relaxed, dtype=torch.bool).scatter_(1, relaxed.argmax(dim=1, keepdim=True), True)
+
+    @staticmethod
+    def project(u: Tensor) -> None:
+        # Michelot (1986): onto the hyperplane of sum 1 among the phases not yet 0; each round takes at least one to 0
+        active = torch.ones_like(u)
+        for _ in range(u.shape[1] - 1):
+            excess = ((u * active).sum(dim=1, keepdim=True) - 1) / active.sum(dim=1, keepdim=True)
+            torch.gt(u, excess, out=active)
+        excess = ((u * active).sum(dim=1, keepdim=True) - 1) / active.sum(dim=1, keepdim=True)
+        u.sub_(excess).clamp_(min=0)
+
+    @staticmethod
+    def least(slope: Tensor) -> Tensor:
+        least = torch.zeros_like(slope)
+        least[:, 0] = slope.amin(dim=1)
+        return least

@@ -121,7 +121,7 @@ def _partitions(*partitions) -> tuple[np.ndarray, ...]:
         raise InputError(f"the labels are {second.shape} but the true regions {first.shape}; compare them at one size")
     for each in (first, second):
         if not np.issubdtype(each.dtype, np.integer):
-            raise InputError(f"partitions must be whole numbers, this one is {each.dtype}; give labels, not memberships")
+            raise InputError(f"partitions must be whole numbers, this one is {each.dtype}; give labels")
     return first, second
 
 

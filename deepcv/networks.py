@@ -146,8 +146,7 @@ class UNet(nn.Module):
         # one pixel alone has no variance for the instance norm to divide by
         if (height >> self.levels) * (width >> self.levels) < 2:
             raise _too_small(height, width, self.levels)
-        batch = len(x)
-        stack = 1 if self.shared else batch
+        stack = 1 if self.shared else len(x)
         x = self.entry(channels_innermost(x) if self.shared else one_image(x))
         skips = []
         for down in self.down:
@@ -157,7 +156,8 @@ class UNet(nn.Module):
             skip = skips.pop()
             x = F.interpolate(x, size=skip.shape[-2:], mode="bilinear", align_corners=True)
             x = up(_concatenate(skip, x, stack))
-        return self.exit(x).reshape(batch, -1, height, width)
+        x = self.exit(x)
+        return x if self.shared else x.reshape(stack, -1, height, width)
 
 
 class SkipNetwork(nn.Module):

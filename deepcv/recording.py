@@ -32,7 +32,20 @@ from .results import Item, Store, Unit
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-WANTED = ("table1", "figure07", "choices")
+WANTED = (
+    "table1",
+    "figure08",
+    "figure01",
+    "figure07",
+    "figure04",
+    "figure10a",
+    "figure06",
+    "ambiguities",
+    "choices",
+    "figure09",
+    "theory",
+    "figure10b",
+)
 """The experiments whose full runs are recorded, most wanted first."""
 
 _MERGING = 5  # seconds kept at the end, to write what was computed

@@ -7,8 +7,8 @@ It holds u in one of two ways:
 
 - "gradient", the paper's: fields φ, u = S(φ) or softmax Φ, everything moved by Adam, the length split off and solved
   by shrinkage. Algorithms 1 and 2.
-- "exact", for two phases: with the networks fixed, u is a minimum cut and `deepcv.labelling` finds it. Networks are
-  fitted to u for a few steps, u is solved, and so on until the labels settle.
+- "exact": with the networks fixed, u is a minimum cut, or with more phases a Potts problem, and `deepcv.labelling`
+  finds it. Networks are fitted to u for a few steps, u is solved, and so on until the labels settle.
 
 `deep_chan_vese` does the rest: hint, working size, the loop to its end, the guided filter where asked for.
 """
@@ -46,10 +46,11 @@ class Settings:
 
     phases: int = 2
     """Number of regions N."""
-    start: str = "clusters"
-    """Where more than two phases start: "clusters" of colour, or "random" as in the paper. Two start from the hint."""
+    start: str = "textures"
+    """Where more than two phases start: clusters of "textures" (`textured_memberships`), "clusters" of colour, or
+    "random" as in the paper. Two start from the hint."""
     u_step: str = "exact"
-    """"exact" (two phases only) or "gradient"."""
+    """"exact" or "gradient"."""
     size: int = 200
     """Longest side, in pixels, at which the model is solved; the mask has the image's size."""
 
@@ -62,7 +63,8 @@ class Settings:
     hint_weight: float = 100.0
     """How much the hint counts beside the networks at every u-step (`hint_prior`), in the units of the KL, whose
     difference between phases reaches 2·latent_mean² = 200. It keeps the rounds from drifting away. 0 is the paper's:
-    the hint is only where u starts."""
+    the hint is only where u starts. With more than two phases a start from "textures" or "clusters" takes the hint's
+    place (`start_prior`)."""
     noise_caution: float = 2.0
     """Factor of `hint_weight` for an image whose noise is noticeable (`saliency.NOTICEABLE_NOISE`): there the networks
     have less to tell, while the hint was found in the blurred image. 1 treats all images alike. Chosen on the first 20
@@ -119,12 +121,10 @@ class Settings:
 
     def __post_init__(self):
         phases.check_phases(self.phases)
-        if self.start not in ("clusters", "random"):
-            raise InputError(f"start is {self.start!r}; it is 'clusters' or 'random'")
+        if self.start not in ("textures", "clusters", "random"):
+            raise InputError(f"start is {self.start!r}; it is 'textures', 'clusters' or 'random'")
         if self.u_step not in ("exact", "gradient"):
             raise InputError(f"u_step is {self.u_step!r}; it is 'exact' or 'gradient'")
-        if self.u_step == "exact" and self.phases > 2:
-            raise InputError(f"u_step 'exact' solves two phases, not {self.phases}; ask for u_step 'gradient'")
         if self.architecture not in ("unet", "skip"):
             raise InputError(f"architecture is {self.architecture!r}; it is 'unet' or 'skip'")
         if self.precision not in ("float32", "bfloat16"):
@@ -169,8 +169,11 @@ class Settings:
         everything, one loop, guided filter. λ, the number of steps and the activation are the released code's. "sRGB
         space" is read as pixels in [0, 1]: with 0..255 the unit-variance likelihood outweighs the KL a hundredfold and
         the mask is lost (mean F 0.06 over the first 5 images of Weizmann, at width 16 and 96 px).
+
+        More than two phases start at random, with μᵢ = 5 eᵢ.
         """
-        return cls(**(_AUTHORS | {"nu": 1.0, "learning_rate": 1e-1, "pixel_range": 1.0} | changes))
+        several = {"start": "random", "latent_mean": 5.0} if changes.get("phases", 2) > 2 else {}
+        return cls(**(_AUTHORS | {"nu": 1.0, "learning_rate": 1e-1, "pixel_range": 1.0} | several | changes))
 
     @classmethod
     def released(cls, **changes) -> Settings:
@@ -332,7 +335,8 @@ def _exact(problem: Problem, settings: Settings) -> Iterator[State]:
             if not left:
                 solution = _u_step(model, problem, settings, solution)
                 found = torch.where(settled[:, None, None, None], u, _kept_alive(solution.mask, u))
-                settled = settled | ((found != u)[:, 1].float().mean(dim=(1, 2)) < settings.settled)
+                changed = (found.argmax(dim=1) != u.argmax(dim=1)).float().mean(dim=(1, 2))
+                settled = settled | (changed < settings.settled)
                 u, terms = found, _terms_of(found, problem, settings)
             yield _state(step, u, mean, fit, kl, terms, settled)
         if bool(settled.all()):
@@ -343,8 +347,10 @@ def _exact(problem: Problem, settings: Settings) -> Iterator[State]:
 def _u_step(
     model: Model, problem: Problem, settings: Settings, start: labelling.Labelling | None
 ) -> labelling.Labelling:
-    """The best masks for the networks as they are, (3.16)."""
+    """The best partitions for the networks as they are: (3.16), or (4.1) with more than two phases."""
     cost = model.kl(*model.encode(problem.image)) + problem.prior
+    if settings.phases > 2:
+        return labelling.partition(cost, settings.nu * problem.edges, start=start)
     return labelling.solve(cost[:, 1] - cost[:, 0], settings.nu * problem.edges, start=start)
 
 
@@ -355,7 +361,9 @@ def _fit(model: Model, image: Tensor, noise: _Noise, weights: Tensor) -> tuple[T
 
 
 def _kept_alive(mask: Tensor, u: Tensor) -> Tensor:
-    """The new memberships; the old ones where a phase has emptied, which networks could never be fitted to again."""
+    """The new memberships; the old ones where one of two phases has emptied, which networks couldn't be fitted to."""
+    if mask.ndim == 4:
+        return mask.to(u)
     alive = mask.flatten(1).any(1) & ~mask.flatten(1).all(1)
     foreground = torch.where(alive[:, None, None], mask.to(u), u[:, 1])
     return torch.stack((1 - foreground, foreground), dim=1)
@@ -593,16 +601,87 @@ def clustered_memberships(image: np.ndarray, count: int, seed: int) -> np.ndarra
         When the image has fewer different colours than phases.
     """
     from scipy.ndimage import gaussian_filter
-    from sklearn.cluster import KMeans
 
-    colours = gaussian_filter(np.atleast_3d(image), (2, 2, 0)).reshape(-1, np.atleast_3d(image).shape[2])
-    different = len(np.unique(np.atleast_3d(image).reshape(len(colours), -1), axis=0))
+    _check_colours(image, count)
+    return _clustered(gaussian_filter(np.atleast_3d(image), (2, 2, 0)), count, seed)
+
+
+def textured_memberships(image: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Memberships `(N, H, W)` to start N phases from by k-means of `local_histograms`.
+
+    Regions of one mean but different textures are told apart, at borders only as wide as the window; the u-steps
+    sharpen them. Each pixel starts with membership 0.9 in its cluster.
+
+    Raises
+    ------
+    InputError
+        When the image has fewer different colours than phases.
+    """
+    _check_colours(image, count)
+    # neighbours have nearly the same histograms
+    return _clustered(local_histograms(image), count, seed, every=max(1, min(image.shape[:2]) // 36))
+
+
+def local_histograms(image: np.ndarray, bins: int = 8) -> np.ndarray:
+    """How colours, edges and their directions are distributed around each pixel, `(H, W, features)`.
+
+    The local spectral histograms of Liu and Wang (IEEE TIP 15, 2006), with small filters of our own: the channels, and
+    at two scales the Laplacian of a Gaussian of the brightness and the three entries of the gradient's outer product.
+    Each response falls into bins of equal population. The window is a Gaussian, 7 % of the image's shorter side wide.
+    The square root makes the Euclidean distance that of Hellinger.
+
+    Parameters
+    ----------
+    image : numpy.ndarray, `(H, W)` or `(H, W, C)`
+    bins : int
+    """
+    from scipy.ndimage import gaussian_filter, gaussian_laplace
+
+    channels = np.moveaxis(np.atleast_3d(image), 2, 0)
+    responses = list(channels)
+    for scale in (0.7, 1.4):
+        responses.append(gaussian_laplace(channels.mean(axis=0), scale))
+        down, across = (
+            np.stack([gaussian_filter(each, scale, order=order) for each in channels]) for order in ((1, 0), (0, 1))
+        )
+        square, other = (down**2).sum(axis=0), (across**2).sum(axis=0)
+        responses += [square + other, square - other, (down * across).sum(axis=0)]
+    window = 0.07 * min(image.shape[:2])
+    features = []
+    for response in responses:
+        edges = np.quantile(response, np.arange(1, bins) / bins)
+        indicators = np.searchsorted(edges, response) == np.arange(bins)[:, None, None]
+        features += [gaussian_filter(each.astype(np.float32), window, truncate=2.5) for each in indicators]
+    return np.sqrt(np.stack(features, axis=2).clip(min=0))
+
+
+def _check_colours(image: np.ndarray, count: int) -> None:
+    different = len(np.unique(image.reshape(image.shape[0] * image.shape[1], -1), axis=0))
     if different < count:
         raise InputError(f"the image has {different} different colours, fewer than phases is ({count}); ask for fewer")
-    labels = KMeans(count, n_init=4, random_state=seed).fit_predict(colours).reshape(image.shape[:2])
+
+
+def _clustered(features: np.ndarray, count: int, seed: int, every: int = 1) -> np.ndarray:
+    """Memberships `(N, H, W)`, 0.9 in a pixel's cluster of the features `(H, W, ·)`; found from a grid of pixels."""
+    from sklearn.cluster import KMeans
+
+    dimensions = features.shape[2]
+    found = KMeans(count, n_init=4, random_state=seed).fit(features[::every, ::every].reshape(-1, dimensions))
+    labels = found.predict(features.reshape(-1, dimensions)).reshape(features.shape[:2])
     start = np.full((count, *labels.shape), 0.1 / (count - 1), np.float32)
     np.put_along_axis(start, labels[None], 0.9, axis=0)
     return start
+
+
+_STARTS = {"textures": textured_memberships, "clusters": clustered_memberships}
+
+
+def start_prior(start: np.ndarray, weight: float) -> np.ndarray:
+    """What each phase costs where N > 2 phases didn't start as it, `(N, H, W)`, in the sum over phases 0.
+
+    From the memberships `(N, H, W)` of the start; in place of `hint_prior`.
+    """
+    return weight * (1 / len(start) - (start == start.max(axis=0))).astype(np.float32)
 
 
 def torch_device(name: str | None) -> torch.device:
@@ -647,7 +726,10 @@ def pose(image: np.ndarray, hint: np.ndarray | None, settings: Settings, seed: i
         if settings.start == "random":
             start = random_memberships(shape, settings.phases, seed)
         else:
-            start = clustered_memberships(resize(image, shape), settings.phases, seed)
+            start = _STARTS[settings.start](resize(image, shape), settings.phases, seed)
+            prior = start_prior(start, settings.hint_weight)
+        if settings.u_step == "exact":
+            start = (start == start.max(axis=0)).astype(np.float32)
     target = torch_device(device)
     image, start, prior = (
         torch.from_numpy(np.ascontiguousarray(each))[None].to(target) for each in (small, start, prior)
@@ -686,7 +768,7 @@ def deep_chan_vese(
     -------
     Segmentation
         At the image's size. `trace` has the energy's terms per pixel and "changed", the share of pixels whose label
-        changed, one value an Adam step.
+        changed, one value an Adam step. With more than two phases `settings["empty"]` lists those without a pixel.
 
     Raises
     ------
@@ -759,13 +841,17 @@ def deep_chan_vese_batch(
         ]
         seconds = (time.perf_counter() - start) / len(indices)
         for index, segmentation, trace in zip(indices, segmentations, traces, strict=True):
+            labels = segmentation.argmax(0).astype(np.uint8)
+            ran_with = dataclasses.asdict(settings) | {"seed": seeds[index]}
+            if settings.phases > 2:
+                ran_with["empty"] = sorted(set(range(settings.phases)) - set(np.unique(labels).tolist()))
             found[index] = Segmentation(
-                labels=segmentation.argmax(0).astype(np.uint8),
+                labels=labels,
                 memberships=segmentation,
                 trace=trace,
                 seconds=seconds,
                 method="deep-cv",
-                settings=dataclasses.asdict(settings) | {"seed": seeds[index]},
+                settings=ran_with,
             )
     return found
 
@@ -829,7 +915,7 @@ def at_full_size(image: np.ndarray, memberships: np.ndarray, settings: Settings)
 def resolve(given: dict) -> Settings:
     """The settings for what differs from the default, by name.
 
-    More than two phases bring the paper's settings for them (section 5.1), the exact u-step being for two.
+    More than two phases bring settings of their own, with u_step "gradient" the paper's (section 5.1).
 
     Raises
     ------
@@ -841,12 +927,20 @@ def resolve(given: dict) -> Settings:
     if unknown:
         raise InputError(f"there is no setting {unknown[0]!r}; there are {', '.join(sorted(known))}")
     if given.get("phases", 2) > 2:
-        given = {**_MULTI_PHASE, **given}
+        given = {**(_GRADIENT_PHASES if given.get("u_step") == "gradient" else _EXACT_PHASES), **given}
     return Settings(**given)
 
 
-_MULTI_PHASE = {
-    "u_step": "gradient",
+_EXACT_PHASES = {
+    "latent_mean": 5.0,
+    "latent_unit": 5.0,
+    "nu": 20.0,
+    "edge_sensitivity": 0.0,
+    "hint_weight": 12.5,
+}
+
+_GRADIENT_PHASES = {
+    "start": "random",
     "latent_mean": 5.0,
     "latent_unit": 5.0,
     "nu": 1.0,

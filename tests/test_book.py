@@ -257,3 +257,32 @@ def test_search_finds_a_function_without_a_server(opened):
     opened.wait_for_selector("#search-results li a")
     assert "energy" in " ".join(opened.locator("#search-results li").all_inner_texts())
     assert opened.trouble == []
+
+
+@needs_book
+@pytest.mark.browser
+def test_the_playground_is_turned_by_keyboard_without_a_kernel(opened):
+    """Every ν at every σ for the first method, then one without a ν."""
+    path = HTML / "notebooks" / "playground.html"
+    assert path.stat().st_size < 3e6
+    opened.goto(path.as_uri())
+    widget = opened.locator(".widget-subarea", has=opened.locator("figure img"))
+    mask = widget.locator("figure").last
+    nu, sigma = (widget.locator("[role=slider]").nth(index) for index in range(2))
+
+    def turn(control, key):
+        control.focus()
+        opened.keyboard.press(key)
+        opened.wait_for_timeout(50)
+        return mask.locator("img").get_attribute("src")
+
+    seen = set()
+    for _ in range(5):
+        seen |= {turn(nu, key) for key in ["ArrowLeft"] * 4 + ["ArrowRight"] * 4}
+        turn(sigma, "ArrowRight")
+    assert len(seen) >= 16
+    turn(widget.locator("select").nth(1), "End")
+    assert "no ν" in mask.inner_text()
+    assert len({turn(nu, "ArrowLeft") for _ in range(4)}) == 1
+    assert len({turn(sigma, "ArrowLeft") for _ in range(4)}) == 4
+    assert opened.trouble == []

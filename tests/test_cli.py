@@ -1,12 +1,15 @@
 """The command line: what it writes, what it says, and with which exit code."""
 
+import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -378,6 +381,35 @@ def test_methods_and_data_sets_are_listed(capsys, tmp_path, monkeypatch):
     assert re.search(r"samples +\d+ images\n", out) and re.search("weizmann +not there.*fetch weizmann", out)
 
 
+@pytest.fixture
+def one_recorded_run(tmp_path, monkeypatch):
+    """A results folder with the paper's numbers and our recorded Table 1."""
+    repository = Path(__file__).parents[1] / "results"
+    for name in ("paper", "recorded"):
+        (tmp_path / name).mkdir()
+    for path in (*repository.glob("paper/*"), *repository.glob("recorded/table1.*")):
+        shutil.copy(path, tmp_path / path.parent.name)
+    monkeypatch.setenv("DEEPCV_RESULTS", str(tmp_path))
+
+
+def test_the_verdict_is_told_as_text_and_as_json(one_recorded_run, capsys):
+    assert deepcv("verdict") == 0
+    text = capsys.readouterr().out
+    assert deepcv("verdict", "--format", "json") == 0
+    claims = {claim["id"]: claim for claim in json.loads(capsys.readouterr().out)}
+    first, counts = text.splitlines()[0], [claim["status"] for claim in claims.values()]
+    assert first.startswith(f"{counts.count('reproduced')} reproduced, ")
+    assert all(f"{name}: " in text for name in claims)
+    assert claims["table1/deep-cv/f_measure"]["numbers"]["printed"] == 0.87
+    assert claims["table1/deep-cv/f_measure"]["status"] != "not yet run"
+    assert claims["figure07/opponents-fail"]["status"] == "not yet run"
+
+
+def test_the_verdict_has_two_formats(capsys):
+    assert deepcv("verdict", "--format", "xml") == 2
+    assert "--format is 'xml'; it is text or json" in capsys.readouterr().err
+
+
 def test_the_version_is_the_packages(capsys):
     from deepcv import __version__
 
@@ -385,7 +417,9 @@ def test_the_version_is_the_packages(capsys):
     assert capsys.readouterr().out == f"{__version__}\n" * 2
 
 
-@pytest.mark.parametrize("command", [(), ("segment",), ("run",), ("record",), ("data",), ("data", "fetch")])
+@pytest.mark.parametrize(
+    "command", [(), ("segment",), ("run",), ("record",), ("verdict",), ("data",), ("data", "fetch")]
+)
 def test_help_has_an_example(capsys, command):
     assert deepcv(*command, "--help") == 0
     out = capsys.readouterr().out

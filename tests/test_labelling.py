@@ -1,4 +1,4 @@
-"""The exact u-step is exact: against every mask there is, and against a graph cut."""
+"""The exact u-step is exact: against every mask or partition there is, and against a graph cut."""
 
 import itertools
 
@@ -215,3 +215,78 @@ def test_an_edge_weight_draws_the_boundary_to_where_it_is_cheap():
 def test_a_negative_length_weight_is_refused(nu):
     with pytest.raises(InputError, match=r"nu is -0\.5"):
         labelling.solve(random(1, 2, 2), nu)
+
+
+# more than two phases
+
+
+def partition_value(u, cost, nu):
+    """(4.1) with the networks fixed, straight from the definition, `(B,)`."""
+    lengths = nu[..., None, :, :] * torch.linalg.vector_norm(energy.gradient(u.double()), dim=-3)
+    return (lengths + cost * u).sum(dim=(-3, -2, -1))
+
+
+def every_partition(count, height, width):
+    labels = torch.tensor(list(itertools.product(range(count), repeat=height * width)))
+    return torch.nn.functional.one_hot(labels, count).transpose(1, 2).reshape(-1, count, height, width).double()
+
+
+@pytest.mark.parametrize(("count", "shape"), [(3, (2, 4)), (3, (7, 1)), (4, (2, 3))])
+@pytest.mark.parametrize("weight", [0.1, 0.4, 1.0])
+def test_no_partition_of_a_small_image_is_better(count, shape, weight):
+    partitions, tight = every_partition(count, *shape), []
+    for seed in range(4):
+        cost, nu = random(1, count, *shape, seed=seed), weight * (0.2 + random(1, *shape, seed=seed + 10).abs())
+        best = partition_value(partitions, cost, nu).min()
+        found = labelling.partition(cost, nu, tolerance=1e-8, max_iterations=20000)
+        assert (found.mask.sum(dim=1) == 1).all()
+        above = partition_value(found.mask, cost, nu)[0] - best
+        assert -1e-9 <= above <= found.gap[0] + 1e-9
+        tight.append(bool(above < 1e-6))
+    assert all(tight), "the relaxation is loose on rare problems only"
+
+
+def test_two_phases_are_the_binary_problem_at_twice_the_length():
+    cost = noisy_disk(20, 1)[0][None]
+    both = torch.stack((torch.zeros_like(cost), cost), dim=1)
+    binary = labelling.solve(cost, 1.0, tolerance=1e-7, max_iterations=20000)
+    found = labelling.partition(both, 0.5, tolerance=1e-7, max_iterations=20000)
+    assert torch.equal(found.mask[:, 1], binary.mask) and 0 < binary.mask.sum() < binary.mask.numel()
+
+
+def test_a_partition_costs_at_most_its_gap_more_than_any_other():
+    cost = 20 * random(2, 3, 30, 27, seed=4)
+    cost[:, 1, :12] -= 10
+    cost[:, 2, 14:, 10:] -= 10
+    nu = 6 * random(2, 30, 27, seed=5).abs()
+    found = labelling.partition(cost, nu)
+    value = partition_value(found.mask, cost, nu)
+    for other in (cost.argmin(dim=1), cost.argmin(dim=1).roll(1, 2), found.mask.to(int).argmax(dim=1).roll(1, 1)):
+        u = torch.nn.functional.one_hot(other, 3).permute(0, 3, 1, 2)
+        assert (value <= partition_value(u, cost, nu) + found.gap).all()
+    # an image's partition doesn't depend on its neighbour, nor on what all its phases cost in common
+    alone = labelling.partition(cost[1:] + random(1, 1, 30, 27, seed=6), nu[1:])
+    assert (alone.mask[0] != found.mask[1]).double().mean() < 1e-3
+
+
+@pytest.mark.parametrize("count", [2, 3, 7])
+def test_the_projection_gives_the_nearest_point_of_the_simplex(count):
+    given = 2 * random(5, count, 6, 4)
+    found = given.clone()
+    labelling._PhasesSaddle.project(found)
+    torch.testing.assert_close(found.sum(dim=1), torch.ones(5, 6, 4, dtype=torch.float64))
+    assert (found >= 0).all()
+    # the nearest point of a convex set: no corner lies beyond the plane through it, upright on the way there
+    for corner in torch.eye(count, dtype=torch.float64):
+        towards = corner[:, None, None] - found
+        assert (((given - found) * towards).sum(dim=1) <= 1e-9).all()
+
+
+def test_without_length_each_pixel_takes_its_cheapest_phase():
+    cost = random(2, 4, 9, 8)
+    assert torch.equal(labelling.partition(cost, 0).mask.to(int).argmax(dim=1), cost.argmin(dim=1))
+
+
+def test_a_negative_length_weight_of_phases_is_refused():
+    with pytest.raises(InputError, match=r"nu is -0\.5"):
+        labelling.partition(random(1, 3, 2, 2), -0.5)

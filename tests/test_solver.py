@@ -11,20 +11,23 @@ from deepcv import energy, labelling, phases, solver
 from deepcv.baselines.chan_vese import chan_vese
 from deepcv.images import InputError
 from deepcv.methods import METHODS
-from deepcv.metrics import iou
+from deepcv.metrics import iou, mean_iou_matched
 from deepcv.networks import SkipNetwork, UNet
 from deepcv.solver import (
     Model,
     Problem,
     Settings,
+    clustered_memberships,
     deep_chan_vese,
     deep_chan_vese_batch,
     edge_weights,
     hint_prior,
     iterate,
+    local_histograms,
     pose,
     random_memberships,
     resolve,
+    start_prior,
 )
 
 QUICK = {"steps": 6, "more_steps": 6, "rounds": 2, "settled": 0.0, "width": 3, "size": 32}
@@ -167,7 +170,10 @@ def test_the_w_step_is_the_least_over_w():
 # what the loop does
 
 
-@pytest.mark.parametrize("settings", [QUICK, GRADIENT, QUICK | {"phases": 3}, QUICK | {"learned_variance": True}])
+@pytest.mark.parametrize(
+    "settings",
+    [QUICK, GRADIENT, QUICK | {"phases": 3}, GRADIENT | {"phases": 3}, QUICK | {"learned_variance": True}],
+)
 def test_same_seed_same_result_and_another_seed_other_networks(settings):
     image, inside = disk()
     first, second, other = (
@@ -431,7 +437,8 @@ def test_result_has_the_images_size_and_the_contracts_form(shape, colour, settin
     np.testing.assert_allclose(found.memberships.sum(axis=0), 1, atol=1e-5)
     np.testing.assert_array_equal(found.labels, found.memberships.argmax(axis=0))
     assert found.method == "deep-cv" and found.seconds > 0
-    assert found.settings == METHODS["deep-cv"].settings(**settings) | {"seed": 2}
+    empty = {"empty": sorted(set(range(count)) - set(found.labels.flat))} if count > 2 else {}
+    assert found.settings == METHODS["deep-cv"].settings(**settings) | {"seed": 2} | empty
 
 
 @pytest.mark.parametrize("settings", [QUICK, GRADIENT | {"guided_radius": 3}, QUICK | {"phases": 3}])
@@ -633,7 +640,8 @@ def test_random_memberships_are_smooth_probabilities_of_their_seed():
         ({"phases": 1}, "phases is 1"),
         ({"phases": 0}, "phases is 0"),
         ({"u_step": "newton"}, "u_step is 'newton'; it is 'exact' or 'gradient'"),
-        ({"u_step": "exact", "phases": 3}, "u_step 'exact' solves two phases"),
+        ({"start": "noise", "phases": 3}, "start is 'noise'; it is 'textures', 'clusters' or 'random'"),
+        ({"phases": 3, "levels": 6, "size": 32}, "halved 6 times"),
         ({"relaxation": "relu"}, "relaxation is 'relu'"),
         ({"architecture": "resnet"}, "architecture is 'resnet'; it is 'unet' or 'skip'"),
         ({"architecture": "skip"}, "levels is 0.* needs at least 1"),
@@ -688,11 +696,23 @@ def test_hints_that_say_nothing_are_refused(hint, named):
         deep_chan_vese(disk()[0], hint)
 
 
-def test_more_than_two_phases_bring_the_papers_settings_unless_given():
-    three = resolve({"phases": 3})
-    assert (three.u_step, three.latent_mean, three.nu) == ("gradient", 5.0, 1.0)
+def test_more_than_two_phases_bring_settings_of_their_own_unless_given():
+    three, gradient = resolve({"phases": 3}), resolve({"phases": 3, "u_step": "gradient"})
+    assert (three.u_step, three.start, three.latent_mean) == ("exact", "textures", 5.0)
+    assert (gradient.start, gradient.latent_mean, gradient.nu) == ("random", 5.0, 1.0)
     assert resolve({"phases": 3, "nu": 7.0}).nu == 7.0
     assert resolve({}) == Settings()
+
+
+def test_the_papers_preset_for_more_phases_is_algorithm_2_from_a_random_start():
+    paper = Settings.paper(phases=4)
+    assert (paper.u_step, paper.start, paper.latent_mean, paper.nu) == ("gradient", "random", 5.0, 1.0)
+    assert (paper.width, paper.levels, paper.balance, paper.hint_weight) == (64, 4, 0.0, 0.0)
+    assert resolve(PRESETS["paper"] | {"phases": 4}) == paper
+    image = disk()[0]
+    small = PRESETS["paper"] | {"phases": 3, "width": 2, "levels": 1, "steps": 3, "size": 32}
+    found = deep_chan_vese(image, device="cpu", **small)
+    assert len(found.trace["region"]) == 3 and len(found.memberships) == 3
 
 
 def test_presets_are_the_papers_and_the_released_codes():
@@ -706,14 +726,72 @@ def test_presets_are_the_papers_and_the_released_codes():
     assert Settings.paper(width=8).width == 8
 
 
-def test_phases_start_from_clusters_of_colour_and_end_near_them():
-    partition = np.zeros((32, 40), int)
-    partition[:, 20:], partition[16:, 8:32] = 1, 2
+def three_bands(shape=(60, 72)):
+    return np.broadcast_to(np.arange(shape[1]) * 3 // shape[1], shape)
+
+
+@pytest.mark.parametrize("start", ["textures", "clusters"])
+def test_three_colours_are_three_phases(start):
+    partition = three_bands().copy()
+    partition[40:, 12:60] = 2
     colours = np.array([[0.2, 0.3, 0.4], [0.8, 0.4, 0.3], [0.5, 0.8, 0.5]])
-    image = np.clip(colours[partition] + np.random.default_rng(0).normal(0, 0.05, (32, 40, 3)), 0, 1)
-    labels = deep_chan_vese(image, phases=3, steps=40, device="cpu").labels
-    agreement = [max(np.mean(labels[partition == region] == phase) for phase in range(3)) for region in range(3)]
-    assert min(agreement) > 0.85
+    image = np.clip(colours[partition] + np.random.default_rng(0).normal(0, 0.05, (*partition.shape, 3)), 0, 1)
+    found = deep_chan_vese(image, phases=3, start=start, device="cpu")
+    assert mean_iou_matched(found.labels, partition) > 0.9 and found.settings["empty"] == []
+
+
+def test_three_textures_of_one_mean_and_one_histogram_are_three_phases():
+    partition = three_bands()
+    rows, columns = np.indices(partition.shape)
+    patterns = np.stack([np.sin(2 * np.pi * along / 4 + 0.5) for along in (rows, columns, rows + columns)])
+    image = 0.5 + 0.3 * np.take_along_axis(patterns, partition[None], axis=0)[0]
+    image = np.clip(image + np.random.default_rng(0).normal(0, 0.05, partition.shape), 0, 1)
+    ours = mean_iou_matched(deep_chan_vese(image, phases=3, device="cpu").labels, partition)
+    colours = mean_iou_matched(clustered_memberships(image, 3, 0).argmax(axis=0), partition)
+    assert ours > 0.85 > 0.5 > colours
+
+
+def test_empty_phases_are_reported():
+    image, _ = disk()
+    found = deep_chan_vese(image, phases=4, nu=1e4, hint_weight=0.0, device="cpu", steps=2, rounds=1)
+    assert found.settings["empty"] and set(found.settings["empty"]) == set(range(4)) - set(found.labels.flat)
+
+
+def test_what_the_start_costs_the_phases_sums_to_nothing_and_favours_the_start():
+    start = random_memberships((9, 12), 3, 0)
+    prior = start_prior(start, 6.0)
+    np.testing.assert_allclose(prior.sum(axis=0), 0, atol=1e-6)
+    np.testing.assert_array_equal(prior.argmin(axis=0), start.argmax(axis=0))
+    np.testing.assert_allclose(np.ptp(prior, axis=0), 6.0)
+
+
+def test_local_histograms_are_distributions_and_blind_to_a_monotone_change_of_grey():
+    image = np.random.default_rng(0).random((24, 30))
+    features = local_histograms(image, bins=4)
+    assert features.shape == (24, 30, 4 * 9)
+    np.testing.assert_allclose((features**2).reshape(24, 30, 9, 4).sum(axis=3), 1, atol=1e-5)
+    np.testing.assert_allclose(local_histograms(image**2, bins=4)[..., :4], features[..., :4], atol=1e-6)
+
+
+@pytest.mark.parametrize("hint_weight", [0.0, 5.0])
+def test_the_energy_never_rises_in_an_exact_step_of_more_phases(hint_weight, monkeypatch):
+    settings = resolve(QUICK | {"phases": 3, "hint_weight": hint_weight, "rounds": 3})
+    posed = pose(disk()[0], None, settings, 0, "cpu")
+    seen, original = [], labelling.partition
+
+    def watched(cost, nu, **options):
+        seen.append((cost, nu, original(cost, nu, **options)))
+        return seen[-1][2]
+
+    monkeypatch.setattr(labelling, "partition", watched)
+    *_, last = iterate(posed, settings)
+    before = posed.memberships
+    for cost, nu, found in seen:
+        lengths = [(nu * energy.gradient(u.float()).norm(dim=-3)).sum() for u in (before, found.mask)]
+        was, now = (length + (cost * u).sum() for length, u in zip(lengths, (before, found.mask), strict=True))
+        assert now <= was + found.gap[0] + 1e-3
+        before = found.mask
+    assert len(seen) == 3 and torch.equal(last.memberships, before.float())
 
 
 def test_more_phases_than_colours_are_refused():

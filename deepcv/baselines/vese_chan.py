@@ -95,7 +95,9 @@ def vese_chan(
         Of the circles, in pixels. Of 8, 12 and 20 on images of four flat or noisy quadrants the best.
     nu : float, at least 0
         Weight of the length, for pixels in [0, 1] and squared differences summed over channels. The original chooses it
-        anew for each image. On grey quadrants under noise 0.05 is better from "clusters", from "circles" only slower.
+        anew for each image. Of 0.01, 0.05 and 0.2, mean IoU over the twelve composites of `deepcv.data.regions`: from
+        "circles" 0.38, 0.36 and 0.17, from "clusters" 0.43, 0.45 and 0.45. From circles 0.05 wants more steps:
+        with 2000 it has 0.68 on three of them, 0.01 has 0.62.
     max_iterations : int
         Steps at most.
     settled : float

@@ -1,14 +1,14 @@
 """Images with their true foregrounds: what is embedded in the package and what has to be fetched.
 
-`samples`    photographs and texture composites, embedded, no download
-`regions`    texture composites of three and four regions, embedded (Figure 4)
-`weizmann`   100 photographs marked by three people (Table 1)
-`flowers`    Flowers-17 and Flowers-102, in three splits (Tables 2 and 3)
-`flowerlike` drawn flowers with exact masks, in three splits, no download
-`folder`     any folder of pictures
-`crops`      a data set at the size that a network is trained at
-`fetch`      getting the sets that are not embedded
-`noise`      Gaussian noise, added to images (Figure 7)
+`samples`     photographs and texture composites, embedded, no download
+`regions`     texture composites of three and four regions, embedded (Figure 4)
+`weizmann`    100 photographs marked by three people (Table 1)
+`flowers`     Flowers-17 and Flowers-102, in three splits (Tables 2 and 3)
+`flowerlike`  drawn flowers with exact masks, in three splits, no download
+`folder`      any folder of pictures
+`crops`       a data set at the size that a network is trained at
+`fetch`       getting the sets that are not embedded
+`noise`       Gaussian noise, added to images (Figure 7)
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ import numpy as np
 
 from .dataset import Dataset, Sample
 
-COUNTS = {"train": 512, "val": 64, "test": 128}
+COUNTS = {"train": 256, "val": 64, "test": 128}
 """Pictures in each split; their numbers don't overlap."""
 
 SIDES = (96, 128)

@@ -3,14 +3,52 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from deepcv.data import load_dataset
 from deepcv.images import as_colour
+from deepcv.results import Item, Store
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+
+def mask_grid(rows: DataFrame, items: Iterable[Item], images: Sequence[str], headings: Mapping[str, str]) -> Figure:
+    """Image, ground truth and masks with F below: a row for each of `images`.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        Of a store, one for each mask, all of one data set; `column` says under which heading it belongs.
+    items : iterable of Item
+        The items of the rows, maybe others besides.
+    images : sequence of str
+    headings : mapping of str to str
+        The columns of masks, and what is written above them. Where no row is, the place stays empty.
+    """
+    import matplotlib.pyplot as plt
+
+    by_key = {item.key: item for item in items}
+    images, columns = list(images), list(headings)
+    samples = load_dataset(rows["dataset"].iloc[0])
+    shown = [samples[samples.names.index(name)] for name in images]
+    shape = (len(shown), 2 + len(columns))
+    figure, axes = plt.subplots(*shape, figsize=(1.9 * shape[1], 1.75 * shape[0]), squeeze=False)
+    for row, sample in zip(axes, shown, strict=True):
+        row[0].imshow(sample.image, cmap="gray", vmin=0, vmax=255)
+        row[0].set_ylabel(sample.name, fontsize=8)
+        show_mask(row[1], sample.image, sample.mask)
+    with Store() as store:
+        for found in rows.itertuples():
+            place = images.index(found.image), 2 + columns.index(found.column)
+            show_mask(axes[place], shown[place[0]].image, store.labels(by_key[found.key]) == 1)
+            axes[place].set_xlabel(f"F {found.f_measure:.2f}", fontsize=8)
+    head_grid(figure, axes, ["image", "ground truth", *headings.values()])
+    return figure
 
 
 def head_grid(figure: Figure, axes: np.ndarray, headings: list[str]) -> None:

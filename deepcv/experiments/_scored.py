@@ -52,7 +52,8 @@ def compute(unit: Unit, profile: str, device: str | None) -> list[dict[str, Any]
         if sample.hash != item.data_hash:
             raise InputError(f"{item.dataset}/{item.image} is another image here; fetch {item.dataset} anew")
     started = time.perf_counter()
-    hints = _hints_of(unit)
+    several = samples[0].regions is not None  # of which none is the foreground that a hint could speak for
+    hints = [None] * len(unit) if several else _hints_of(unit)
     hint_seconds = (time.perf_counter() - started) / len(unit)
     measure = _measure_of(unit[0].experiment)
     if measure:
@@ -80,7 +81,7 @@ def _labels_and_scores(item: Item, found: Segmentation, sample: Sample) -> dict[
     return {"labels": mask.astype(np.uint8), **scores(mask, sample.mask, sample.ignore)}
 
 
-Measure = Callable[[Item, Sample, np.ndarray, str | None], tuple[Segmentation, dict[str, float]]]
+Measure = Callable[[Item, Sample, np.ndarray | None, str | None], tuple[Segmentation, dict[str, float]]]
 """`measure(item, sample, hint, device)`, which an experiment's module may define, segments in the method's stead and
 gives numbers of its own besides; they become columns of the rows, recorded ones too. NaN where there is none."""
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from deepcv.data import load_dataset
 from deepcv.experiments import table1
-from deepcv.experiments._pictures import head_grid, show_mask
+from deepcv.experiments._pictures import mask_grid
 from deepcv.experiments._scored import complete, grid
 from deepcv.images import InputError
-from deepcv.results import Item, Store
+from deepcv.results import Item
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -136,25 +136,7 @@ def plot(rows: DataFrame, settings: Settings) -> Figure:
         From `run` with the same settings.
     settings : Settings
     """
-    import matplotlib.pyplot as plt
-
     rows = table1.best_count(rows)
-    scored = {(row.image, f"{row.method}:{row.preset}"): (row.key, row.f_measure) for row in rows.itertuples()}
-    columns = list(dict.fromkeys(name for _, name in scored))
-    by_key = {item.key: item for item in items(settings)}
-    samples = settings.samples
-    shape = (len(settings.shown), 2 + len(columns))
-    figure, axes = plt.subplots(*shape, figsize=(1.9 * shape[1], 1.75 * shape[0]), squeeze=False)
-    with Store() as store:
-        for row, name in zip(axes, settings.shown, strict=True):
-            sample = samples[samples.names.index(name)]
-            row[0].imshow(sample.image, cmap="gray", vmin=0, vmax=255)
-            row[0].set_ylabel(name, fontsize=8)
-            show_mask(row[1], sample.image, sample.mask)
-            for axis, column in zip(row[2:], columns, strict=True):
-                if (name, column) in scored:
-                    key, score = scored[name, column]
-                    show_mask(axis, sample.image, store.labels(by_key[key]) == 1)
-                    axis.set_xlabel(f"F {score:.2f}", fontsize=8)
-    head_grid(figure, axes, ["image", "ground truth", *map(table1.title, columns)])
-    return figure
+    rows = rows.assign(column=rows["method"] + ":" + rows["preset"])
+    headings = {name: table1.title(name) for name in dict.fromkeys(rows["column"])}
+    return mask_grid(rows, items(settings), settings.shown, headings)

@@ -82,7 +82,12 @@ def test_textures_are_not_told_apart_by_intensity_but_by_their_neighbourhood(nam
     assert mean_iou_matched(best_by_intensity(sample, 64 if sample.image.ndim == 2 else 8), sample.regions) < 0.5
     grey = values.mean(axis=2)
     down, across, low = sobel(grey, 0), sobel(grey, 1), gaussian_filter(grey, 2)
-    statistics = [np.hypot(down, across), abs(down) - abs(across), abs(grey - low), (low - gaussian_filter(grey, 6)) ** 2]
+    statistics = [
+        np.hypot(down, across),
+        abs(down) - abs(across),
+        abs(grey - low),
+        (low - gaussian_filter(grey, 6)) ** 2,
+    ]
     smooth = [gaussian_filter(each, 6) for each in statistics]
     for one, other in itertools.combinations(masks, 2):
         assert max(abs(each[one].mean() - each[other].mean()) / each.std() for each in smooth) > 1

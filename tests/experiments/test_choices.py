@@ -40,10 +40,24 @@ def test_differences_are_paired_by_image_and_seed():
     image = np.linspace(0.1, 0.8, 8)
     rows = rows_of({"default": [image, image + 0.01], "rounds = 1": [image + 0.1, image + 0.11]})
     table = choices.summary(rows)
-    assert table.loc["rounds = 1", "ΔF"] == pytest.approx(0.1)
-    assert 0.09 < table.loc["rounds = 1", "low"] <= table.loc["rounds = 1", "high"] < 0.11
-    assert table.loc["default", "ΔF"] == 0
-    assert table["images"].tolist() == [8, 8] and table["seeds"].tolist() == [2, 2]
+    change = table["ΔF"]
+    assert change.loc["rounds = 1", "mean"] == pytest.approx(0.1)
+    assert 0.09 < change.loc["rounds = 1", "low"] <= change.loc["rounds = 1", "high"] < 0.11
+    assert change.loc["default", "mean"] == 0
+    assert table["F", "mean"].tolist() == pytest.approx([0.455, 0.555])
+    assert table["run", "images"].tolist() == [8, 8] and table["run", "seeds"].tolist() == [2, 2]
+
+
+def test_readable_table_has_the_interval_beside_the_mean():
+    table = choices.summary(rows_of({"default": [[0.4, 0.6]], "nu = 0": [[0.3, 0.5]]}))
+    assert choices.readable(table, seconds=False).data.loc["nu = 0"].to_dict() == {
+        "F": "0.400 (0.300 to 0.500)",
+        "mIoU": "0.200 (0.150 to 0.250)",
+        "ΔF": "-0.100 (-0.100 to -0.100)",
+        "images": "2",
+        "seeds": "1",
+    }
+    assert choices.readable(table).to_html() == choices.readable(table).to_html()
 
 
 def test_plot_labels_both_axes_and_shows_every_variant():
@@ -51,7 +65,7 @@ def test_plot_labels_both_axes_and_shows_every_variant():
     table = choices.summary(rows_of({"default": [image], "width = 16": [image + 0.1], "nu = 0": [image - 0.1]}))
     trade, change = choices.plot(table).axes
     assert "seconds" in trade.get_xlabel() and "F-measure" in trade.get_ylabel()
-    assert [label.get_text() for label in change.get_yticklabels()] == ["nu = 0", "width = 16"]
+    assert [label.get_text() for label in change.get_yticklabels()] == ["width = 16", "nu = 0"]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,194 @@
+"""Figure 1: the two ways in which the assumption of the Chan-Vese model fails, and what the encoder makes of them.
+
+The model takes foreground and background for two Gaussians, well apart. The paper (section 1) shows a photograph on
+which one of them is no Gaussian, and one on which they overlap; Chan-Vese fails on both, while in the latent space the
+distributions are "simplified" such that it applies. Its photographs are not published. The embedded composites
+(`deepcv.data.samples`) break the assumption in just these ways, and their regions are known exactly: `modes-*`, where a
+region has two modes, and `overlap-*`, where both have the same intensities. The quantities are those of Figure 8,
+which measures them on photographs (`deepcv.experiments.figure08`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from deepcv import experiments
+from deepcv.data import Sample, load_dataset
+from deepcv.experiments import figure08
+from deepcv.experiments._pictures import head_grid, show_mask
+from deepcv.experiments._scored import complete, grid, interval, load_sample, variant
+from deepcv.experiments.table1 import title
+from deepcv.images import InputError
+from deepcv.methods import get_method
+from deepcv.results import Item, Store
+from deepcv.segmentation import Segmentation
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+CASES = {"modes": "(i) two modes", "overlap": "(ii) overlapping"}
+"""How the assumption fails, by the beginning of the sample's name."""
+
+OTHERS = "photographs"
+"""What other samples are."""
+
+METHODS = ("saliency", "chan-vese", "chan-vese:exact", "deep-cv")
+"""The start of all others; Chan-Vese's local minimum nearest to it; its global minimum; and ours."""
+
+_SHOWN = ("chan-vese:default", "deep-cv:default")  # in the picture
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What a profile fixes unless `Settings` says otherwise.
+
+    Attributes
+    ----------
+    dataset : str
+    cases : tuple of str
+    n_images : int, optional
+        How many of each case.
+    """
+
+    dataset: str
+    cases: tuple[str, ...]
+    n_images: int | None
+
+
+PROFILES = {
+    "quick": Profile("samples", tuple(CASES.values()), 2),
+    "cpu": Profile("samples", (*CASES.values(), OTHERS), None),
+    "paper": Profile("samples", (*CASES.values(), OTHERS), None),
+}
+
+
+@dataclass(frozen=True)
+class Settings(experiments.Settings):
+    """What to run; `n_images` is the number of each case, by name. Nothing besides what every experiment takes."""
+
+    profiles = PROFILES
+
+
+def case(image: str) -> str:
+    """The case that a sample belongs to, by its name."""
+    return CASES.get(image.partition("-")[0], OTHERS)
+
+
+def items(settings: Settings) -> list[Item]:
+    """All results that are needed, case by case.
+
+    Raises
+    ------
+    InputError
+        When the data set has no image of the profile's cases.
+    """
+    profile = settings.defaults
+    dataset = load_dataset(settings.dataset or profile.dataset)
+    names = [
+        name
+        for wanted in profile.cases
+        for name in [each for each in dataset.names if case(each) == wanted][: settings.n_images or profile.n_images]
+    ]
+    if not names:
+        raise InputError(f"{settings.dataset} has no images of two modes or overlapping; take the profile cpu")
+    samples = [dataset[dataset.names.index(name)] for name in names]
+    return grid("figure01", settings, samples, [variant(name, settings.size) for name in METHODS])
+
+
+def run(settings: Settings, *, workers=None, progress: bool = True) -> DataFrame:
+    """Compute what the store lacks, a row per image, method and seed; parameters as in `table1.run`."""
+    return complete(items(settings), settings, workers=workers, progress=progress, description="Figure 1")
+
+
+def measure(item: Item, sample: Sample, hint: np.ndarray, device: str | None) -> tuple[Segmentation, dict[str, float]]:
+    """The method's result; of our model also what `figure08` measures of its latent image."""
+    if item.method == "deep-cv":
+        return figure08.measure(item, sample, hint, device)
+    return get_method(item.method).function(sample.image, hint, seed=item.seed, device=device, **item.settings), {}
+
+
+def _by_case(rows: DataFrame) -> dict[str, DataFrame]:
+    """Each case with its rows, and last all rows together."""
+    cases = rows["image"].map(case)
+    found = {name: rows[cases == name] for name in (*CASES.values(), OTHERS) if (cases == name).any()}
+    return found | {"all": rows} if len(found) > 1 else found
+
+
+def summary(rows: DataFrame) -> DataFrame:
+    """Contrast, overlap and distance to a Gaussian before and after the encoder, by the true regions.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        From `run`, or of a recorded run.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Indexed by case and quantity; columns as in `figure08.summary`.
+    """
+    import pandas as pd
+
+    ours = rows[rows["method"] == "deep-cv"]
+    return pd.concat(
+        {name: figure08.summary(group).droplevel(0).loc["truth"] for name, group in _by_case(ours).items()}
+    )
+
+
+def scores(rows: DataFrame) -> DataFrame:
+    """F of each method by case: means over images and their 95 % intervals, seeds of an image averaged first."""
+    import pandas as pd
+
+    table = {}
+    for name, group in _by_case(_named(rows)).items():
+        by_image = group.groupby(["name", "image"], sort=False)["f_measure"].mean()
+        for method, values in by_image.groupby("name", sort=False):
+            table.setdefault(title(method), {}).update({(name, "F"): values.mean(), (name, "95 %"): interval(values)})
+    found = pd.DataFrame.from_dict(table, orient="index")
+    return found.set_axis(pd.MultiIndex.from_tuples(found.columns), axis=1)
+
+
+def _named(rows: DataFrame) -> DataFrame:
+    return rows.assign(name=rows["method"] + ":" + rows["preset"])
+
+
+def plot(rows: DataFrame, settings: Settings, images: tuple[str, ...] | None = None) -> Figure:
+    """As in Figure 1: image, its distributions, Chan-Vese; latent image, its distributions, ours; the first seed.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        From `run` with the same settings.
+    settings : Settings
+    images : tuple of str, optional
+        Names of the images to show; default the first two of either case.
+    """
+    import matplotlib.pyplot as plt
+
+    needed = {
+        (item.image, f"{item.method}:{item.preset}"): item for item in items(settings) if item.seed == settings.seeds[0]
+    }
+    names = dict.fromkeys(image for image, _ in needed)
+    images = images or [image for wanted in CASES.values() for image in [i for i in names if case(i) == wanted][:2]]
+    scored = _named(rows[rows["seed"] == settings.seeds[0]]).set_index(["image", "name"])["f_measure"]
+    figure, axes = plt.subplots(len(images), 6, figsize=(13, 2.4 * len(images)), squeeze=False)
+    for row, image in zip(axes, images, strict=True):
+        item = needed[image, _SHOWN[1]]
+        sample, latent = load_sample(item.dataset, image), figure08.latent_of(item, settings.device)
+        figure08.show_image(row[0], latent.image)
+        row[0].set_ylabel(image, fontsize=8)
+        figure08.show_distributions(row[1], latent, "grey")
+        figure08.show_latent(row[3], latent)
+        figure08.show_distributions(row[4], latent, "latent")
+        for axis, name in zip(row[[2, 5]], _SHOWN, strict=True):
+            with Store() as store:
+                show_mask(axis, sample.image, store.labels(needed[image, name]) == 1)
+            axis.set_xlabel(f"F {scored[image, name]:.2f}", fontsize=8)
+    chan_vese, ours = map(title, _SHOWN)
+    head_grid(figure, axes[:, [0, 2, 3, 5]], ["image", chan_vese, "latent image", ours])
+    figure08.head_distributions(figure, axes[0, [1, 4]], ["grey values", "latent image"])
+    return figure

@@ -1,0 +1,147 @@
+"""The verdict on the paper's claims (`deepcv.claims`), from recorded rows alone: as text, as JSON, for the book."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import html
+import json
+import textwrap
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from . import results, timings
+from .claims import CLAIMS, Claim, cells
+from .evidence import TOLERANCE, Status, Verdict
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+    Decided = list[tuple[Claim, Verdict]]
+
+MARKS = {Status.REPRODUCED: "✔", Status.PARTLY: "◐", Status.NOT: "✘", Status.NOT_RUN: "○"}
+COLOURS = {Status.REPRODUCED: "#029e73", Status.PARTLY: "#de8f05", Status.NOT: "#d55e00", Status.NOT_RUN: "#949494"}
+"""Told apart by the colour-blind; the word always stands beside them."""
+
+
+def rows_of(run: str) -> DataFrame:
+    """The rows of a recorded run, in its best profile; without a row when nothing is recorded."""
+    return timings.recorded(run)[0] if run in timings.NAMES else results.full_run(run)
+
+
+def decide(claims: Iterable[Claim] | None = None) -> Decided:
+    """Each claim with its verdict.
+
+    Parameters
+    ----------
+    claims : iterable of Claim, optional
+        Default all: those in words, then the printed numbers.
+    """
+    rows = functools.cache(rows_of)
+    return [(claim, _verdict(claim, rows(claim.run))) for claim in claims or (*CLAIMS, *cells())]
+
+
+def _verdict(claim: Claim, rows: DataFrame) -> Verdict:
+    return claim.decide(rows) if len(rows) else Verdict(Status.NOT_RUN, f"Nothing is recorded of {claim.run}.")
+
+
+def counted(decided: Decided) -> str:
+    """How many claims have each status, "7 reproduced, 2 partly …"."""
+    statuses = [verdict.status for _, verdict in decided]
+    return ", ".join(f"{statuses.count(status)} {status}" for status in Status)
+
+
+def as_text(decided: Decided, width: int = 100) -> str:
+    """A claim and its evidence after each status, wrapped to `width` columns."""
+    longest = max(map(len, Status)) + 4
+    lines = [counted(decided), ""]
+    for claim, verdict in decided:
+        lead = f"{MARKS[verdict.status]} {verdict.status}".ljust(longest)
+        for text, before in (
+            (f"{claim.id}: {claim.says} (paper, {claim.section})", lead),
+            (verdict.evidence, " " * longest),
+        ):
+            lines += textwrap.wrap(text, width, initial_indent=before, subsequent_indent=" " * longest)
+    return "\n".join(lines)
+
+
+def as_json(decided: Decided) -> str:
+    """A list of objects: what a `Claim` says, and `status`, `evidence`, `numbers` of its verdict."""
+    shown = ("id", "section", "says", "test", "notebook", "run")
+    found = [{name: getattr(claim, name) for name in shown} | dataclasses.asdict(verdict) for claim, verdict in decided]
+    return json.dumps(found, indent=1, ensure_ascii=False)
+
+
+def as_html(decided: Decided) -> str:
+    """A block for each claim: status, claim, evidence, how it was decided, and the page that shows it."""
+    return "\n".join(_block(claim, verdict) for claim, verdict in decided)
+
+
+def _block(claim: Claim, verdict: Verdict) -> str:
+    say, status = html.escape, verdict.status
+    return (
+        f'<div style="border-left: 0.4em solid {COLOURS[status]}; padding-left: 0.8em; margin: 1.2em 0">'
+        f"<div><b>{MARKS[status]} {status}</b> · paper, {say(claim.section)} · {_link(claim, verdict)}</div>"
+        f"<div>{say(claim.says)}</div>"
+        f'<div style="font-size: 0.9em">{say(verdict.evidence)}</div>'
+        f'<details style="font-size: 0.9em"><summary>how it is decided</summary>{say(claim.test)}</details></div>'
+    )
+
+
+def _link(claim: Claim, verdict: Verdict) -> str:
+    """To the page of a notebook; one without a recorded run may be yet to come."""
+    name = html.escape(claim.notebook)
+    return name if verdict.status == Status.NOT_RUN else f'<a href="{name}.html">{name}</a>'
+
+
+def table(decided: Decided):
+    """The printed numbers for the eye: a row for each claim of `deepcv.claims.cells`, with ours and the status."""
+    import pandas as pd
+
+    rows = {
+        claim.says: {
+            "printed": claim.value,
+            "ours": str(verdict.numbers.get("ours", "–")),
+            "status": f"{MARKS[verdict.status]} {verdict.status}",
+            "page": _link(claim, verdict),
+        }
+        for claim, verdict in decided
+    }
+    colours = {f"{MARKS[status]} {status}": f"border-left: 0.4em solid {colour}" for status, colour in COLOURS.items()}
+    return (
+        pd.DataFrame.from_dict(rows, orient="index", columns=["printed", "ours", "status", "page"])
+        .style.map(colours.get, subset=["status"])
+        .set_uuid("verdict")  # the same HTML in every run
+        .set_table_attributes('style="font-size: 0.8em; white-space: nowrap"')
+        .set_table_styles([{"selector": "th, td", "props": "padding: 0.2em 0.6em; text-align: left"}])
+    )
+
+
+def plot(decided: Decided) -> Figure:
+    """Printed scores (diamonds, the tolerance as a bar) and ours (dots, with 95 % intervals), where there are both.
+
+    Parameters
+    ----------
+    decided : list of (Claim, Verdict)
+        Of `deepcv.claims.cells`.
+    """
+    import matplotlib.pyplot as plt
+
+    shown = [(claim, verdict) for claim, verdict in reversed(decided) if "ours" in verdict.numbers]
+    figure, axis = plt.subplots(figsize=(8, 0.3 * len(shown) + 1.2))
+    for row, (claim, verdict) in enumerate(shown):
+        printed, ours, colour = float(claim.value), verdict.numbers["ours"], COLOURS[verdict.status]
+        error = [[ours.mean - ours.low], [ours.high - ours.mean]]
+        axis.barh(row, 2 * TOLERANCE, 0.7, left=printed - TOLERANCE, color="0.88", zorder=1)
+        axis.plot(printed, row, "D", color="white", mec="0.25", ms=6, zorder=2, label="" if row else "the paper")
+        axis.errorbar(
+            ours.mean, row, xerr=error, fmt="o", color=colour, ms=5, lw=1.2, zorder=3, label="" if row else "ours"
+        )
+        axis.annotate(MARKS[verdict.status], (1.01, row), xycoords=("axes fraction", "data"), va="center")
+    axis.set(yticks=range(len(shown)), yticklabels=[claim.says for claim, _ in shown], xlabel="score")
+    axis.grid(axis="x", alpha=0.25)
+    if shown:
+        axis.legend(fontsize=8)
+    figure.tight_layout()
+    return figure

@@ -1,0 +1,111 @@
+"""Figure 4 asks for the right numbers of regions, scores partitions however labelled, and draws them from the store."""
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+
+from deepcv.experiments import _scored, figure04
+from deepcv.experiments.figure04 import Settings
+from deepcv.images import InputError
+
+
+def rows_of(scores):
+    """Rows as a store gives them: by "method:preset", the mean IoU of each image; the Rand index is half of it."""
+    return pd.DataFrame(
+        [
+            {"image": image, "method": name.partition(":")[0], "preset": name.partition(":")[2], "seed": seed,
+             "mean_iou_matched": value, "adjusted_rand_index": value / 2, "seconds": 1.0}
+            for name, by_image in scores.items() for image, values in by_image.items()
+            for seed, value in enumerate(values)
+        ]
+    )  # fmt: skip
+
+
+ROWS = rows_of(
+    {
+        "deep-cv:default": {"mean-a": (0.5, 0.7), "texture-b": (0.8, 0.8), "texture-c": (0.4, 0.6)},
+        "normalized-cuts:3 regions": {"mean-a": (0.9,), "texture-b": (0.1,), "texture-c": (0.2,)},
+        "normalized-cuts:7 regions": {"mean-a": (0.7,), "texture-b": (0.4,), "texture-c": (0.4,)},
+    }
+)
+
+
+def test_each_method_is_asked_for_what_the_paper_asks_it_for():
+    settings = Settings("cpu", n_images=12, seeds=[0, 1])
+    truth = {sample.name: sample.regions.max() + 1 for sample in settings.samples}
+    assert set(truth.values()) == {3, 4}
+    items = figure04.items(settings)
+    ours = [item for item in items if item.method == "deep-cv"]
+    assert all(item.settings["phases"] == truth[item.image] for item in ours)
+    assert len(ours) == 2 * 2 * len(truth)
+    assert {item.settings["start"] for item in ours if item.preset == "random start"} == {"random"}
+    circles = [item for item in items if item.method == "vese-chan" and item.preset == "default"]
+    assert len(circles) == len(truth), "they don't depend on the seed"
+    cuts = [item for item in items if item.method == "normalized-cuts"]
+    told = {item.image: item.settings["regions"] for item in cuts if item.preset == "true count"}
+    assert told == truth
+    counts = [item.settings["regions"] for item in cuts if item.image == "mean-bands" and item.preset != "true count"]
+    assert counts == list(range(3, 21))
+    assert all(item.seed == 0 and not item.settings["merge"] for item in cuts)
+
+
+def test_what_cannot_be_run_is_refused():
+    with pytest.raises(InputError, match="no method 'grabcut'; it has deep-cv:default"):
+        Settings(methods=["grabcut"])
+    with pytest.raises(InputError, match="samples/astronaut has no true regions"):
+        figure04.items(Settings(dataset="samples", n_images=1))
+
+
+def test_the_count_is_the_best_over_all_images():
+    table = figure04.summary(ROWS)
+    assert list(table.index) == ["Deep Chan-Vese", "Normalized cuts [41], best count: 7 regions"]
+    np.testing.assert_allclose(table["mean IoU"], [(0.6 + 0.8 + 0.5) / 3, 0.5])
+    np.testing.assert_allclose(table["Rand index"], table["mean IoU"] / 2)
+    assert table["images"].tolist() == [3, 3] and table["seeds"].tolist() == [2, 1]
+
+
+def test_kinds_of_images_stand_apart():
+    table = figure04.by_kind(ROWS)
+    assert list(table.columns.levels[0]) == ["means differ", "only texture differs"]
+    np.testing.assert_allclose(table["means differ"]["mean IoU"], [0.6, 0.7])
+    np.testing.assert_allclose(table["only texture differs"]["mean IoU"], [0.65, 0.4])
+    assert table["only texture differs"]["mean IoU interval"].iloc[0] == "0.500–0.800"
+
+
+def test_points_are_the_means_of_each_kind():
+    matplotlib.use("Agg")
+    [axis] = figure04.plot(ROWS).axes
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["means differ", "only texture differs"]
+    drawn = {each.get_label(): each.lines[0].get_ydata() for each in axis.containers}
+    np.testing.assert_allclose(drawn["Deep Chan-Vese"], [0.6, 0.65])
+
+
+def test_a_partition_has_the_colours_of_the_truth_and_what_is_left_over_is_white():
+    truth = np.repeat([0, 1, 2], 6)[None].repeat(6, axis=0)
+    colours = figure04.coloured(truth, truth)
+    assert len(np.unique(colours.reshape(-1, 3), axis=0)) == 3
+    np.testing.assert_array_equal(figure04.coloured(np.array([9, 4, 6])[truth], truth), colours)
+    split = np.where(np.arange(18) < 2, 7, truth)
+    drawn = figure04.coloured(split, truth)
+    assert (drawn[:, 0] == 255).all() and (drawn[:, 1] == 120).all()
+    np.testing.assert_array_equal(drawn[:, 2:], colours[:, 2:])
+
+
+def test_partitions_are_kept_scored_and_drawn(tmp_path, monkeypatch):
+    matplotlib.use("Agg")
+    monkeypatch.setenv("DEEPCV_RESULTS", str(tmp_path))
+    methods = ("deep-cv:default", "normalized-cuts:true count")
+    settings = Settings(n_images=1, size=32, seeds=(0,), methods=methods)
+    [sample] = settings.samples
+    monkeypatch.setattr(_scored, "_hints", {("regions", sample.name): sample.regions / 3})  # no method uses it
+    rows = figure04.run(settings, workers=1, progress=False)
+    assert len(rows) == 2 and rows["f_measure"].isna().all()
+    assert rows["mean_iou_matched"].between(0.1, 1).all() and rows["adjusted_rand_index"].le(1).all()
+    with figure04.Store() as store:
+        kept = [store.labels(item) for item in figure04.items(settings)]
+    assert [labels.shape for labels in kept] == [sample.regions.shape] * 2
+    assert figure04.mean_iou_matched(kept[1], sample.regions) == rows["mean_iou_matched"].iloc[1]
+    axes = np.array(figure04.plot_regions(rows, settings).axes).reshape(1, 4)
+    np.testing.assert_array_equal(axes[0, 3].images[0].get_array(), figure04.coloured(kept[1], sample.regions))
+    assert axes[0, 3].get_xlabel() == f"IoU {rows['mean_iou_matched'].iloc[1]:.2f}"

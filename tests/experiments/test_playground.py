@@ -1,0 +1,48 @@
+"""The playground's grid turns ν as a multiple of each method's own, and its table says which."""
+
+import matplotlib
+import pandas as pd
+import pytest
+
+from deepcv.experiments import playground
+from deepcv.experiments.playground import MULTIPLES, SIGMAS, Settings
+from deepcv.methods import METHODS, get_method
+
+
+@pytest.mark.parametrize("profile", playground.PROFILES)
+def test_every_method_has_every_nu_and_sigma_on_both_images(profile):
+    items = playground.items(Settings(profile, seeds=(0,)))
+    assert min(len(MULTIPLES), len(SIGMAS)) >= 5
+    for name in playground.PROFILES[profile].methods:
+        method, _, preset = name.partition(":")
+        own = [i for i in items if i.method == method and playground.turned(i.preset)[0] == (preset or "default")]
+        default = get_method(method).settings(preset or "default").get("nu")
+        turned = {default * multiple for multiple in MULTIPLES.values()} if default else {None}
+        assert {item.settings.get("nu") for item in own} == turned
+        assert len(own) == 2 * len(SIGMAS) * len(turned)
+
+
+def test_every_method_that_gives_a_mask_is_there():
+    shown = {name.partition(":")[0] for name in playground.PROFILES["cpu"].methods}
+    assert shown == {name for name, method in METHODS.items() if "default" not in method.several}
+
+
+def test_table_and_plot_have_a_line_for_each_nu():
+    rows = pd.DataFrame(
+        [
+            {"dataset": dataset, "image": image, "method": method, "preset": preset, "f_measure": f}
+            for dataset, f in (("samples", 0.9), ("samples+noise160", 0.5))
+            for image in "ab"
+            for method, preset in (
+                *(("deep-cv", f"default, ν × {multiple}") for multiple in MULTIPLES),
+                ("saliency", "default"),
+            )
+        ]
+    )
+    table = playground.summary(rows)
+    assert table.loc["Deep Chan-Vese"].index.tolist() == list(MULTIPLES)
+    assert table.loc["Saliency [34], Otsu"].values.tolist() == [[0.9, 0.5]]
+    matplotlib.use("Agg")
+    ours, threshold = playground.plot(rows).axes
+    assert len(ours.texts) == 2 * len(MULTIPLES)
+    assert (ours.get_ylabel(), threshold.get_ylabel()) == ("ν ×", "no ν")

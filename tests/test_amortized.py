@@ -1,0 +1,303 @@
+"""Algorithm 3's terms and steps, which side is the foreground, and the file that holds a trained U."""
+
+import dataclasses
+import json
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from deepcv import amortized
+from deepcv.amortized import Augmentation, Model, Segmenter, Settings, as_input
+from deepcv.images import InputError
+from deepcv.networks import Discriminator, UNet
+
+TINY = {"size": 16, "levels": 2, "width": 4, "model_width": 4, "discriminator_width": 4, "batch": 3}
+
+
+def settings(**changes):
+    return Settings(**TINY | changes)
+
+
+def pictures(count=3, size=16, seed=0):
+    rng = np.random.default_rng(seed)
+    return torch.from_numpy(rng.integers(0, 256, (count, size, size, 3), dtype=np.uint8))
+
+
+@pytest.fixture
+def x():
+    return as_input(pictures())
+
+
+def draw(seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return lambda shape: torch.randn((3, *shape), generator=generator)
+
+
+# -- the networks ------------------------------------------------------------------------------------------------------
+
+
+def test_a_shared_network_sees_each_image_of_a_batch_by_itself(x):
+    network = UNet(3, 2, width=4, levels=2, seeds=[1], shared=True)
+    together = network(x)
+    assert together.shape == (3, 2, 16, 16)
+    for i in range(3):
+        torch.testing.assert_close(network(x[i : i + 1])[0], together[i], atol=1e-5, rtol=1e-4)
+
+
+def test_a_shared_network_is_the_network_of_one_image(x):
+    """Same seed, same weights; normalised by groups here, as one batch there."""
+    shared, alone = (UNet(3, 1, width=4, levels=2, seeds=[5], shared=each) for each in (True, False))
+    torch.testing.assert_close(shared(x[:1]), alone(x[:1]), atol=1e-5, rtol=1e-4)
+    with pytest.raises(ValueError, match="one seed, not 2"):
+        UNet(3, 1, width=4, levels=2, seeds=[0, 1], shared=True)
+
+
+def test_the_discriminator_has_the_papers_channels_and_gives_a_number_an_image():
+    network = Discriminator(width=32, levels=5, seed=0)
+    convolutions = [layer for layer in network.convolutions if isinstance(layer, torch.nn.Conv2d)]
+    assert [layer.out_channels for layer in convolutions] == [32, 64, 128, 256, 512]
+    assert network(torch.zeros(2, 3, 64, 64)).shape == (2,)
+
+
+def test_presets_have_the_networks_of_the_paper_and_of_the_released_code():
+    paper, released = (preset(**TINY) for preset in (Settings.paper, Settings.released))
+    assert (paper.hint, paper.invariance, paper.conservation, paper.latent_mean) == ("", True, True, 3.0)
+    assert (Settings.paper().width, Settings.paper().batch, Settings.paper().learning_rate) == (64, 128, 1e-3)
+    counts = [sum(isinstance(each, UNet) for each in Model(preset, 0).modules()) for preset in (paper, released)]
+    assert counts == [3, 5]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"size": 16, "levels": 4}, "16 pixels can't be halved 4 times.*at least 32"),
+        ({"epochs": 0}, "epochs is 0"),
+        ({"precision": "half"}, "precision is 'half'"),
+        ({"hint": "guess"}, "no method 'guess'"),
+        ({"learning_rate": 0.0}, "learning_rate is 0"),
+    ],
+)
+def test_settings_out_of_range_are_named(changes, said):
+    with pytest.raises(InputError, match=said):
+        Settings(**changes)
+
+
+def test_a_profile_changes_any_preset_and_is_overruled_by_what_is_given():
+    assert amortized.settings_for("paper", "cpu", size=32).size == 32
+    assert amortized.settings_for("paper", "cpu").hint == ""
+    assert amortized.settings_for("default", "paper") == Settings()
+    with pytest.raises(InputError, match=r"no profile 'fast'; there are quick, cpu, paper"):
+        amortized.settings_for("default", "fast")
+
+
+# -- the terms ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("released", [False, True])
+def test_the_model_terms_are_those_of_the_energy(x, released):
+    """(4.9) and (3.14) written out, over the number of pixels."""
+    model = Model(settings(separate_decoders=released, separate_encoders=released, channel_mean=released), 0)
+    u, noise = torch.rand(3, 16, 16), torch.randn(3, 1, 16, 16)
+    mean, variance = model.encode(x)
+    decoded = model.decode(mean + variance.sqrt() * noise, u)
+    expected = 0.5 * ((decoded - x) ** 2).sum() / (x.numel() if released else x[:, 0].numel())
+    foreground, background = (0.5 * (-variance.log() - 1 + variance + (mean - mu) ** 2)[:, 0] for mu in (3, -3))
+    kl = (u * foreground + (1 - u) * background).mean()
+    found = model.elbo_loss(x, u, noise)
+    torch.testing.assert_close(torch.stack(found), torch.stack((expected, kl)))
+
+
+def test_with_two_decoders_each_region_is_decoded_by_its_own(x):
+    model = Model(settings(separate_decoders=True), 0)
+    z = torch.randn(3, 1, 16, 16)
+    everything = torch.ones(3, 16, 16)
+    torch.testing.assert_close(model.decode(z, everything), model.decoders[0](z))
+    torch.testing.assert_close(model.decode(z, 1 - everything), model.decoders[1](z))
+
+
+def test_the_augmentations_are_the_three_rotations_each_flipped_or_not(x):
+    generator = torch.Generator().manual_seed(0)
+    drawn = {Augmentation.draw(generator) for _ in range(200)}
+    assert drawn == {Augmentation(turns, flipped) for turns in (1, 2, 3) for flipped in (False, True)}
+    seen = {tuple(each(x[0, 0]).flatten().tolist()) for each in drawn}
+    assert len(seen) == 6  # a half turn is no flip
+    assert tuple(x[0, 0].flatten().tolist()) not in seen
+
+
+def test_invariance_costs_the_least_where_u_commutes_with_the_augmentations(x, monkeypatch):
+    """A pixelwise U commutes; then (4.10) is U's own entropy, the least that a cross-entropy to it can be."""
+    model = Model(settings(), 0)
+    monkeypatch.setattr(model, "logits", lambda images: 3 * images.mean(dim=1))
+    u = model.memberships(x)
+    entropy = -(u * u.log() + (1 - u) * (1 - u).log()).mean()
+    for turns in (1, 2, 3):
+        for flipped in (False, True):
+            torch.testing.assert_close(model.invariance_loss(x, u, Augmentation(turns, flipped)), entropy)
+    monkeypatch.setattr(model, "logits", lambda images: 3 * images[:, 0] * torch.linspace(0, 1, 16))
+    u = model.memberships(x)
+    entropy = -(u * u.log() + (1 - u) * (1 - u).log()).mean()
+    assert model.invariance_loss(x, u, Augmentation(1, False)) > entropy + 0.05
+
+
+def gradients(module):
+    return [parameter.grad is not None and bool(parameter.grad.any()) for parameter in module.parameters()]
+
+
+def test_conservation_moves_u_alone_and_the_discriminators_loss_the_discriminator_alone(x):
+    model = Model(settings(conservation=True), 0)
+    latent = [torch.randn(3, 1, 16, 16) + mu for mu in (3, -3)]
+    model.conservation_loss(model.memberships(x), *latent).backward()
+    assert any(gradients(model.segmenter))
+    assert not any(gradients(model.decoders) + gradients(model.discriminator))
+    assert all(parameter.requires_grad for parameter in model.parameters())
+    model.zero_grad(set_to_none=True)
+    model.discriminator_loss(x, *latent).backward()
+    assert any(gradients(model.discriminator))
+    assert not any(gradients(model.decoders) + gradients(model.segmenter))
+
+
+# -- an iteration ------------------------------------------------------------------------------------------------------
+
+
+def one_step(chosen, hints=None):
+    """The losses of a step, and the optimisers that moved, in order."""
+    model = Model(chosen, 0)
+    optimizers, moved = model.optimizers(), []
+
+    def descend(name, loss):
+        moved.append(name)
+        optimizers[name].zero_grad()
+        loss.backward()
+        optimizers[name].step()
+
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    losses = model.step(pictures(), hints, descend, draw(), torch.Generator().manual_seed(0))
+    changed = {name.split(".")[0] for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    return losses, moved, changed
+
+
+def test_the_papers_iteration_makes_the_steps_of_algorithm_3_in_its_order():
+    losses, moved, changed = one_step(Settings.paper(**TINY))
+    assert moved == ["model", "invariance", "discriminator", "conservation"]
+    assert changed == {"segmenter", "encoders", "decoders", "discriminator"}
+    assert set(losses) == {"reconstruction", "kl", "invariance", "discriminator", "conservation", "area"}
+
+
+@pytest.mark.parametrize("invariance", [False, True])
+@pytest.mark.parametrize("conservation", [False, True])
+@pytest.mark.parametrize("joint", [False, True])
+def test_each_constraint_has_its_switch(invariance, conservation, joint):
+    losses, moved, changed = one_step(settings(invariance=invariance, conservation=conservation, joint=joint, hint=""))
+    assert ("invariance" in losses, "conservation" in losses) == (invariance, conservation)
+    assert ("discriminator" in changed) == conservation
+    assert len(moved) == 1 + conservation + (not joint) * (invariance + conservation)
+
+
+def test_hints_are_mirrored_with_their_images():
+    """A U that knows the hint pays nothing for it, whichever way round the images are."""
+    chosen = settings(invariance=False)
+    model = Model(chosen, 0)
+    model.logits = lambda images: 40 * images[:, 0]
+    images = pictures()
+    images[..., 0] = 255 * (images[..., 0] > 127)
+    losses = model.step(images, images[..., 0], lambda *_: None, draw(1), torch.Generator())
+    assert losses["hint"] < 1e-6
+
+
+# -- which side is the foreground --------------------------------------------------------------------------------------
+
+
+def test_the_foreground_is_what_is_rarer_on_the_frame():
+    u = np.zeros((4, 16, 16), np.float32)
+    u[:, 4:12, 4:12] = 1
+    u[0] = 0  # decided over the collection, not image by image
+    assert amortized.foreground_phase(u) == 1
+    assert amortized.foreground_phase(1 - u) == 0
+
+
+def test_a_collapse_is_told_by_the_smaller_side_whichever_it_is():
+    half = np.zeros((2, 8, 8))
+    half[:, :4] = 1
+    assert amortized.smaller_side(half) == 0.5
+    for u in (np.zeros((2, 8, 8)), np.ones((2, 8, 8)), np.stack([np.zeros((8, 8)), np.ones((8, 8))])):
+        assert amortized.smaller_side(u) == 0
+
+
+# -- the file ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def segmenter():
+    return Model(settings(), 7).as_segmenter(1, {"data": "made up", "seed": 7})
+
+
+@pytest.fixture
+def path(segmenter, tmp_path):
+    segmenter.save(tmp_path / "model.safetensors")
+    return tmp_path / "model.safetensors"
+
+
+def test_a_saved_network_gives_the_same_memberships_and_keeps_its_card(segmenter, path, x):
+    loaded = Segmenter.load(path)
+    assert torch.equal(loaded.memberships(x), segmenter.memberships(x))
+    assert (loaded.size, loaded.foreground, loaded.card) == (16, 1, {"data": "made up", "seed": 7})
+
+
+def test_in_half_precision_it_is_half_as_large_and_nearly_the_same(segmenter, path, x, tmp_path):
+    segmenter.save(tmp_path / "half.safetensors", half=True)
+    weights = sum(parameter.numel() for parameter in segmenter.network.parameters())
+    assert path.stat().st_size - (tmp_path / "half.safetensors").stat().st_size == pytest.approx(2 * weights, rel=0.05)
+    loaded = Segmenter.load(tmp_path / "half.safetensors")
+    torch.testing.assert_close(loaded.memberships(x), segmenter.memberships(x), atol=5e-3, rtol=0)
+
+
+def test_the_side_that_is_the_foreground_goes_with_the_file(segmenter, x):
+    other = dataclasses.replace(segmenter, foreground=0)
+    torch.testing.assert_close(other.memberships(x), 1 - segmenter.memberships(x))
+
+
+def test_masks_have_their_images_sizes_in_their_order_whatever_is_beside_them(path):
+    rng = np.random.default_rng(0)
+    shapes = [(20, 30), (40, 24, 3), (20, 30), (16, 16, 3)]
+    images = [rng.integers(0, 256, shape, dtype=np.uint8) for shape in shapes]
+    segmenter = Segmenter.load(path)
+    found = segmenter.predict(images, batch=2)
+    assert [each.labels.shape for each in found] == [shape[:2] for shape in shapes]
+    for image, each in zip(images, found, strict=True):
+        (alone,) = segmenter.predict([image])
+        np.testing.assert_allclose(alone.memberships, each.memberships, atol=1e-5)
+
+
+def test_a_file_cut_short_of_another_version_or_kind_is_a_sentence(path, tmp_path):
+    whole = path.read_bytes()
+    for length in (0, 5, 200, len(whole) - 100):
+        path.write_bytes(whole[:length])
+        with pytest.raises(InputError, match=r"model\.safetensors is no model or cut short"):
+            Segmenter.load(path)
+    save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
+    with pytest.raises(InputError, match="is no model of deepcv"):
+        Segmenter.load(tmp_path / "other.safetensors")
+    about = {"format": amortized.FORMAT, "version": "99", "about": json.dumps({})}
+    save_file({"a": torch.zeros(1)}, tmp_path / "later.safetensors", about)
+    with pytest.raises(InputError, match=r"version 99 of the format, this deepcv reads 1"):
+        Segmenter.load(tmp_path / "later.safetensors")
+    about = {"format": amortized.FORMAT, "version": amortized.VERSION, "about": json.dumps({"size": 16})}
+    save_file({"a": torch.zeros(1)}, tmp_path / "edited.safetensors", about)
+    with pytest.raises(InputError, match="doesn't hold the network that it tells of"):
+        Segmenter.load(tmp_path / "edited.safetensors")
+    with pytest.raises(FileNotFoundError, match="deepcv train"):
+        Segmenter.load(tmp_path / "absent.safetensors")
+
+
+class Bomb:
+    def __reduce__(self):
+        return (pytest.fail, ("code from a file was run",))
+
+
+def test_a_pickled_file_is_refused_and_not_run(tmp_path):
+    (tmp_path / "model.safetensors").write_bytes(pickle.dumps(Bomb()))
+    with pytest.raises(InputError, match="no model or cut short"):
+        Segmenter.load(tmp_path / "model.safetensors")

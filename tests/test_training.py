@@ -1,0 +1,373 @@
+"""Training: resumed after a kill it ends the same, two processes compute what one does, nothing is lost on the way."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from deepcv import cli, training
+from deepcv.amortized import Model, Segmenter, Settings, as_input
+from deepcv.baselines import redo
+from deepcv.data import flowerlike, load_dataset
+from deepcv.data.crops import UNSCORED, Crops, crops
+from deepcv.images import InputError, read_image
+from deepcv.training import BEST, CHECKPOINT, LAST, LOG, load_checkpoint, train
+
+pytest.importorskip("lightning_fabric", reason="install the extra `train`")
+
+SETTINGS = Settings(
+    size=16,
+    levels=2,
+    width=4,
+    model_width=4,
+    discriminator_width=4,
+    batch=4,
+    epochs=4,
+    conservation=True,
+    hint="saliency",
+)
+"""Everything switched on, as small as it gets."""
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("DEEPCV_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def images():
+    return crops(flowerlike.dataset("train")[:12], 16)
+
+
+@pytest.fixture
+def validation():
+    return crops(flowerlike.dataset("val")[:4], 16)
+
+
+def taught(images):
+    """Hints that are right."""
+    return np.where(images.truths == 1, 255, 0).astype(np.uint8)
+
+
+def run(images, out, settings=SETTINGS, **options):
+    return train(settings, images, out, hints=taught(images), **options)
+
+
+def weights(folder):
+    return load_checkpoint(folder / CHECKPOINT)["model"]
+
+
+def assert_equal(first, second):
+    assert first.keys() == second.keys()
+    for name, value in first.items():
+        assert torch.equal(value, second[name]), name
+
+
+def without_times(history):
+    return [{name: value for name, value in row.items() if "second" not in name} for row in history]
+
+
+# -- going on ----------------------------------------------------------------------------------------------------------
+
+
+class Killed(BaseException):
+    pass
+
+
+def test_a_run_that_was_stopped_in_an_epoch_ends_with_the_same_bits(images, validation, tmp_path, monkeypatch):
+    whole = run(images, tmp_path / "whole", validation=validation)
+    with monkeypatch.context() as patch:
+        step, left = Model.step, iter(range(7))  # three iterations an epoch: two epochs and one more
+
+        def stopping(*arguments):
+            if next(left, None) is None:
+                raise Killed
+            return step(*arguments)
+
+        patch.setattr(Model, "step", stopping)
+        with pytest.raises(Killed):
+            run(images, tmp_path / "parts", validation=validation)
+    assert load_checkpoint(tmp_path / "parts" / CHECKPOINT)["epoch"] == 2
+    told = []
+    parts = run(images, tmp_path / "parts", validation=validation, report=told.append)
+    assert "going on after epoch 2 of 4" in told[0]
+    assert_equal(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
+    assert without_times(whole.history) == without_times(parts.history)
+    for name in (LAST, BEST):
+        first, second = (Segmenter.load(tmp_path / each / name) for each in ("whole", "parts"))
+        assert_equal(first.network.state_dict(), second.network.state_dict())
+
+
+def test_a_finished_run_is_not_trained_again(images, tmp_path, monkeypatch):
+    run(images, tmp_path / "run")
+    monkeypatch.setattr(Model, "step", lambda *_: pytest.fail("trained again"))
+    assert len(run(images, tmp_path / "run").history) == SETTINGS.epochs
+
+
+def test_a_killed_process_leaves_a_checkpoint_that_can_be_gone_on_from(tmp_path):
+    out = tmp_path / "run"
+    command = train_command(tmp_path, out, "--epochs", "200")
+    process = subprocess.Popen(command, env=environment(), stderr=subprocess.DEVNULL, start_new_session=True)
+    try:
+        deadline = time.monotonic() + 60
+        while not (out / CHECKPOINT).exists() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    kept = load_checkpoint(out / CHECKPOINT)
+    assert 1 <= kept["epoch"] < 200
+    assert Segmenter.load(out / LAST).card["data"] == str(tmp_path / "pictures")
+
+
+def test_a_folder_that_holds_another_run_is_not_overwritten(images, tmp_path):
+    run(images, tmp_path / "run")
+    before = (tmp_path / "run" / CHECKPOINT).read_bytes()
+    others = ({"seed": 1}, {"settings": Settings(**{**vars(SETTINGS), "epochs": 5})})
+    for given, said in zip(others, ("seed 0, now 1", "epochs 4, now 5"), strict=True):
+        with pytest.raises(InputError, match=rf"holds a run with other {said}; choose another --out"):
+            run(images, tmp_path / "run", **given)
+    with pytest.raises(InputError, match="other images or hints; choose another --out"):
+        run(Crops(images.names, 255 - images.images, images.truths), tmp_path / "run")
+    assert (tmp_path / "run" / CHECKPOINT).read_bytes() == before
+
+
+# -- files -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_checkpoint_cut_short_or_of_another_version_is_a_sentence(images, tmp_path):
+    path = tmp_path / "run" / CHECKPOINT
+    run(images, tmp_path / "run", Settings(**{**vars(SETTINGS), "epochs": 1}))
+    whole = path.read_bytes()
+    for length in (0, 10, len(whole) // 2, len(whole) - 10):
+        path.write_bytes(whole[:length])
+        with pytest.raises(InputError, match=r"checkpoint\.pt is cut short or no checkpoint; remove it"):
+            run(images, tmp_path / "run")
+    torch.save({"format": training.FORMAT, "version": 99}, path)
+    with pytest.raises(InputError, match=r"version 99 of the format, this deepcv goes on from 1"):
+        run(images, tmp_path / "run")
+
+
+class Bomb:
+    def __reduce__(self):
+        return (pytest.fail, ("code from a checkpoint was run",))
+
+
+def test_code_in_a_checkpoint_is_not_run(images, tmp_path):
+    (tmp_path / "run").mkdir()
+    torch.save({"format": training.FORMAT, "version": 1, "model": Bomb()}, tmp_path / "run" / CHECKPOINT)
+    with pytest.raises(InputError, match="cut short or no checkpoint"):
+        run(images, tmp_path / "run")
+
+
+def test_a_full_disk_leaves_the_last_good_checkpoint_and_training_goes_on_from_it(images, tmp_path, monkeypatch):
+    whole = run(images, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        fsync, left = os.fsync, iter(range(4))  # a network, the log and the checkpoint an epoch
+
+        def full(handle):
+            if next(left, None) is None:
+                raise OSError(28, "No space left on device")
+            return fsync(handle)
+
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(InputError, match=r"No space left on device.*what was there before is intact; make room"):
+            run(images, tmp_path / "run")
+    assert load_checkpoint(tmp_path / "run" / CHECKPOINT)["epoch"] == 1
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {CHECKPOINT, LAST, LOG}
+    assert without_times(run(images, tmp_path / "run").history) == without_times(whole.history)
+
+
+def test_the_log_has_a_row_an_epoch(images, validation, tmp_path):
+    history = run(images, tmp_path / "run", validation=validation).history
+    with open(tmp_path / "run" / LOG, newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["epoch"]) for row in rows] == [1, 2, 3, 4]
+    assert float(rows[-1]["val_iou"]) == history[-1]["val_iou"]
+    wanted = {"reconstruction", "kl", "hint", "invariance", "conservation", "discriminator", "area", "smaller_side"}
+    assert wanted | {"val_accuracy", "val_iou_oracle", "images_per_second"} <= set(rows[0])
+
+
+# -- labels, collapse --------------------------------------------------------------------------------------------------
+
+
+def test_labels_choose_an_epoch_and_touch_nothing_else(images, validation, tmp_path):
+    run(images, tmp_path / "with", validation=validation)
+    hidden = Crops(images.names, images.images, np.full_like(images.truths, UNSCORED))
+    train(SETTINGS, hidden, tmp_path / "without", hints=taught(images))
+    assert_equal(weights(tmp_path / "with"), weights(tmp_path / "without"))
+    assert not (tmp_path / "without" / BEST).exists()
+    history = load_checkpoint(tmp_path / "with" / CHECKPOINT)["history"]
+    best = max(history, key=lambda row: row["val_iou"])
+    assert Segmenter.load(tmp_path / "with" / BEST).card["epoch"]["epoch"] == best["epoch"]
+    assert Segmenter.load(tmp_path / "with" / LAST).card["epoch"]["epoch"] == SETTINGS.epochs
+
+
+class Collapsing(Model):
+    """Finds nothing, unless its seed is that of the second restart."""
+
+    def __init__(self, settings, seed):
+        super().__init__(settings, seed)
+        self.works = seed == 2 * training.RESEEDED
+
+    def memberships(self, x):
+        u = torch.zeros_like(x[:, 0])
+        u[:, 4:12, 4:12] = float(self.works)
+        return u
+
+
+def test_a_collapse_is_reported_early_and_training_starts_again_with_another_seed(images, tmp_path):
+    told = []
+    done = run(images, tmp_path / "run", make=Collapsing, report=told.append)
+    assert [(row["attempt"], row["epoch"]) for row in done.history] == [
+        (0, 1), (0, 2), (1, 1), (1, 2), (2, 1), (2, 2), (2, 3), (2, 4),
+    ]  # fmt: skip
+    assert ["starting again with seed 1000" in told[0], "starting again with seed 2000" in told[1]] == [True, True]
+    assert done.collapsed == 0
+    patient = Settings(**{**vars(SETTINGS), "restarts": 0})
+    done = run(images, tmp_path / "patient", patient, make=Collapsing, report=told.append)
+    assert (len(done.history), done.collapsed) == (4, 4)
+    assert "covers 0.0% of an image after epoch 2; no restart is left" in told[2]
+    assert "collapsed" in done.summary()
+
+
+def test_the_scores_leave_out_what_nobody_marked():
+    u = np.zeros((2, 4, 4), np.float32)
+    u[0, :2] = 1
+    truths = np.full((2, 4, 4), UNSCORED, np.uint8)
+    truths[0, 0], truths[0, 3] = 1, 0
+    assert training.mean_scores(u, truths) == {"accuracy": 1, "iou": 1, "accuracy_oracle": 1, "iou_oracle": 1}
+    found = training.mean_scores(1 - u, truths)
+    assert (found["accuracy"], found["accuracy_oracle"]) == (0, 1)
+
+
+def test_redo_trains_in_the_same_loop_and_its_mask_network_is_kept_alike(tmp_path):
+    images = crops(flowerlike.dataset("train")[:8], 32)
+    settings = redo.Settings(size=32, width=8, mask_width=4, latent=3, batch=4, epochs=2, restarts=0)
+    for _ in range(2):  # the second finds it finished
+        done = train(settings, images, tmp_path / "run", make=redo.Model)
+    assert {"adversary", "latent", "discriminator", "smaller_side"} <= set(done.history[-1])
+    (found,) = Segmenter.load(tmp_path / "run" / LAST).predict([images.images[0]])
+    u = done.model.memberships(as_input(torch.from_numpy(np.array(images.images[:1]))))[0].detach().numpy()
+    u = u if done.history[-1]["foreground"] else 1 - u
+    np.testing.assert_allclose(found.memberships[1], u, atol=1e-5)
+    rates = [group["lr"] for optimizer in done.model.optimizers().values() for group in optimizer.param_groups]
+    kept = load_checkpoint(tmp_path / "run" / CHECKPOINT)["optimizers"]
+    assert [group["lr"] for each in kept.values() for group in each["param_groups"]] == rates  # each its own
+
+
+# -- hints -------------------------------------------------------------------------------------------------------------
+
+
+def test_hints_are_computed_once_by_the_method_that_is_named(images, monkeypatch):
+    few = Crops(images.names[:3], crops(flowerlike.dataset("train")[:3], 48).images, images.truths[:3])
+    found = training.hints_of(few, "saliency", workers=1)
+    assert (found.shape, found.dtype) == ((3, 48, 48), np.uint8)
+    truths = crops(flowerlike.dataset("train")[:3], 48).truths
+    assert training.mean_scores(found / 255, truths)["accuracy"] > 0.8
+    monkeypatch.setattr(training, "_teach", lambda *_: pytest.fail("computed again"))
+    assert np.array_equal(training.hints_of(few, "saliency", workers=1), found)
+
+
+def test_hints_that_the_settings_ask_for_must_be_given(images, tmp_path):
+    with pytest.raises(InputError, match=r"ask for hints by saliency; give what `hints_of` finds"):
+        train(SETTINGS, images, tmp_path / "run")
+
+
+# -- it learns ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_few_seconds_of_training_teach_it_to_segment_new_flowers(tmp_path):
+    images = crops(load_dataset("flowerlike-train")[:64], 32)
+    validation = crops(load_dataset("flowerlike-val")[:16], 32)
+    settings = Settings(size=32, levels=2, width=8, model_width=4, batch=8, epochs=6, learning_rate=5e-3)
+    done = run(images, tmp_path / "run", settings, validation=validation)
+    assert done.history[-1]["val_iou"] > 0.6
+    assert done.history[-1]["val_iou"] > done.history[0]["val_iou"] + 0.1
+
+
+# -- several processes, the command line -------------------------------------------------------------------------------
+
+
+def environment():
+    return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.getcwd(), "CUDA_VISIBLE_DEVICES": ""}
+
+
+def train_command(tmp_path, out, *options, launcher=()):
+    """Train on a small folder of drawn flowers, without hints."""
+    place = tmp_path / "pictures"
+    place.mkdir(exist_ok=True)
+    for seed in range(8):
+        Image.fromarray(flowerlike.draw(seed)[0]).save(place / f"{seed}.png")
+    small = ("--profile", "quick", "--hint", "none", "--size", "32", "--width", "4", "--batch", "4", "--device", "cpu")
+    return [sys.executable, *launcher, "-m", "deepcv", "train", str(place), "--out", str(out), *small, *options]
+
+
+@pytest.mark.slow
+def test_two_processes_compute_what_one_does(tmp_path):
+    """Started by Fabric, and by torchrun. Losses, not weights: a bias in front of a norm moves by rounding alone."""
+    assert cli.main(train_command(tmp_path, tmp_path / "one", "--epochs", "2")[3:]) == 0
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    for name, options, launcher in (("fabric", ("--devices", "2"), ()), ("torchrun", (), torchrun)):
+        command = train_command(tmp_path, tmp_path / name, "--epochs", "2", *options, launcher=launcher)
+        found = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=120)
+        assert found.returncode == 0, found.stderr
+        assert found.stdout.count("chosen without labels") == 1  # one of them talks
+        np.testing.assert_allclose(losses(tmp_path / name), losses(tmp_path / "one"), rtol=1e-3)
+
+
+def losses(folder):
+    history = load_checkpoint(folder / CHECKPOINT)["history"]
+    return [[row[name] for name in ("reconstruction", "kl", "invariance", "area")] for row in history]
+
+
+def test_train_and_predict_on_a_folder_of_ones_own(tmp_path, monkeypatch, capsys):
+    command = train_command(tmp_path, tmp_path / "run", "--epochs", "1")
+    assert cli.main(command[3:]) == 0
+    assert "epoch 1, the last epoch, chosen without labels" in capsys.readouterr().out
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(flowerlike.draw(50)[0][:, :, 0]).save("grey.png")
+    assert cli.main(["predict", "run", "pictures/0.png", "pictures/1.png", "grey.png", "--out", "masks"]) == 0
+    for name in ("pictures/0.png", "pictures/1.png", "grey.png"):
+        mask = read_image(tmp_path / "masks" / os.path.basename(name))
+        assert mask.shape == read_image(name).shape[:2]
+        assert set(np.unique(mask)) <= {0, 255}
+    os.replace("pictures/0.png", "grey.jpg")
+    for given, out, said in (
+        (["grey.png", "grey.jpg"], "both", "grey.png and grey.jpg would have their masks in one file"),
+        (["grey.png"], ".", "grey.png would be overwritten by a mask"),
+        (["grey.png"], "grey.jpg", "grey.jpg is a file"),
+    ):
+        assert cli.main(["predict", "run", *given, "--out", out]) == 2
+        assert said in capsys.readouterr().err
+        assert not (tmp_path / "both").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["train", "empty", "--out", "run"], "there are no pictures in empty"),
+        (["train", "nowhere", "--out", "run"], "nowhere is neither a folder nor a data set"),
+        (["train", "flowerlike", "--out", "run", "--preset", "best"], "there is no preset 'best'"),
+        (["train", "flowerlike", "--out", "run", "--hint", "guess"], "there is no method 'guess'"),
+        (["predict", "absent.safetensors", "a.png", "--out", "masks"], "there is no file absent.safetensors"),
+        (["predict", "a.png", "a.png", "--out", "masks"], "a.png is no model or cut short"),
+    ],
+)
+def test_bad_input_is_one_sentence(arguments, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    Image.fromarray(flowerlike.draw(0)[0]).save("a.png")
+    assert cli.main(arguments) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+    assert not (tmp_path / "masks").exists()
