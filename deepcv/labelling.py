@@ -1,4 +1,4 @@
-"""The u-step solved exactly: the binary labelling problem (3.16) with the networks held fixed.
+"""The u-step solved exactly: the labelling problems (3.16) and (4.1) with the networks held fixed.
 
 For fixed networks (3.16) is `min Σₓ nuₓ ‖∇uₓ‖₂ + Σₓ costₓ uₓ` over u ∈ {0, 1}, with `cost = KL^Ω₁ - KL^Ω₂`.
 
@@ -12,6 +12,10 @@ superlevel set of a solution is a global minimiser (the co-area argument of Chan
 isotropic discrete length itself doesn't satisfy). The relaxation is solved by the primal-dual method of Chambolle and
 Pock (2011) with the diagonal preconditioning of Pock and Chambolle (2011), from coarse to fine; the duality gap says
 how far from the global minimum the returned mask can be.
+
+With N phases the lengths in (4.1) are those of indicator functions, so the same three differences make it a Potts
+problem. Its relaxation, u on the simplex at each pixel (the linear programme of Kleinberg and Tardos, 2002), is solved
+alike and rounded to the largest membership; it is tight often, not always, and the gap tells.
 
 In memory the pixels of all images lie in one row, and the neighbours above, left and above right of a pixel lie W, 1
 and W - 1 places before it. The differences to one of them are then one subtraction of two long pieces of the same

@@ -83,8 +83,10 @@ class Stream:
 
     Parameters
     ----------
-    image : numpy.ndarray of float32, hint : numpy.ndarray
-        As `as_image` and `hint_for` give them.
+    image : numpy.ndarray of float32, `(H, W)` or `(H, W, 3)`
+        As `deepcv.images.as_image` returns it.
+    hint : numpy.ndarray of float32, `(H, W)`
+        As `deepcv.hints.hint_for` returns it.
     """
 
     def __init__(self, image: np.ndarray, hint: np.ndarray):

@@ -518,7 +518,7 @@ def test_three_phases_clear_up_a_start_that_is_a_third_wrong():
     colours = torch.tensor([[0.9, 0.1, 0.1], [0.1, 0.8, 0.2], [0.1, 0.2, 0.9]])
     image = (colours[truth].double() + 0.03 * normal(32, 40, 3)).clamp(0, 1).float().numpy()
     indicators = torch.nn.functional.one_hot(truth, 3).movedim(-1, 0)[None].float()
-    settings, reached = resolve({"phases": 3, "width": 8, "levels": 1, "steps": 60, "size": 40}), []
+    settings, reached = resolve({"phases": 3, "u_step": "gradient", "width": 8, "levels": 1, "steps": 60}), []
     for seed in range(3):  # one random start of the networks in three ends in another minimum
         posed = pose(image, None, settings, seed, "cpu")
         wrong = torch.rand(1, 1, 32, 40, generator=torch.Generator().manual_seed(seed)) < 0.3

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from ..images import InputError
 from . import flowerlike, flowers, folder, noise, regions, samples, weizmann
+from .crops import cropped
 from .dataset import Dataset, Sample, cache_folder, data_folder, file_stamp
 
 __all__ = [
@@ -61,7 +62,8 @@ def load_dataset(name: str) -> Dataset:
         `"flowers102-test"` (to be fetched, or found through `DEEPCV_DATA`); the flowers have `-train` and `-val` too.
         `"weizmann+noise100"` is Weizmann with Gaussian noise of σ = 100 on the 0..255 scale, cut to that range; with
         `-unclipped` after it the noisy values are not cut but the whole image scaled to that range. The noise is
-        another for each image.
+        another for each image. `"flowers17-64px-test"` are the crops of 64 pixels a side that a network is trained at
+        (`deepcv.data.crops`).
 
     Raises
     ------
@@ -73,6 +75,10 @@ def load_dataset(name: str) -> Dataset:
     >>> from deepcv.data import load_dataset
     >>> [sample.image.shape for sample in load_dataset("samples")[:2]]  # doctest: +SKIP
     """
+    reduced = re.fullmatch(r"(\w+)-(\d+)px-(train|val|test)", name)
+    if reduced:
+        collection, size, split = reduced.groups()
+        return cropped(load_dataset(f"{collection}-{split}"), name, int(size))
     known, sigma, unclipped = re.fullmatch(r"(.*?)(?:\+noise(\d+)(-unclipped)?)?", name).groups()
     if known not in DATASETS:
         raise InputError(f"there is no data set {name!r}; there are {', '.join(sorted(DATASETS))}, and NAME+noise100")

@@ -17,7 +17,7 @@ import torch
 from deepcv import execution
 from deepcv.baselines.normalized_cuts import best_segment
 from deepcv.data import Sample, load_dataset
-from deepcv.experiments import Settings
+from deepcv.experiments import Settings, _trained
 from deepcv.hints import hint_for
 from deepcv.images import InputError, as_image
 from deepcv.methods import get_method
@@ -70,6 +70,15 @@ def compute(unit: Unit, profile: str, device: str | None) -> list[dict[str, Any]
         }
         for item, sample, (found, numbers) in zip(unit, samples, measured, strict=True)
     ]
+
+
+def _measured(
+    unit: Unit, samples: list[Sample], hints: list[np.ndarray], device: str | None
+) -> list[tuple[Segmentation, dict[str, float]]]:
+    measure = _measure_of(unit[0].experiment)
+    if measure:
+        return [measure(*each, device) for each in zip(unit, samples, hints, strict=True)]
+    return [(found, {}) for found in _segmented(unit, samples, hints, device)]
 
 
 def _labels_and_scores(item: Item, found: Segmentation, sample: Sample) -> dict[str, Any]:
@@ -149,20 +158,31 @@ def units(items: list[Item], batch: int | None = None) -> list[Unit]:
     batch : int, optional
         How many images of a method that takes several, with the same settings, at most; default `BATCH` on a GPU, 1
         on the CPU.
-        Images of one seed and size come next to each other, those of one size share a batch's arithmetic.
+        Images of one seed and size come next to each other, those of one size share a batch's arithmetic. All items of
+        a trained network are one unit.
     """
     groups: dict[str, list[Item]] = {}
     for item in items:
-        together = _can_be_batched(item) and _batch(item, batch) > 1
-        groups.setdefault(f"{item.method} {item.settings}" if together else item.key, []).append(item)
+        groups.setdefault(_group(item, batch), []).append(item)
     found = []
     for group in groups.values():
+        if group[0].method in _trained.KINDS:
+            found.append(Unit(group))
+            continue
         if len(group) > 1:
             seeds = list(dict.fromkeys(item.seed for item in group))
             group.sort(key=lambda item: (seeds.index(item.seed), load_sample(item.dataset, item.image).image.shape))
         size = _batch(group[0], batch)
         found += [Unit(group[first : first + size]) for first in range(0, len(group), size)]
     return sorted(found, key=lambda unit: len(unit) == 1)
+
+
+def _group(item: Item, batch: int | None) -> str:
+    """Under what an item is put together with others."""
+    if item.method in _trained.KINDS:
+        return _trained.key(item)
+    together = _can_be_batched(item) and _batch(item, batch) > 1
+    return f"{item.method} {item.settings}" if together else item.key
 
 
 def _can_be_batched(item: Item) -> bool:
@@ -216,7 +236,7 @@ def grid(
         for seed in seeds or settings.seeds
         for dataset, image, data_hash in named
         for each in variants
-        if seed == settings.seeds[0] or get_method(each.method).random
+        if seed == settings.seeds[0] or each.method in _trained.KINDS or get_method(each.method).random
     ]
 
 

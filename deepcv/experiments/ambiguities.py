@@ -43,7 +43,7 @@ VARIANTS = switches()
 
 PROFILES = {
     "quick": Profile("samples", {"paper": Slow({"size": 64, "width": 8, "steps": 24}, 3)}, tuple(VARIANTS)),
-    "cpu": Profile("weizmann", {"paper": dataclasses.replace(SLOW["deep-cv:paper"], n_images=10)}, tuple(VARIANTS)),
+    "cpu": Profile("weizmann", {"paper": dataclasses.replace(SLOW["deep-cv:paper"], n_images=5)}, tuple(VARIANTS)),
     "paper": Profile("weizmann", {"paper": Slow({}, CHOSEN_ON)}, tuple(VARIANTS)),
 }
 

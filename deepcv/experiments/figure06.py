@@ -48,7 +48,7 @@ PROFILES = {
     ),
     "cpu": Profile(
         "weizmann",
-        {"default": Slow({}, CHOSEN_ON), "paper": replace(SLOW["deep-cv:paper"], n_images=10)},
+        {"default": Slow({}, CHOSEN_ON), "paper": replace(SLOW["deep-cv:paper"], n_images=5)},
         tuple(ARCHITECTURES),
     ),
     "paper": Profile("weizmann", {"default": Slow(), "paper": Slow()}, tuple(ARCHITECTURES)),

@@ -16,7 +16,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -26,7 +26,7 @@ from deepcv.data import Sample, load_dataset
 from deepcv.distributions import contrast, discriminant, distance_to_fit, distance_to_normal, overlap
 from deepcv.experiments._pictures import head_grid
 from deepcv.experiments._scored import complete, grid, load_sample, variant
-from deepcv.experiments.table1 import Slow, title
+from deepcv.experiments.table1 import CHOSEN_ON, SLOW, Slow, title
 from deepcv.hints import hint_for
 from deepcv.images import as_image, resize
 from deepcv.metrics import bootstrap_interval
@@ -72,7 +72,9 @@ class Profile:
 
 PROFILES = {
     "quick": Profile("samples", {"deep-cv": Slow(n_images=3)}),
-    "cpu": Profile("weizmann", {"deep-cv": Slow(), "deep-cv:paper": Slow({"size": 96, "width": 16}, 10)}),
+    "cpu": Profile(
+        "weizmann", {"deep-cv": Slow({}, CHOSEN_ON), "deep-cv:paper": replace(SLOW["deep-cv:paper"], n_images=5)}
+    ),
     "paper": Profile("weizmann", {"deep-cv": Slow(), "deep-cv:paper": Slow()}),
 }
 

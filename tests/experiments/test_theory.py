@@ -108,7 +108,7 @@ ROWS = rows_of(
 def test_summary_tells_the_worst_and_how_many_hold():
     table = theory.summary(ROWS)
     by_number = {each.number: table.loc[each.says] for each in theory.STATEMENTS if each.says in table.index}
-    assert len(by_number) == len(table) == 7
+    assert len(by_number) == len(table) == 7, "a number decides one statement"
     assert by_number["z"][["worst", "holds", "of"]].tolist() == [3.5, 1, 2]
     assert by_number["falls"][["worst", "holds", "of"]].tolist() == [0.9, 1, 2]
     assert by_number["decrease"][["worst", "holds", "of"]].tolist() == [1.0, 2, 2]

@@ -1,0 +1,171 @@
+"""Networks trained on a collection, as methods whose rows go into the store like those of any other method.
+
+A network segments many images and is trained once: its items are one unit of work, so no two workers train the same
+one. What training leaves lies in the cache, under a hash of all that it depends on, and a training that was stopped
+goes on from there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import multiprocessing
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from deepcv import amortized, training
+from deepcv.baselines import redo
+from deepcv.baselines.chan_vese import chan_vese
+from deepcv.data import Sample, cache_folder, load_dataset
+from deepcv.data.crops import Crops, crops
+from deepcv.images import InputError, as_colour, as_image, resize
+from deepcv.results import as_json, source_hash
+from deepcv.segmentation import Segmentation
+from deepcv.solver import torch_device
+
+if TYPE_CHECKING:
+    from deepcv.results import Item
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What is trained under a method's name."""
+
+    title: str
+    settings: type
+    presets: dict[str, Callable[..., Any]]
+    make: Callable[[Any, int], torch.nn.Module]
+
+
+KINDS = {
+    "amortized": Kind("Algorithm 3", amortized.Settings, amortized.PRESETS, amortized.Model),
+    "redo": Kind("ReDO [13]", redo.Settings, {"default": redo.Settings}, redo.Model),
+}
+
+CHOSEN = {"last": training.LAST, "validation": training.BEST}
+"""Which epoch's network: the last, which takes no label, or the best on the validation set, the paper's choice."""
+
+SIDE, TIMED = 128, 10
+"""Side in pixels of the images that a network and Chan-Vese are timed on, and how many of a data set's first ones."""
+
+
+def settings(method: str, preset: str, collection: str, images: int | None, chosen: str, **changes) -> dict[str, Any]:
+    """Item settings: what is trained, on how many of the first training images of which collection, and which epoch.
+
+    Raises
+    ------
+    InputError
+        For an unknown method, preset or setting, or one out of range.
+    """
+    kind = KINDS[method]
+    if preset not in kind.presets:
+        raise InputError(f"{method} has no preset {preset!r}; it has {', '.join(kind.presets)}")
+    unknown = sorted(set(changes) - {field.name for field in dataclasses.fields(kind.settings)})
+    if unknown:
+        raise InputError(f"{method} has no setting {unknown[0]!r}")
+    made = kind.presets[preset](**changes)
+    return {"collection": collection, "images": images, "chosen": chosen, "training": dataclasses.asdict(made)}
+
+
+def key(item: Item) -> str:
+    """Of the training that the item needs."""
+    told = {name: value for name, value in item.settings.items() if name != "chosen"}
+    return hashlib.sha256(as_json([item.method, told, item.seed, item.device, source_hash()]).encode()).hexdigest()
+
+
+def segment(
+    unit: Sequence[Item], samples: Sequence[Sample], device: str | None
+) -> list[tuple[Segmentation, dict[str, float]]]:
+    """Train the network of a unit, or take it from the cache, and segment the unit's images.
+
+    Returns
+    -------
+    list of (Segmentation, dict)
+        The numbers: `collapsed` (1 when one side was empty at the end), `restarts`, the `epoch` chosen,
+        `training_seconds` of all attempts; with Algorithm 3's last epoch on `TIMED` test images also `network_128` and
+        `chan_vese_128`, the seconds of the two on one core, one after the other.
+    """
+    run = trained(unit[0], device)
+    told = {
+        "collapsed": float(run.collapsed > 0),
+        "restarts": float(run.attempt),
+        "training_seconds": sum(row["seconds"] for row in run.history),
+    }
+    found: list[tuple[Segmentation, dict[str, float]]] = [None] * len(unit)
+    for chosen, file in CHOSEN.items():
+        places = [place for place, item in enumerate(unit) if item.settings["chosen"] == chosen]
+        if not places:
+            continue
+        segmenter = amortized.Segmenter.load(run.folder / file, torch_device(device))
+        told["epoch"] = float(segmenter.card["epoch"]["epoch"])
+        for place, each in zip(places, segmenter.predict([samples[place].image for place in places]), strict=True):
+            found[place] = each, dict(told)
+    timed = [place for place, item in enumerate(unit) if _is_timed(item)][:TIMED]
+    for place in timed:
+        found[place][1].update(_seconds(run, samples[place].image))
+    return found
+
+
+def trained(item: Item, device: str | None) -> training.Run:
+    """Train what the item needs, as far as that is not done."""
+    told, kind = item.settings, KINDS[item.method]
+    chosen = kind.settings(**told["training"])
+    images = _first(crops(load_dataset(f"{told['collection']}-train"), chosen.size), told["images"])
+    validation = crops(load_dataset(f"{told['collection']}-val"), chosen.size)
+    alone = multiprocessing.parent_process() is None
+    return training.train(
+        chosen,
+        images,
+        cache_folder() / "trained" / key(item)[:32],
+        hints=_hints(images, getattr(chosen, "hint", ""), item.seed, alone),
+        validation=validation,
+        seed=item.seed,
+        fabric=training.fabric_for(device, precision=chosen.precision),
+        make=kind.make,
+        dataset=told["collection"],
+        progress=alone,
+    )
+
+
+def _first(found: Crops, count: int | None) -> Crops:
+    return Crops(found.names[:count], found.images[:count], found.truths[:count])
+
+
+def _hints(images: Crops, method: str, seed: int, alone: bool) -> np.ndarray | None:
+    """Hints of the images, by all cores or, in a worker, by its own.
+
+    Two workers that train with two seeds need the same hints; they begin at different images and skip what is there.
+    """
+    if not method:
+        return None
+    shift = 0 if alone else seed * len(images) // 3
+    names = images.names[shift:] + images.names[:shift]
+    turned = Crops(names, np.roll(images.images, -shift, 0), np.roll(images.truths, -shift, 0))
+    return np.roll(training.hints_of(turned, method, workers=None if alone else 1, progress=alone), shift, 0)
+
+
+def _is_timed(item: Item) -> bool:
+    return item.method == "amortized" and item.settings["chosen"] == "last" and item.dataset.endswith("-test")
+
+
+def _seconds(run: training.Run, image: np.ndarray) -> dict[str, float]:
+    """Seconds of the network and of Chan-Vese, from its hint, for an image at 128×128 on one core."""
+    square = resize(as_colour(as_image(image)), (SIDE, SIDE))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        segmenter = dataclasses.replace(_on_cpu(run.folder), size=SIDE)
+        _, network = (segmenter.predict([square])[0].seconds for _ in range(2))  # a first call allocates
+        return {"network_128": network, "chan_vese_128": chan_vese(square).seconds}
+    finally:
+        torch.set_num_threads(threads)
+
+
+@functools.lru_cache(maxsize=1)
+def _on_cpu(folder) -> amortized.Segmenter:
+    return amortized.Segmenter.load(folder / training.LAST)
