@@ -45,7 +45,7 @@ def circles(shape: tuple[int, int], spacing: int) -> np.ndarray:
 
 
 def clusters(image: np.ndarray, seed: int) -> np.ndarray:
-    """φ₁ and φ₂ `(2, H, W)`, ±10, whose phases are the clusters of colour that our model's phases start from.
+    """φ₁ and φ₂ `(2, H, W)`, ±10, whose phases are clusters of colour (`deepcv.solver.clustered_memberships`).
 
     Where both fields change sign the length counts twice: of the three ways to pair four clusters this is the one with
     the shortest boundaries. At ±10 H is nearly sharp and δ leaves room to move. At ±1 the first means are mixtures of

@@ -6,7 +6,6 @@ The shorter side is brought to the size and the centre cut out, as the paper and
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import os
 import shutil
@@ -85,17 +84,15 @@ def crops(dataset: Dataset, size: int, *, progress: bool = False) -> Crops:
 
 def cropped(dataset: Dataset, name: str, size: int) -> Dataset:
     """The crops as a data set called `name`: what a network is trained on is what every method is scored on."""
-    found = functools.cache(lambda: crops(dataset, size))  # decoded when the first one is asked for
 
     def load(image: str) -> Sample:
-        index = dataset.names.index(image)
-        truth = found().truths[index]
+        sample = dataset[dataset.names.index(image)]
+        truth = centre_crop(truth_of(sample), size, nearest=True)
         ignore = truth == UNSCORED
         mask = None if ignore.all() else truth == 1
-        source = f"the centre of {image} of its data set, at {size} pixels"
-        return Sample(image, np.array(found().images[index]), mask, name, source, ignore=ignore)
+        return Sample(image, centre_crop(as_colour(sample.image), size), mask, name, sample.source, ignore=ignore)
 
-    return Dataset(dataset.names, load, f"{dataset.stamp} {size}" if dataset.stamp else "")
+    return Dataset(dataset.names, load)
 
 
 def centre_crop(image: np.ndarray, size: int, *, nearest: bool = False) -> np.ndarray:

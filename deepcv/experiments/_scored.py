@@ -51,15 +51,15 @@ def compute(unit: Unit, profile: str, device: str | None) -> list[dict[str, Any]
     for item, sample in zip(unit, samples, strict=True):
         if sample.hash != item.data_hash:
             raise InputError(f"{item.dataset}/{item.image} is another image here; fetch {item.dataset} anew")
-    started = time.perf_counter()
-    several = samples[0].regions is not None  # of which none is the foreground that a hint could speak for
-    hints = [None] * len(unit) if several else _hints_of(unit)
-    hint_seconds = (time.perf_counter() - started) / len(unit)
-    measure = _measure_of(unit[0].experiment)
-    if measure:
-        measured = [measure(*each, device) for each in zip(unit, samples, hints, strict=True)]
+    hint_seconds = 0.0
+    if unit[0].method in _trained.KINDS:
+        measured = _trained.segment(unit, samples, device)
     else:
-        measured = [(found, {}) for found in _segmented(unit, samples, hints, device)]
+        started = time.perf_counter()
+        several = samples[0].regions is not None  # of which none is the foreground that a hint could speak for
+        hints = [None] * len(unit) if several else _hints_of(unit)
+        hint_seconds = (time.perf_counter() - started) / len(unit)
+        measured = _measured(unit, samples, hints, device)
     return [
         {
             "profile": profile,
@@ -73,7 +73,7 @@ def compute(unit: Unit, profile: str, device: str | None) -> list[dict[str, Any]
 
 
 def _measured(
-    unit: Unit, samples: list[Sample], hints: list[np.ndarray], device: str | None
+    unit: Unit, samples: list[Sample], hints: list[np.ndarray | None], device: str | None
 ) -> list[tuple[Segmentation, dict[str, float]]]:
     measure = _measure_of(unit[0].experiment)
     if measure:

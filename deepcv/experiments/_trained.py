@@ -24,7 +24,7 @@ from deepcv.baselines.chan_vese import chan_vese
 from deepcv.data import Sample, cache_folder, load_dataset
 from deepcv.data.crops import Crops, crops
 from deepcv.images import InputError, as_colour, as_image, resize
-from deepcv.results import as_json, source_hash
+from deepcv.results import as_json, provenance
 from deepcv.segmentation import Segmentation
 from deepcv.solver import torch_device
 
@@ -75,7 +75,8 @@ def settings(method: str, preset: str, collection: str, images: int | None, chos
 def key(item: Item) -> str:
     """Of the training that the item needs."""
     told = {name: value for name, value in item.settings.items() if name != "chosen"}
-    return hashlib.sha256(as_json([item.method, told, item.seed, item.device, source_hash()]).encode()).hexdigest()
+    described = [item.method, told, item.seed, item.device, provenance()["source"]]
+    return hashlib.sha256(as_json(described).encode()).hexdigest()
 
 
 def segment(
@@ -115,7 +116,7 @@ def trained(item: Item, device: str | None) -> training.Run:
     """Train what the item needs, as far as that is not done."""
     told, kind = item.settings, KINDS[item.method]
     chosen = kind.settings(**told["training"])
-    images = _first(crops(load_dataset(f"{told['collection']}-train"), chosen.size), told["images"])
+    images = crops(load_dataset(f"{told['collection']}-train")[: told["images"]], chosen.size)
     validation = crops(load_dataset(f"{told['collection']}-val"), chosen.size)
     alone = multiprocessing.parent_process() is None
     return training.train(
@@ -130,10 +131,6 @@ def trained(item: Item, device: str | None) -> training.Run:
         dataset=told["collection"],
         progress=alone,
     )
-
-
-def _first(found: Crops, count: int | None) -> Crops:
-    return Crops(found.names[:count], found.images[:count], found.truths[:count])
 
 
 def _hints(images: Crops, method: str, seed: int, alone: bool) -> np.ndarray | None:

@@ -246,6 +246,7 @@ _PRESET_TITLES = {
     "regions": "best region",
     "textbook-filter": "textbook filter",
     "otsu": "surer hint",
+    "gradient": "Algorithm 2",
 }
 
 
