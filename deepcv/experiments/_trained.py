@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import hashlib
 import multiprocessing
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -50,7 +51,7 @@ KINDS = {
 CHOSEN = {"last": training.LAST, "validation": training.BEST}
 """Which epoch's network: the last, which takes no label, or the best on the validation set, the paper's choice."""
 
-SIDE, TIMED = 128, 10
+SIDE, TIMED = 128, 5
 """Side in pixels of the images that a network and Chan-Vese are timed on, and how many of a data set's first ones."""
 
 
@@ -88,7 +89,7 @@ def segment(
     -------
     list of (Segmentation, dict)
         The numbers: `collapsed` (1 when one side was empty at the end), `restarts`, the `epoch` chosen,
-        `training_seconds` of all attempts; with Algorithm 3's last epoch on `TIMED` test images also `network_128` and
+        `training_seconds` of all attempts; with Algorithm 3's default on `TIMED` test images also `network_128` and
         `chan_vese_128`, the seconds of the two on one core, one after the other.
     """
     run = trained(unit[0], device)
@@ -119,35 +120,36 @@ def trained(item: Item, device: str | None) -> training.Run:
     images = crops(load_dataset(f"{told['collection']}-train")[: told["images"]], chosen.size)
     validation = crops(load_dataset(f"{told['collection']}-val"), chosen.size)
     alone = multiprocessing.parent_process() is None
+    progress = alone and sys.stderr.isatty()
     return training.train(
         chosen,
         images,
         cache_folder() / "trained" / key(item)[:32],
-        hints=_hints(images, getattr(chosen, "hint", ""), item.seed, alone),
+        hints=_hints(images, getattr(chosen, "hint", ""), item.seed, None if alone else 1, progress),
         validation=validation,
         seed=item.seed,
         fabric=training.fabric_for(device, precision=chosen.precision),
         make=kind.make,
         dataset=told["collection"],
-        progress=alone,
+        progress=progress,
     )
 
 
-def _hints(images: Crops, method: str, seed: int, alone: bool) -> np.ndarray | None:
-    """Hints of the images, by all cores or, in a worker, by its own.
+def _hints(images: Crops, method: str, seed: int, workers: int | None, progress: bool) -> np.ndarray | None:
+    """Hints of the images, in their order; None without a method.
 
-    Two workers that train with two seeds need the same hints; they begin at different images and skip what is there.
+    Two workers that train with two seeds need the same hints: they begin at different images and skip what is there.
     """
     if not method:
         return None
-    shift = 0 if alone else seed * len(images) // 3
+    shift = seed * len(images) // 3
     names = images.names[shift:] + images.names[:shift]
     turned = Crops(names, np.roll(images.images, -shift, 0), np.roll(images.truths, -shift, 0))
-    return np.roll(training.hints_of(turned, method, workers=None if alone else 1, progress=alone), shift, 0)
+    return np.roll(training.hints_of(turned, method, workers=workers, progress=progress), shift, 0)
 
 
 def _is_timed(item: Item) -> bool:
-    return item.method == "amortized" and item.settings["chosen"] == "last" and item.dataset.endswith("-test")
+    return (item.method, item.preset) == ("amortized", "default") and item.dataset.endswith("-test")
 
 
 def _seconds(run: training.Run, image: np.ndarray) -> dict[str, float]:

@@ -353,7 +353,7 @@ def plot_courses(found: dict[str, Course], image: str = SHOWN) -> Figure:
     return figure
 
 
-def animation(found: dict[str, Course], image: str = SHOWN, count: int = 26):
+def animation(found: dict[str, Course], image: str = SHOWN, count: int = 26) -> str:
     """Each loop's outline on the image and the place in its energy's course, moving; HTML that needs no kernel.
 
     An animated WebP within the page, early iterations closer together; closing the fold around it stops it. (The play
@@ -363,7 +363,6 @@ def animation(found: dict[str, Course], image: str = SHOWN, count: int = 26):
     import base64
     import io
 
-    from IPython.display import HTML
     from PIL import Image
 
     pictures = [Image.fromarray(frame) for frame in _frames(found, image, count)]
@@ -371,7 +370,7 @@ def animation(found: dict[str, Course], image: str = SHOWN, count: int = 26):
     duration = [_MILLISECONDS] * (len(pictures) - 1) + [8 * _MILLISECONDS]
     pictures[0].save(file, "WEBP", save_all=True, append_images=pictures[1:], duration=duration, loop=0, quality=70)
     data = base64.b64encode(file.getvalue()).decode()
-    return HTML(
+    return (
         "<details open><summary>The masks' outlines and the energy, iteration by iteration; close to stop</summary>"
         f'<img alt="{" and ".join(found)} on {image}, animated" style="max-width: 100%" '
         f'src="data:image/webp;base64,{data}"></details>'

@@ -10,9 +10,8 @@ paper's images are Flowers-102; ours are Flowers-17, whose masks are by hand.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from deepcv import data, experiments
@@ -69,6 +68,7 @@ class Profile:
     single: tuple[str, ...] = ("chan-vese", "iem", "grabcut", "saliency", "deep-cv")
 
 
+_NETWORKS = ("amortized:default", "amortized:paper", "redo:default")
 _QUICK = {"levels": 2, "width": 8, "model_width": 4, "discriminator_width": 8, "batch": 8}
 _CPU = {"levels": 4, "width": 8, "model_width": 8, "discriminator_width": 8, "batch": 20}
 
@@ -76,12 +76,12 @@ PROFILES = {
     "quick": Profile(
         "flowerlike",
         32,
-        40,
+        24,
         6,
         {
-            "amortized:default": {**_QUICK, "epochs": 10, "learning_rate": 5e-3},
-            "amortized:paper": {**_QUICK, "epochs": 5},
-            "redo:default": {"width": 8, "mask_width": 4, "batch": 8, "epochs": 3},
+            "amortized:default": {**_QUICK, "epochs": 16, "learning_rate": 5e-3},
+            "amortized:paper": {**_QUICK, "epochs": 8},
+            "redo:default": {"width": 8, "mask_width": 4, "batch": 8, "epochs": 5},
         },
     ),
     "cpu": Profile(
@@ -95,19 +95,19 @@ PROFILES = {
             "redo:default": {"width": 8, "mask_width": 8, "batch": 10, "epochs": 6},
         },
     ),
-    "paper": Profile("flowers17", 128, None, None, {"amortized:default": {}, "amortized:paper": {}, "redo:default": {}}),
+    "paper": Profile(
+        "flowers17", 128, None, None, {"amortized:default": {}, "amortized:paper": {}, "redo:default": {}}
+    ),
 }
 """On two cores the networks are narrow and their images few and small, and each is trained for about the same time."""
 
 
 @dataclass(frozen=True)
-class Settings(experiments.Settings):
-    """What to run; `dataset` is a collection, `size` the side of its crops. Besides:
+class CollectionSettings(experiments.Settings):
+    """What experiments with trained networks can be asked for: `dataset` is a collection, `size` its crops' side.
 
     Attributes
     ----------
-    methods : tuple of str
-        "method" or "method:preset"; default all that the profile has.
     n_train : int
         As in `Profile`.
     epochs : int
@@ -116,12 +116,9 @@ class Settings(experiments.Settings):
     Raises
     ------
     InputError
-        For an unknown collection or method, and as `deepcv.experiments.Settings` does.
+        For an unknown collection, and as `deepcv.experiments.Settings` does.
     """
 
-    profiles = PROFILES
-
-    methods: tuple[str, ...] | None = None
     n_train: int | None = None
     epochs: int | None = None
 
@@ -132,10 +129,10 @@ class Settings(experiments.Settings):
         for name in ("n_train", "epochs"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        variants(self)
 
     @property
     def collection(self) -> str:
+        """Its name."""
         return self.dataset or self.defaults.collection
 
     @property
@@ -144,7 +141,36 @@ class Settings(experiments.Settings):
         return self.size or self.defaults.size
 
 
-def scored(settings, split: str) -> list[Sample]:
+@dataclass(frozen=True)
+class Settings(CollectionSettings):
+    """What to run; besides what every experiment with trained networks takes:
+
+    Attributes
+    ----------
+    methods : tuple of str
+        "method" or "method:preset"; default all that the profile has.
+
+    Raises
+    ------
+    InputError
+        For an unknown method or network, and as `CollectionSettings` does.
+    """
+
+    profiles = PROFILES
+
+    methods: tuple[str, ...] | None = None
+
+    def __post_init__(self):
+        super().__post_init__()
+        variants(self, self.methods or ())
+
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """The methods."""
+        return self.methods or (*self.defaults.networks, *self.defaults.single)
+
+
+def scored(settings: CollectionSettings, split: str) -> list[Sample]:
     """The crops of a split that have a mask: of "train" only those that are trained on."""
     samples = load_dataset(f"{settings.collection}-{settings.side}px-{split}")
     trained_on = (settings.n_train or settings.defaults.n_train) if split == "train" else None
@@ -152,13 +178,12 @@ def scored(settings, split: str) -> list[Sample]:
     return marked[: settings.n_images or settings.defaults.n_images]
 
 
-def network(settings, name: str, changes: Mapping[str, Any], preset: str = "") -> list[Variant]:
+def network(settings: CollectionSettings, name: str, changes: Mapping[str, Any], preset: str = "") -> list[Variant]:
     """The two variants of a trained "method:preset": of its last epoch, and of the best on the validation set.
 
     Parameters
     ----------
-    settings : Settings
-        Of this experiment or another with its fields.
+    settings : CollectionSettings
     name : str
     changes : mapping
         What is changed of the preset's settings.
@@ -179,16 +204,14 @@ def network(settings, name: str, changes: Mapping[str, Any], preset: str = "") -
     ]
 
 
-def variants(settings: Settings) -> list[Variant]:
-    """What is run on each image."""
-    profile = settings.defaults
-    wanted = [":".join(parted(name)) for name in settings.methods or (*profile.networks, *profile.single)]
-    found = []
-    for name in wanted:
-        if name in profile.networks:
-            found += network(settings, name, profile.networks[name])
+def variants(settings: Settings, names: Iterable[str]) -> list[Variant]:
+    """What is run on each image for these methods, "method" or "method:preset"."""
+    networks, found = settings.defaults.networks, []
+    for name in (":".join(parted(name)) for name in names):
+        if name in networks:
+            found += network(settings, name, networks[name])
         elif parted(name)[0] in _trained.KINDS:
-            raise InputError(f"there is no network {name!r}; there are {', '.join(profile.networks)}")
+            raise InputError(f"there is no network {name!r}; there are {', '.join(networks)}")
         else:
             found.append(variant(name))
     return found
@@ -197,7 +220,10 @@ def variants(settings: Settings) -> list[Variant]:
 def items(settings: Settings) -> list[Item]:
     """All results that the table needs."""
     samples = [sample for split in SPLITS for sample in scored(settings, split)]
-    return grid("table2", settings, samples, variants(settings))
+    profile = settings.defaults
+    return grid(
+        "table2", settings, samples, variants(settings, settings.methods or (*profile.networks, *profile.single))
+    )
 
 
 def run(settings: Settings, *, workers=None, progress: bool = True) -> DataFrame:
@@ -272,21 +298,21 @@ def compared(rows: DataFrame) -> DataFrame:
 
     Indexed by title; columns are pairs of (group, quantity), NaN or empty where a group has no such row.
     """
-    import pandas as pd
-
-    ours, full = summary(rows), summary(full_run("table2"))
-    scores = [f"{split} {short}" for split in SPLITS for short in SCORES]
-    told = [*scores, *(f"test {short} interval" for short in SCORES)]
-    groups = {
-        "this run": ours[scores],
-        "recorded run": full[told],
-        "paper, Flowers-102": printed("table2", "method", PAPERS_METHODS),
-    }
-    table = pd.concat(groups, axis=1)
-    order = [*full.index, *(name for name in ours.index if name not in full.index)]
-    table = table.reindex([*order, *(name for name in table.index if name not in order)])
+    table = side_by_side(rows, full_run("table2"), printed("table2", "method", PAPERS_METHODS))
     table.index = [title(name) for name in table.index]
     return table
+
+
+def side_by_side(rows: DataFrame, recorded: DataFrame, theirs: DataFrame) -> DataFrame:
+    """`compared` of any rows, indexed by "method:preset"."""
+    import pandas as pd
+
+    ours, full = summary(rows), summary(recorded)
+    scores = list(theirs)
+    told = [*scores, *(f"test {short} interval" for short in SCORES)]
+    table = pd.concat({"this run": ours[scores], "recorded run": full[told], "paper, Flowers-102": theirs}, axis=1)
+    order = [*full.index, *(name for name in ours.index if name not in full.index)]
+    return table.reindex([*order, *(name for name in table.index if name not in order)])
 
 
 def decided(rows: DataFrame) -> DataFrame:

@@ -125,7 +125,7 @@ def found():
 
 
 def test_animation_is_small_moves_and_asks_nobody(found):
-    shown = figure09.animation(found, count=2).data
+    shown = figure09.animation(found, count=2)
     assert len(shown) < 1.5e6
     sources = re.findall(r'(?:src|href|url)\s*[=(]\s*"?([^">]{0,40})', shown)
     assert sources
