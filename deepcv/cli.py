@@ -1,4 +1,4 @@
-"""The command line: `deepcv segment`, `train`, `predict`, `run`, `record`, `verdict`, `data`, `methods`, `version`.
+"""The command line: `deepcv segment`, `train`, `predict`, `export`, `run`, `record`, `verdict`, `data`, `methods`.
 
 Exit codes: 0 done; 2 the input or an option can't be used, said in one sentence and with nothing written; 130 stopped
 with Ctrl-C; 1 an error of ours, with its traceback. Results go to stdout, progress and errors to stderr.
@@ -359,7 +359,7 @@ def predict(
     from .images import write_image
     from .solver import torch_device
 
-    segmenter = Segmenter.load(model / "last.safetensors" if model.is_dir() else model, torch_device(device))
+    segmenter = Segmenter.load(_weights(model), torch_device(device))
     places = _mask_places(images, out)
     for first in range(0, len(images), batch):
         together = images[first : first + batch]
@@ -367,6 +367,37 @@ def predict(
         for path, found in zip(together, segmenter.predict(pixels, batch=batch), strict=True):
             write_image(places[path], spread(found.labels, 2))
     print(f"{out}: {len(images)} masks, {time.perf_counter() - started:.1f} s")
+
+
+@app.command()
+def export(
+    model: Annotated[Path, typer.Argument(help="A .safetensors file of `deepcv train`, or a run's folder.")],
+    out: Annotated[Path, typer.Argument(help="NAME.onnx, or NAME.safetensors for weights in half precision.")],
+) -> None:
+    """Write a trained network for other programs, or half as large.
+
+    \b
+    deepcv export run flowers.onnx
+    deepcv export run flowers.safetensors
+    """
+    from .amortized import Segmenter
+    from .images import InputError
+
+    if out.suffix not in (".onnx", ".safetensors"):
+        raise InputError(f"a network can't be written to {out.name}; call it {out.stem}.onnx or {out.stem}.safetensors")
+    segmenter = Segmenter.load(_weights(model))
+    if out.suffix == ".onnx":
+        from .export import to_onnx
+
+        to_onnx(segmenter, out)
+    else:
+        segmenter.save(out, half=True)
+    print(f"{out}: {out.stat().st_size / 2**20:.2f} MiB")
+
+
+def _weights(model: Path) -> Path:
+    """The file that a model's path means: of a run's folder the last epoch's."""
+    return model / "last.safetensors" if model.is_dir() else model
 
 
 def _read_checked(path: Path, convert: bool) -> np.ndarray:

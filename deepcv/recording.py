@@ -38,6 +38,8 @@ WANTED = (
     "figure01",
     "figure07",
     "figure04",
+    "table2",
+    "table3",
     "figure10a",
     "figure06",
     "ambiguities",

@@ -7,13 +7,15 @@ goes on from there.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
 import multiprocessing
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -121,18 +123,34 @@ def trained(item: Item, device: str | None) -> training.Run:
     validation = crops(load_dataset(f"{told['collection']}-val"), chosen.size)
     alone = multiprocessing.parent_process() is None
     progress = alone and sys.stderr.isatty()
-    return training.train(
-        chosen,
-        images,
-        cache_folder() / "trained" / key(item)[:32],
-        hints=_hints(images, getattr(chosen, "hint", ""), item.seed, None if alone else 1, progress),
-        validation=validation,
-        seed=item.seed,
-        fabric=training.fabric_for(device, precision=chosen.precision),
-        make=kind.make,
-        dataset=told["collection"],
-        progress=progress,
-    )
+    folder = cache_folder() / "trained" / key(item)[:32]
+    with _locked(folder):
+        return training.train(
+            chosen,
+            images,
+            folder,
+            hints=_hints(images, getattr(chosen, "hint", ""), item.seed, None if alone else 1, progress),
+            validation=validation,
+            seed=item.seed,
+            fabric=training.fabric_for(device, precision=chosen.precision),
+            make=kind.make,
+            dataset=told["collection"],
+            progress=progress,
+        )
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Wait until no other process trains in the folder: several pages of the book want the same network."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "lock", "wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # a process that dies lets go
+        yield
 
 
 def _hints(images: Crops, method: str, seed: int, workers: int | None, progress: bool) -> np.ndarray | None:

@@ -376,7 +376,8 @@ class Path(NamedTuple):
     moved : numpy.ndarray, `(K, 2)`
         `‖yᵏ⁺¹ - yᵏ‖` and `‖wᵏ⁺¹ - wᵏ‖`.
     lipschitz : dict of int to float
-        The local L at some of the steps.
+        The local L at some of the steps, and wherever the energy rose: a step under 2/L can't make it rise, so there L
+        is greater than was seen at the other points.
     """
 
     energy: np.ndarray
@@ -433,12 +434,27 @@ def descend(
         optimiser.step()
         after, new = nn.utils.parameters_to_vector(model.parameters()).detach(), model.best_w()
         moved.append(((after - before).norm().item(), (new - w).norm().item()))
+        energies.append(model.total(new))
+        if energies[-1] > energies[-2] and every:
+            local[step] = _lipschitz_between(model, before, after, w, vector)
+            if local[step] > bound:
+                moved.pop()
+                break
         w = new
-        energies.append(model.total(w))
     gradients.append(model.gradient(w).norm().item())
     if every and len(moved) == steps:
         local[steps], _ = lipschitz(model, w, vector)
     return Path(np.array(energies), np.array(gradients), np.array(moved), local)
+
+
+def _lipschitz_between(model: SplitEnergy, before: Tensor, after: Tensor, w: Tensor, start: np.ndarray | None) -> float:
+    """The greatest L at both ends and in the middle of a step that the model has made."""
+    found = []
+    for share in (0.0, 0.5, 1.0):
+        nn.utils.vector_to_parameters(torch.lerp(before, after, share), model.parameters())
+        value, start = lipschitz(model, w, start)
+        found.append(value)
+    return max(found)
 
 
 def _set_gradient(model: nn.Module, gradient: Tensor) -> None:
