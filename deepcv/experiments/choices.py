@@ -53,7 +53,7 @@ _FARTHEST = -0.15  # changes of F below this are written, not drawn
 _SOME = ("default", "rounds = 1", "steps = 10", "width = 16", "levels = 2", "hint_weight = 0", "balance = 0")
 
 PROFILES = {
-    "quick": Profile("samples", {"default": Slow({"size": 128}, 8)}, _SOME),
+    "quick": Profile("samples", {"default": Slow({"size": 128}, 5)}, _SOME),
     "cpu": Profile("weizmann", {"default": Slow({}, CHOSEN_ON)}, tuple(VARIANTS)),
     "paper": Profile("weizmann", {"default": Slow({}, CHOSEN_ON)}, tuple(VARIANTS)),
 }
