@@ -111,7 +111,7 @@ def scored(scores, **columns):
     return pd.DataFrame(rows)
 
 
-OPPONENTS = ("chan-vese:default", "statistical:default", "normalized-cuts:2 regions", "double-dip:default")
+OPPONENTS = ("chan-vese:default", "statistical:default", "normalized-cuts:2 regions", "double-dip:otsu")
 
 
 def against(leads, opponents=OPPONENTS):
@@ -344,7 +344,8 @@ def test_what_is_not_recorded_is_not_yet_run(claim, tmp_path, monkeypatch):
 def test_a_printed_score_is_held_against_the_right_rows(claim):
     """Rows with the printed score for this cell alone, another one everywhere else."""
     table, name, *split, score = claim.id.split("/")
-    ours = {"normalized-cuts": "normalized-cuts:3 regions"}.get(name, f"{name}:default")
+    presets = {"normalized-cuts": "3 regions", "double-dip": "otsu"}
+    ours = f"{name}:{presets.get(name, 'default')}"
     ours = f"amortized:{name}" if table == "table3" else ours
     dataset = f"flowers17-{split[0]}" if split else "weizmann"
     rows = scored({ours: [0.1, 0.1], "another:default": [0.1, 0.1]}, dataset=dataset)
@@ -366,7 +367,7 @@ def test_an_opponent_that_is_not_yet_run_leaves_it_at_partly():
     for name in ("table1/best", "figure03/more-accurate"):
         found = claims[name].decide(against(SURE, OPPONENTS[:-1]))
         assert found.status == Status.PARTLY
-        assert "Not yet run: Double-DIP [18]." in found.evidence
+        assert "Not yet run: Double-DIP [18], surer hint." in found.evidence
 
 
 def test_flowers_that_are_not_the_papers_are_named():

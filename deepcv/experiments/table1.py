@@ -27,7 +27,7 @@ PAPERS_METHODS = {
     "chan-vese:default": "chan-vese",
     "statistical:default": "statistical",
     "normalized-cuts:regions": "normalized-cuts",
-    "double-dip:default": "double-dip",
+    "double-dip:otsu": "double-dip",
 }
 """Which row of the paper's table stands beside which of ours."""
 

@@ -315,9 +315,12 @@ def side_by_side(rows: DataFrame, recorded: DataFrame, theirs: DataFrame) -> Dat
     import pandas as pd
 
     ours, full = summary(rows), summary(recorded)
-    scores = list(theirs)
-    told = [*scores, *(f"test {short} interval" for short in SCORES)]
-    table = pd.concat({"this run": ours[scores], "recorded run": full[told], "paper, Flowers-102": theirs}, axis=1)
+    groups = {
+        "this run": ours[[f"test {short}" for short in SCORES]],
+        "recorded run": full[list(theirs)],
+        "paper, Flowers-102": theirs,
+    }
+    table = pd.concat(groups, axis=1)
     order = [*full.index, *(name for name in ours.index if name not in full.index)]
     return table.reindex([*order, *(name for name in table.index if name not in order)])
 
@@ -327,14 +330,18 @@ def decided(rows: DataFrame) -> DataFrame:
     import pandas as pd
 
     found = summary(rows)
-    table = pd.concat(
-        {
-            "as decided": found[["test Acc", "test mIoU"]].set_axis(SCORES, axis=1),
-            "with the oracle": found[["test Acc oracle", "test mIoU oracle"]].set_axis(SCORES, axis=1),
-            "": found[["by seed", "images", "seeds"]],
-        },
-        axis=1,
-    )
+    shown = {
+        ("as decided", "Acc"): "test Acc",
+        ("as decided", "Acc interval"): "test Acc interval",
+        ("as decided", "mIoU"): "test mIoU",
+        ("as decided", "mIoU interval"): "test mIoU interval",
+        ("as decided", "by seed"): "by seed",
+        ("with the oracle", "Acc"): "test Acc oracle",
+        ("with the oracle", "mIoU"): "test mIoU oracle",
+        ("", "images"): "images",
+        ("", "seeds"): "seeds",
+    }
+    table = found[list(shown.values())].set_axis(pd.MultiIndex.from_tuples(shown), axis=1)
     table.index = [title(name) for name in table.index]
     return table
 
@@ -357,18 +364,19 @@ def seconds(rows: DataFrame) -> DataFrame:
 
 
 def trainings(rows: DataFrame) -> DataFrame:
-    """What training was like, a row per network: minutes (of all seeds' mean), epochs, restarts, seeds that collapsed.
+    """What training was like, a row per network: minutes (mean over seeds), epochs, restarts, seeds that collapsed.
 
     A network has collapsed when in the end one of its two sides is empty.
     """
-    told = rows[rows["method"].isin(list(_trained.KINDS))]
+    told = rows[rows["method"].isin(list(_trained.KINDS)) & ~rows["preset"].str.endswith(VALIDATED)]
     by_seed = told.groupby(["method", "preset", "seed"], sort=False)[
         ["training_seconds", "epoch", "restarts", "collapsed"]
     ].first()
     by_seed["minutes"] = by_seed.pop("training_seconds") / 60
     table = by_seed.groupby(["method", "preset"], sort=False).agg(
-        {"minutes": "mean", "epoch": "mean", "restarts": "sum", "collapsed": "sum"}
+        {"minutes": "mean", "epoch": "max", "restarts": "sum", "collapsed": "sum"}
     )
+    table = table.rename(columns={"epoch": "epochs"})
     table["seeds"] = by_seed.groupby(["method", "preset"], sort=False).size()
     table.index = [title(f"{method}:{preset}") for method, preset in table.index]
     return table
@@ -393,7 +401,8 @@ def style(table: DataFrame):
             return value or "–"
         return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
 
-    whole = [column for column in table if column[-1] in ("images", "seeds") or column in ("images", "seeds")]
+    counts = {"images", "seeds", "epochs", "restarts", "collapsed"}
+    whole = [column for column in table if (column[-1] if isinstance(column, tuple) else column) in counts]
     return (
         table.style.format(shown, na_rep="–")
         .format("{:.0f}", subset=whole, na_rep="–")

@@ -276,8 +276,8 @@ def test_three_groups_stand_side_by_side_and_are_never_mixed(repository, tmp_pat
         ("GrabCut", "paper"),
         ("Saliency [34], Otsu", "recorded run"),
         ("Saliency [34], Otsu", "paper"),
-        ("Double-DIP [18]", "this run"),
-        ("Double-DIP [18]", "recorded run"),
+        ("Double-DIP [18], surer hint", "this run"),
+        ("Double-DIP [18], surer hint", "recorded run"),
         ("Chan-Vese [11]", "this run"),
         ("Deep Chan-Vese, paper's settings", "paper"),
     ):
