@@ -15,7 +15,7 @@ from deepcv import solver
 from deepcv.experiments import _variants
 from deepcv.experiments._scored import complete
 from deepcv.experiments._variants import Profile
-from deepcv.experiments.table1 import CHOSEN_ON, SLOW, Slow
+from deepcv.experiments.table1 import CHOSEN_ON, Slow
 from deepcv.results import Item
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ VARIANTS = switches()
 
 PROFILES = {
     "quick": Profile("samples", {"paper": Slow({"size": 64, "width": 8, "steps": 24}, 3)}, tuple(VARIANTS)),
-    "cpu": Profile("weizmann", {"paper": dataclasses.replace(SLOW["deep-cv:paper"], n_images=5)}, tuple(VARIANTS)),
+    "cpu": Profile("weizmann", {"paper": Slow({"size": 64, "width": 8}, 5)}, tuple(VARIANTS)),
     "paper": Profile("weizmann", {"paper": Slow({}, CHOSEN_ON)}, tuple(VARIANTS)),
 }
 
