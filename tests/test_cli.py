@@ -333,7 +333,7 @@ def quick_table(folder, monkeypatch):
     from deepcv.experiments import _scored, table1
 
     monkeypatch.setenv("DEEPCV_RESULTS", str(folder / "results"))
-    monkeypatch.setitem(table1.PROFILES, "quick", table1.Profile("samples", ("saliency",), {}, None))
+    monkeypatch.setitem(table1.PROFILES, "quick", table1.Profile("samples", ("saliency",), {}))
     monkeypatch.setattr(_scored, "hint_for", lambda image: image if image.ndim == 2 else image.mean(axis=2))
     monkeypatch.setattr(_scored, "_hints", {})
     return ("record", "table1", "--profile", "quick", "--device", "cpu")

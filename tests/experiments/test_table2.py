@@ -5,7 +5,7 @@ import dataclasses
 import pandas as pd
 import pytest
 
-from deepcv import amortized, training
+from deepcv import amortized, execution, training
 from deepcv.data import flowerlike, load_dataset
 from deepcv.experiments import _scored, _trained, figure05, table2, table3
 from deepcv.images import InputError
@@ -29,6 +29,7 @@ def tiny(tmp_path, monkeypatch):
     for split, count in {"train": 4, "val": 2, "test": 3}.items():
         monkeypatch.setitem(flowerlike.COUNTS, split, count)
     monkeypatch.setattr(_trained, "TIMED", 1)
+    monkeypatch.setattr(execution, "concurrency", lambda workers: 1)  # starting processes takes longer than the work
     _scored.load_sample.cache_clear()  # other pictures have the same names
     profile = table2.Profile("flowerlike", 32, 4, 2, NETWORKS, ("saliency",))
     monkeypatch.setitem(table2.PROFILES, "quick", profile)
