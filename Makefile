@@ -18,9 +18,6 @@ export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 
-# Two notebooks at once: while one plots or starts its kernel the other computes. What both need they find in the store.
-MAKEFLAGS += --jobs=2
-
 .PHONY: help book test bench picture lint lock clean
 .DELETE_ON_ERROR:
 

@@ -441,11 +441,11 @@ def test_nothing_is_left_when_recording_fails(folder, store, monkeypatch):
 def test_what_the_repository_records_can_be_read(repository, monkeypatch):
     monkeypatch.setenv("DEEPCV_RESULTS", str(repository / "results"))
     files = {path.stem for path in (repository / "results" / "recorded").glob("*.csv")}
-    assert files == {*recording.WANTED, *timings.NAMES}
+    assert {*timings.NAMES} <= files <= {*recording.WANTED, *timings.NAMES}
     for name in timings.NAMES:
         rows, made_by = timings.recorded(name)
         assert len(rows) and {"machine", "libraries"} <= set.intersection(*map(set, made_by.values()))
-    for name in recording.WANTED:
+    for name in files - {*timings.NAMES}:
         rows, described = results.recorded(name)
         assert len(rows) == described["rows"] and not rows.duplicated(list(results.RECORDED_AS)).any()
         for digest, run in described["runs"].items():
