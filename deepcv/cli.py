@@ -351,7 +351,7 @@ def predict(
     """Segment pictures with a trained network; each mask has its picture's size and name.
 
     \b
-    deepcv predict run *.jpg --out masks
+    deepcv predict run one.jpg two.png --out masks
     deepcv predict run/best-validation.safetensors photo.jpg --out masks
     """
     started = time.perf_counter()

@@ -4,10 +4,10 @@ The Chan-Vese model takes foreground and background for two Gaussians, well apar
 8 of the paper show histograms of both, in the image and in the latent space; these numbers say what is seen there. None
 of the first three changes when all values are scaled or shifted, so they compare intensities with latent values.
 
-`contrast`           distance of the means, in pooled standard deviations
-`overlap`            1 - Jensen-Shannon divergence: 1 for the same distribution, 0 for two that no value has in common
-`distance_to_fit`    Wasserstein distance to the Gaussian of the sample's own mean and variance, in its deviations
-`distance_to_normal` the same to a given Gaussian, such as a region's prior N(μᵢ, 1)
+`contrast`            distance of the means, in pooled standard deviations
+`overlap`             1 - Jensen-Shannon divergence: 1 for the same distribution, 0 for two that share no value
+`distance_to_fit`     Wasserstein distance to the Gaussian of the sample's own mean and variance, in its deviations
+`distance_to_normal`  the same to a given Gaussian, such as a region's prior N(μᵢ, 1)
 
 A sample is an array of any shape, every value a draw.
 """
@@ -90,7 +90,7 @@ def distance_to_normal(values, mean: float, deviation: float) -> float:
     Returns
     -------
     float, at least 0
-        A shift by δ gives |δ| / deviation.
+        A shift gives its size over the deviation.
     """
     from scipy.special import ndtri
     from scipy.stats import wasserstein_distance
