@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .metrics import bootstrap_interval
-from .results import paper
+from .results import full_names, paper
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
@@ -106,7 +106,7 @@ SHORT = {"f_measure": "F", "iou": "mIoU", "accuracy": "Acc"}
 
 def score_of(rows: DataFrame, name: str, score: str) -> Series:
     """A method's score of each image, mean over seeds; empty when the rows have no such "method:preset"."""
-    return rows[rows["method"] + ":" + rows["preset"] == name].groupby("image")[score].mean()
+    return rows[full_names(rows) == name].groupby("image")[score].mean()
 
 
 def lead(rows: DataFrame, ours: str, theirs: str, score: str) -> Estimate:
@@ -553,7 +553,7 @@ def improving(rows: DataFrame) -> Verdict:
 def _loops(rows: DataFrame) -> list[tuple[str, DataFrame]]:
     from .experiments.table1 import title
 
-    names = rows["method"] + ":" + rows["preset"]
+    names = full_names(rows)
     return [(title(name), rows[names == name]) for name in names.unique()]
 
 

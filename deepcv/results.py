@@ -36,7 +36,7 @@ from . import __version__
 from .images import InputError
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
+    from pandas import DataFrame, Series
 
 SCORES = ("f_measure", "iou", "accuracy", "f_measure_oracle", "iou_oracle", "accuracy_oracle", "seconds")
 """What is measured of a result; `_oracle`: the better of the mask and its complement, chosen with the truth."""
@@ -603,6 +603,11 @@ def merge(source, name: str, *, folder=None) -> dict[str, int]:
     added = len(merged) - len(ours)
     taken = int((~merged["ours"]).sum())
     return {"added": added, "replaced": taken - added, "left": len(theirs) - taken}
+
+
+def full_names(rows: DataFrame) -> Series:
+    """What made each row, "method:preset"."""
+    return rows["method"] + ":" + rows["preset"]
 
 
 def with_measured(rows: DataFrame) -> DataFrame:

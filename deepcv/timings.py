@@ -195,12 +195,9 @@ def style(table: DataFrame):
             return value
         return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
-    return (
-        table.style.format(shown, na_rep="–")
-        .set_uuid("timings")  # the same HTML in every run
-        .set_table_attributes('style="font-size: 0.66em; white-space: nowrap; font-variant-numeric: tabular-nums"')
-        .set_table_styles([{"selector": "th, td", "props": "padding: 0.25em 0.4em; text-align: right"}])
-    )
+    from .experiments._tables import compact
+
+    return compact(table.style.format(shown, na_rep="–"), "timings", padding=0.4)
 
 
 def iteration(rows: DataFrame) -> DataFrame:

@@ -109,13 +109,11 @@ def table(decided: Decided):
         for claim, verdict in decided
     }
     colours = {f"{MARKS[status]} {status}": f"border-left: 0.4em solid {colour}" for status, colour in COLOURS.items()}
-    return (
-        pd.DataFrame.from_dict(rows, orient="index", columns=["printed", "ours", "status", "page"])
-        .style.map(colours.get, subset=["status"])
-        .set_uuid("verdict")  # the same HTML in every run
-        .set_table_attributes('style="font-size: 0.8em; white-space: nowrap"')
-        .set_table_styles([{"selector": "th, td", "props": "padding: 0.2em 0.6em; text-align: left"}])
-    )
+    from .experiments._tables import compact
+
+    shown = pd.DataFrame.from_dict(rows, orient="index", columns=["printed", "ours", "status", "page"])
+    coloured = shown.style.map(colours.get, subset=["status"])
+    return compact(coloured, "verdict", size=0.8, padding=0.6, align="left")
 
 
 def plot(decided: Decided) -> Figure:

@@ -7,7 +7,7 @@ import functools
 import importlib.util
 import multiprocessing
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any
 
@@ -114,15 +114,22 @@ def _scored_mask(item: Item, found: Segmentation, truth: np.ndarray) -> np.ndarr
 
 def _segmented(unit: Unit, samples: list[Sample], hints: list[np.ndarray], device: str | None) -> list[Segmentation]:
     images, settings = [sample.image for sample in samples], unit[0].settings
-    method = get_method(unit[0].method)
     if len(unit) == 1:
-        return [method.function(images[0], hints[0], seed=unit[0].seed, device=device, **settings)]
+        return [segment(unit[0], samples[0], hints[0], device)]
     try:
-        return method.batch(images, hints, seeds=[item.seed for item in unit], device=device, **settings)
+        return get_method(unit[0].method).batch(
+            images, hints, seeds=[item.seed for item in unit], device=device, **settings
+        )
     except torch.OutOfMemoryError:
         half = len(unit) // 2
     parts = (slice(None, half), slice(half, None))  # outside of `except`, which holds on to the batch's memory
     return [found for part in parts for found in _segmented(Unit(unit[part]), samples[part], hints[part], device)]
+
+
+def segment(item: Item, sample: Sample, hint: np.ndarray | None, device: str | None) -> Segmentation:
+    """The item's method, with its settings and seed, on its image."""
+    method = get_method(item.method).function
+    return method(sample.image, hint, seed=item.seed, device=device, **item.settings)
 
 
 @functools.lru_cache(maxsize=_KEPT)
@@ -202,6 +209,18 @@ class Variant:
     settings: dict[str, Any]
 
 
+@dataclasses.dataclass(frozen=True)
+class Slow:
+    """How a method that takes long is run: settings that make it bearable, and on how many of the first images."""
+
+    changes: dict[str, Any] = dataclasses.field(default_factory=dict)
+    n_images: int | None = None
+
+    def variant(self, name: str, size: int | None = None) -> Variant:
+        """Of "method:preset" with these changes, at a size of its own where one is asked for."""
+        return variant(name, **self.changes | ({"size": size} if size else {}))
+
+
 def parted(name: str) -> tuple[str, str]:
     """Method and preset of "method" or "method:preset"."""
     method, _, preset = name.partition(":")
@@ -223,20 +242,33 @@ def variant(name: str, our_size: int | None = None, **changes) -> Variant:
 
 
 def grid(
-    experiment: str, settings: Settings, samples: Iterable[Sample], variants: Iterable[Variant], seeds=None
+    experiment: str, settings: Settings, *groups: tuple[Iterable[Sample], Iterable[Variant]], seeds=None
 ) -> list[Item]:
-    """Items for every seed, sample and variant, image by image within a seed, so that an interrupted run is useful.
+    """Items for every seed, sample and variant, in the order in which an interrupted run is most useful.
 
-    Methods that aren't random have the first of `settings.seeds` only.
+    Seed by seed; within a seed the groups in their order; within a group image by image. Methods that aren't random
+    have the first of `settings.seeds` only.
     """
-    variants, device = list(variants), device_kind(settings.device)
-    named = [(sample.dataset, sample.name, sample.hash) for sample in samples]
+    device = device_kind(settings.device)
+    named = [
+        ([(each.dataset, each.name, each.hash) for each in samples], list(variants)) for samples, variants in groups
+    ]
     return [
         Item(experiment, dataset, image, each.method, each.preset, seed, each.settings, data_hash, device)
         for seed in seeds or settings.seeds
-        for dataset, image, data_hash in named
+        for images, variants in named
+        for dataset, image, data_hash in images
         for each in variants
         if seed == settings.seeds[0] or each.method in _trained.KINDS or get_method(each.method).random
+    ]
+
+
+def each_apart(settings: Settings, variants: Mapping[str, Slow]) -> list[tuple[Sequence[Sample], list[Variant]]]:
+    """Groups for `grid`: every "method:preset" on its number of the profile's images."""
+    samples = load_dataset(settings.dataset or settings.defaults.dataset)
+    return [
+        (samples[: settings.n_images or how.n_images], [how.variant(name, settings.size)])
+        for name, how in variants.items()
     ]
 
 

@@ -16,8 +16,8 @@ import numpy as np
 
 from deepcv import experiments
 from deepcv.data import Dataset, load_dataset
-from deepcv.experiments._scored import Variant, grid
-from deepcv.experiments.table1 import Slow
+from deepcv.experiments._scored import Slow, Variant, grid
+from deepcv.experiments._tables import compact
 from deepcv.images import InputError
 from deepcv.methods import get_method
 from deepcv.metrics import bootstrap_interval
@@ -95,7 +95,7 @@ def items(experiment: str, settings: Settings, known: Variants, reference: str) 
             Variant("deep-cv", _preset(solver, name), method.settings(solver, **how.changes | sized | known[name]))
             for name in wanted
         ]
-        found += grid(experiment, settings, samples_of(settings, solver), variants)
+        found += grid(experiment, settings, (samples_of(settings, solver), variants))
     return found
 
 
@@ -172,11 +172,7 @@ def readable(table: DataFrame, *, seconds: bool = True) -> Styler:
     for position, (title, digits) in enumerate((("F", ".3f"), ("mIoU", ".3f"), ("ΔF", "+.3f"))):
         numbers = table[title].map(lambda number, digits=digits: format(number, digits))
         shown.insert(position, title, numbers["mean"] + " (" + numbers["low"] + " to " + numbers["high"] + ")")
-    return (
-        shown.style.set_uuid(f"{zlib.crc32(shown.to_csv().encode()):08x}")  # the same HTML in every run
-        .set_table_attributes('style="font-size: 0.66em; white-space: nowrap; font-variant-numeric: tabular-nums"')
-        .set_table_styles([{"selector": "th, td", "props": "padding: 0.25em 0.3em"}])
-    )
+    return compact(shown.style, f"{zlib.crc32(shown.to_csv().encode()):08x}")
 
 
 def _mean(values) -> dict[str, float]:

@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from deepcv.experiments import _variants
-from deepcv.experiments._scored import complete
+from deepcv.experiments._scored import Slow, complete
 from deepcv.experiments._variants import Profile
-from deepcv.experiments.table1 import CHOSEN_ON, Slow
+from deepcv.experiments._variants import readable as readable
+from deepcv.experiments.table1 import CHOSEN_ON
 from deepcv.results import Item
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
-    from pandas.io.formats.style import Styler
 
 EFFORT = ("size", "rounds", "settled", "steps", "more_steps", "width", "levels", "samples", "precision")
 """The settings that buy score with time; the others are the model."""
@@ -93,11 +93,6 @@ def summary(rows: DataFrame) -> DataFrame:
         from the default on so few images.
     """
     return _variants.summary(rows, VARIANTS, "default")
-
-
-def readable(table: DataFrame, *, seconds: bool = True) -> Styler:
-    """`summary` for the eye: a score and its interval in one column; the time only where asked for."""
-    return _variants.readable(table, seconds=seconds)
 
 
 def plot(table: DataFrame) -> Figure:

@@ -19,11 +19,10 @@ from deepcv import experiments
 from deepcv.data import Sample, load_dataset
 from deepcv.experiments import figure08
 from deepcv.experiments._pictures import head_grid, show_mask
-from deepcv.experiments._scored import complete, grid, interval, load_sample, variant
+from deepcv.experiments._scored import complete, grid, interval, load_sample, segment, variant
 from deepcv.experiments.table1 import title
 from deepcv.images import InputError
-from deepcv.methods import get_method
-from deepcv.results import Item, Store
+from deepcv.results import Item, Store, full_names
 from deepcv.segmentation import Segmentation
 
 if TYPE_CHECKING:
@@ -96,7 +95,7 @@ def items(settings: Settings) -> list[Item]:
     if not names:
         raise InputError(f"{settings.dataset} has no images of two modes or overlapping; take the profile cpu")
     samples = [dataset[dataset.names.index(name)] for name in names]
-    return grid("figure01", settings, samples, [variant(name, settings.size) for name in METHODS])
+    return grid("figure01", settings, (samples, [variant(name, settings.size) for name in METHODS]))
 
 
 def run(settings: Settings, *, workers=None, progress: bool = True) -> DataFrame:
@@ -108,7 +107,7 @@ def measure(item: Item, sample: Sample, hint: np.ndarray, device: str | None) ->
     """The method's result; of our model also what `figure08` measures of its latent image."""
     if item.method == "deep-cv":
         return figure08.measure(item, sample, hint, device)
-    return get_method(item.method).function(sample.image, hint, seed=item.seed, device=device, **item.settings), {}
+    return segment(item, sample, hint, device), {}
 
 
 def _by_case(rows: DataFrame) -> dict[str, DataFrame]:
@@ -144,16 +143,12 @@ def scores(rows: DataFrame) -> DataFrame:
     import pandas as pd
 
     table = {}
-    for name, group in _by_case(_named(rows)).items():
+    for name, group in _by_case(rows.assign(name=full_names(rows))).items():
         by_image = group.groupby(["name", "image"], sort=False)["f_measure"].mean()
         for method, values in by_image.groupby("name", sort=False):
             table.setdefault(title(method), {}).update({(name, "F"): values.mean(), (name, "95 %"): interval(values)})
     found = pd.DataFrame.from_dict(table, orient="index")
     return found.set_axis(pd.MultiIndex.from_tuples(found.columns), axis=1)
-
-
-def _named(rows: DataFrame) -> DataFrame:
-    return rows.assign(name=rows["method"] + ":" + rows["preset"])
 
 
 def plot(rows: DataFrame, settings: Settings, images: tuple[str, ...] | None = None) -> Figure:
@@ -174,7 +169,8 @@ def plot(rows: DataFrame, settings: Settings, images: tuple[str, ...] | None = N
     }
     names = dict.fromkeys(image for image, _ in needed)
     images = images or [image for wanted in CASES.values() for image in [i for i in names if case(i) == wanted][:2]]
-    scored = _named(rows[rows["seed"] == settings.seeds[0]]).set_index(["image", "name"])["f_measure"]
+    first = rows[rows["seed"] == settings.seeds[0]]
+    scored = first.set_index(["image", full_names(first)])["f_measure"]
     figure, axes = plt.subplots(len(images), 6, figsize=(13, 2.4 * len(images)), squeeze=False)
     for row, image in zip(axes, images, strict=True):
         item = needed[image, _SHOWN[1]]

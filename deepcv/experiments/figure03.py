@@ -15,7 +15,7 @@ from deepcv.experiments import table1
 from deepcv.experiments._pictures import mask_grid
 from deepcv.experiments._scored import complete, grid
 from deepcv.images import InputError
-from deepcv.results import Item
+from deepcv.results import Item, full_names
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -75,11 +75,8 @@ def items(settings: Settings) -> list[Item]:
     samples = settings.samples
     shown = [samples[samples.names.index(name)] for name in settings.shown]
     methods = settings.methods or settings.defaults.methods
-    return [
-        item
-        for _, variants in table1.parts(methods, settings.defaults.slow, settings.size)
-        for item in grid("table1", settings, shown, variants, seeds=settings.seeds[:1])
-    ]
+    wanted = table1.parts(methods, settings.defaults.slow, settings.size)
+    return grid("table1", settings, *((shown, variants) for _, variants in wanted), seeds=settings.seeds[:1])
 
 
 def run(settings: Settings, *, workers=None, progress: bool = True) -> DataFrame:
@@ -90,7 +87,7 @@ def run(settings: Settings, *, workers=None, progress: bool = True) -> DataFrame
 def summary(rows: DataFrame) -> DataFrame:
     """F of each image (rows) by each method (columns), best mean first."""
     rows = table1.best_count(rows)
-    titles = (rows["method"] + ":" + rows["preset"]).map(table1.title)
+    titles = full_names(rows).map(table1.title)
     table = rows.assign(title=titles).pivot_table("f_measure", "image", "title")
     order = table.mean().sort_values(ascending=False).index
     return table[order].rename_axis(index=None, columns=None)
@@ -137,6 +134,6 @@ def plot(rows: DataFrame, settings: Settings) -> Figure:
     settings : Settings
     """
     rows = table1.best_count(rows)
-    rows = rows.assign(column=rows["method"] + ":" + rows["preset"])
+    rows = rows.assign(column=full_names(rows))
     headings = {name: table1.title(name) for name in dict.fromkeys(rows["column"])}
     return mask_grid(rows, items(settings), settings.shown, headings)

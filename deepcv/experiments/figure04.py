@@ -18,12 +18,11 @@ import numpy as np
 from deepcv import experiments
 from deepcv.data import Sample, load_dataset
 from deepcv.experiments._pictures import head_grid
-from deepcv.experiments._scored import Variant, complete, grid, interval, parted, variant
+from deepcv.experiments._scored import Variant, complete, grid, interval, parted, segment, variant
 from deepcv.experiments.table1 import title
 from deepcv.images import InputError
-from deepcv.methods import get_method
 from deepcv.metrics import adjusted_rand_index, bootstrap_interval, matched_labels, mean_iou_matched
-from deepcv.results import Item, Store
+from deepcv.results import Item, Store, full_names
 from deepcv.segmentation import Segmentation
 
 if TYPE_CHECKING:
@@ -144,23 +143,15 @@ class Settings(experiments.Settings):
 def items(settings: Settings) -> list[Item]:
     """All results that are needed, image by image within a seed: settings depend on the image's number of regions."""
     methods = settings.methods or settings.defaults.methods
-    samples = [(sample, int(sample.regions.max()) + 1) for sample in settings.samples]
+    groups = []
+    for sample in settings.samples:
+        count = int(sample.regions.max()) + 1
+        groups.append(([sample], [each for name in methods for each in _variants(name, count, settings)]))
     return [
         item
-        for seed in settings.seeds
-        for sample, count in samples
-        for item in grid(
-            "figure04",
-            settings,
-            [sample],
-            [
-                each
-                for name in methods
-                if seed == settings.seeds[0] or name != "vese-chan:default"  # its circles are the same for every seed
-                for each in _variants(name, count, settings)
-            ],
-            seeds=[seed],
-        )
+        for item in grid("figure04", settings, *groups)
+        # its circles are the same for every seed
+        if item.seed == settings.seeds[0] or (item.method, item.preset) != ("vese-chan", "default")
     ]
 
 
@@ -180,7 +171,7 @@ def _variants(name: str, count: int, settings: Settings) -> list[Variant]:
 
 def measure(item: Item, sample: Sample, hint: None, device: str | None) -> tuple[Segmentation, dict[str, float]]:
     """The partition, which the store keeps, and its scores (`deepcv.experiments._scored.Measure`)."""
-    found = get_method(item.method).function(sample.image, hint, seed=item.seed, device=device, **item.settings)
+    found = segment(item, sample, hint, device)
     scores = {score.__name__: score(found.labels, sample.regions) for score in (mean_iou_matched, adjusted_rand_index)}
     return found, scores
 
@@ -198,7 +189,7 @@ def best_count(rows: DataFrame) -> DataFrame:
     if several.any():
         best = rows[several].groupby("preset", sort=False)["mean_iou_matched"].mean().idxmax()
         rows = pd.concat([rows[~several], rows[rows["preset"] == best].assign(preset=f"best count: {best}")])
-    return rows.assign(name=rows["method"] + ":" + rows["preset"])
+    return rows.assign(name=full_names(rows))
 
 
 def unseen(rows: DataFrame) -> DataFrame:

@@ -14,7 +14,7 @@ from deepcv.experiments import table2
 from deepcv.experiments._pictures import mask_grid
 from deepcv.experiments._scored import complete, grid
 from deepcv.images import InputError
-from deepcv.results import Item
+from deepcv.results import Item, full_names
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -65,7 +65,7 @@ def items(settings: Settings) -> list[Item]:
         for each in table2.variants(settings, settings.methods or _METHODS)
         if not each.preset.endswith(table2.VALIDATED)
     ]
-    return grid("table2", settings, settings.shown, shown, seeds=settings.seeds[:1])
+    return grid("table2", settings, (settings.shown, shown), seeds=settings.seeds[:1])
 
 
 def run(settings: Settings, *, workers=None, progress: bool = True) -> DataFrame:
@@ -75,7 +75,7 @@ def run(settings: Settings, *, workers=None, progress: bool = True) -> DataFrame
 
 def summary(rows: DataFrame) -> DataFrame:
     """IoU of each image (rows) by each method (columns), as decided."""
-    titles = (rows["method"] + ":" + rows["preset"]).map(table2.title)
+    titles = full_names(rows).map(table2.title)
     table = rows.assign(title=titles).pivot_table("iou", "image", "title", sort=False)
     return table.rename_axis(index=None, columns=None)
 
@@ -89,6 +89,6 @@ def plot(rows: DataFrame, settings: Settings) -> Figure:
         From `run` with the same settings.
     settings : Settings
     """
-    rows = rows.assign(column=rows["method"] + ":" + rows["preset"])
+    rows = rows.assign(column=full_names(rows))
     headings = {name: table2.title(name) for name in dict.fromkeys(rows["column"])}
     return mask_grid(rows, items(settings), [sample.name for sample in settings.shown], headings)

@@ -14,16 +14,16 @@ import numpy as np
 
 from deepcv.experiments import _variants
 from deepcv.experiments._pictures import mask_grid
-from deepcv.experiments._scored import complete, grid, variant
+from deepcv.experiments._scored import Slow, complete, grid, variant
 from deepcv.experiments._variants import SOLVERS, Profile, of_solver
-from deepcv.experiments.table1 import CHOSEN_ON, SLOW, Slow
+from deepcv.experiments._variants import readable as readable
+from deepcv.experiments.table1 import CHOSEN_ON, SLOW
 from deepcv.metrics import bootstrap_interval
 from deepcv.results import Item
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
-    from pandas.io.formats.style import Styler
 
 REFERENCE = "U-Net"
 
@@ -67,7 +67,7 @@ def items(settings: Settings) -> list[Item]:
     """All results that are needed: the hint's threshold, the package's solver, the paper's loop."""
     hint = [replace(variant("saliency"), preset=HINT)]
     return [
-        *grid("figure06", settings, _variants.samples_of(settings, "default"), hint),
+        *grid("figure06", settings, (_variants.samples_of(settings, "default"), hint)),
         *_variants.items("figure06", settings, ARCHITECTURES, REFERENCE),
     ]
 
@@ -128,11 +128,6 @@ def spread(rows: DataFrame) -> DataFrame:
                 row[f"over {over}", name] = value**0.5
         table[SOLVERS[solver]] = row
     return pd.DataFrame.from_dict(table, orient="index")
-
-
-def readable(table: DataFrame, *, seconds: bool = True) -> Styler:
-    """`summary` for the eye: a score and its interval in one column; the time only where asked for."""
-    return _variants.readable(table, seconds=seconds)
 
 
 def plot(table: DataFrame) -> Figure:

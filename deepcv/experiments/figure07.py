@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from deepcv import experiments
-from deepcv.data import Dataset, Sample, load_dataset
+from deepcv.data import Sample, load_dataset
 from deepcv.experiments._pictures import head_grid, show_mask
-from deepcv.experiments._scored import complete, grid, variant
-from deepcv.experiments.table1 import CHOSEN_ON, SLOW, Slow, parts, title
+from deepcv.experiments._scored import Slow, complete, grid, variant
+from deepcv.experiments.table1 import CHOSEN_ON, SLOW, parts, title
 from deepcv.images import InputError
 from deepcv.metrics import bootstrap_interval
-from deepcv.results import Item, Store
+from deepcv.results import Item, Store, full_names
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -93,20 +93,16 @@ def _noisy_names(dataset: str, sigmas: tuple[int, ...]) -> list[str]:
 def items(settings: Settings) -> list[Item]:
     """All results that are needed, those of slow methods last within a seed."""
     profile = settings.defaults
-    sets = {
-        name: load_dataset(name)[: settings.n_images or profile.n_images]
+    sets = [
+        list(load_dataset(name)[: settings.n_images or profile.n_images])
         for name in _noisy_names(settings.dataset or profile.dataset, settings.sigmas or profile.sigmas)
-    }
-    return [
-        item
-        for seed in settings.seeds
-        for count, variants in parts(settings.methods or profile.methods, profile.slow, settings.size)
-        for item in grid("figure07", settings, _image_by_image(sets, count), variants, seeds=[seed])
     ]
+    wanted = parts(settings.methods or profile.methods, profile.slow, settings.size)
+    return grid("figure07", settings, *((_image_by_image(sets, count), variants) for count, variants in wanted))
 
 
-def _image_by_image(sets: dict[str, Dataset], count: int | None) -> list[Sample]:
-    return sorted((sample for samples in sets.values() for sample in samples[:count]), key=lambda sample: sample.name)
+def _image_by_image(sets: list[list[Sample]], count: int | None) -> list[Sample]:
+    return sorted((sample for samples in sets for sample in samples[:count]), key=lambda sample: sample.name)
 
 
 def run(settings: Settings, *, workers=None, progress: bool = True) -> DataFrame:
@@ -122,7 +118,7 @@ def by_image(rows: DataFrame) -> DataFrame:
     told = rows.assign(
         sigma=pd.to_numeric(noise[0]).fillna(0).astype(int),
         clipping=noise[1].notna().map({True: "unclipped", False: "clipped"}),
-        name=rows["method"] + ":" + rows["preset"],
+        name=full_names(rows),
     )
     by = told.groupby(["name", "clipping", "sigma", "image"], sort=False)["f_measure"].mean().reset_index()
     clean = by[by["sigma"] == 0]

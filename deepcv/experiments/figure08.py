@@ -22,11 +22,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from deepcv import experiments, solver
-from deepcv.data import Sample, load_dataset
+from deepcv.data import Sample
 from deepcv.distributions import contrast, discriminant, distance_to_fit, distance_to_normal, overlap
 from deepcv.experiments._pictures import head_grid
-from deepcv.experiments._scored import complete, grid, load_sample, variant
-from deepcv.experiments.table1 import CHOSEN_ON, SLOW, Slow, title
+from deepcv.experiments._scored import Slow, complete, each_apart, grid, load_sample
+from deepcv.experiments._tables import compact
+from deepcv.experiments.table1 import CHOSEN_ON, SLOW, title
 from deepcv.hints import hint_for
 from deepcv.images import as_image, resize
 from deepcv.metrics import bootstrap_interval
@@ -87,17 +88,8 @@ class Settings(experiments.Settings):
 
 
 def items(settings: Settings) -> list[Item]:
-    """All results that are needed."""
-    profile = settings.defaults
-    samples = load_dataset(settings.dataset or profile.dataset)
-    size = {"size": settings.size} if settings.size else {}
-    return [
-        item
-        for name, how in profile.variants.items()
-        for item in grid(
-            "figure08", settings, samples[: settings.n_images or how.n_images], [variant(name, **how.changes | size)]
-        )
-    ]
+    """All results that are needed, seed by seed."""
+    return grid("figure08", settings, *each_apart(settings, settings.defaults.variants))
 
 
 def run(settings: Settings, *, workers=None, progress: bool = True) -> DataFrame:
@@ -258,12 +250,7 @@ def style(table: DataFrame, name: str):
     name : str
         Its own in a page, so that its HTML is the same in every run.
     """
-    return (
-        table.style.format(precision=2, na_rep="–")
-        .set_uuid(name)
-        .set_table_attributes('style="font-size: 0.75em; white-space: nowrap; font-variant-numeric: tabular-nums"')
-        .set_table_styles([{"selector": "th, td", "props": "padding: 0.25em 0.4em; text-align: right"}])
-    )
+    return compact(table.style.format(precision=2, na_rep="–"), name, size=0.75, padding=0.4)
 
 
 def plot(rows: DataFrame) -> Figure:

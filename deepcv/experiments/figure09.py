@@ -22,21 +22,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 
 from deepcv import experiments, solver
-from deepcv.data import Sample, load_dataset, samples
+from deepcv.data import Sample, samples
 from deepcv.experiments._pictures import head_grid, show_mask
-from deepcv.experiments._scored import complete, grid, variant
-from deepcv.experiments.table1 import title
+from deepcv.experiments._scored import Slow, complete, each_apart, grid
+from deepcv.experiments.table1 import CHOSEN_ON, SLOW, title
 from deepcv.hints import hint_for
 from deepcv.images import as_image
 from deepcv.metrics import bootstrap_interval, f_measure
-from deepcv.results import Item
+from deepcv.results import Item, full_names
 from deepcv.segmentation import Segmentation
 
 if TYPE_CHECKING:
@@ -62,20 +62,23 @@ class Profile:
     Attributes
     ----------
     dataset : str
-    variants : dict of str to (changes, n_images)
-        By "method:preset" the settings that are changed in it, and how many first images it is run on.
+    variants : dict of str to Slow
+        "method:preset", and how each is run.
     """
 
     dataset: str
-    variants: dict[str, tuple[dict[str, Any], int | None]]
+    variants: dict[str, Slow]
 
 
 PROFILES = {
     "quick": Profile(
-        "samples", {"deep-cv": ({"size": 128}, 3), "deep-cv:paper": ({"size": 64, "width": 8, "steps": 150}, 2)}
+        "samples",
+        {"deep-cv": Slow({"size": 128}, 3), "deep-cv:paper": Slow({"size": 64, "width": 8, "steps": 150}, 2)},
     ),
-    "cpu": Profile("weizmann", {"deep-cv": ({}, 20), "deep-cv:paper": ({"size": 96, "width": 16}, 3)}),
-    "paper": Profile("weizmann", {"deep-cv": ({}, None), "deep-cv:paper": ({}, None)}),
+    "cpu": Profile(
+        "weizmann", {"deep-cv": Slow({}, CHOSEN_ON), "deep-cv:paper": replace(SLOW["deep-cv:paper"], n_images=3)}
+    ),
+    "paper": Profile("weizmann", {"deep-cv": Slow(), "deep-cv:paper": Slow()}),
 }
 
 
@@ -88,21 +91,7 @@ class Settings(experiments.Settings):
 
 def items(settings: Settings) -> list[Item]:
     """All results that are needed, seed by seed."""
-    profile = settings.defaults
-    images = load_dataset(settings.dataset or profile.dataset)
-    return [
-        item
-        for seed in settings.seeds
-        for each, n_images in _variants(settings)
-        for item in grid("figure09", settings, images[: settings.n_images or n_images], [each], seeds=[seed])
-    ]
-
-
-def _variants(settings: Settings):
-    size = {"size": settings.size} if settings.size else {}
-    return [
-        (variant(name, **changes | size), n_images) for name, (changes, n_images) in settings.defaults.variants.items()
-    ]
+    return grid("figure09", settings, *each_apart(settings, settings.defaults.variants))
 
 
 def run(settings: Settings, *, workers=None, progress: bool = True) -> DataFrame:
@@ -211,7 +200,7 @@ def _rank(values) -> float:
 
 
 def _named(rows: DataFrame) -> DataFrame:
-    return rows.assign(name=(rows["method"] + ":" + rows["preset"]).map(title))
+    return rows.assign(name=full_names(rows).map(title))
 
 
 def summary(rows: DataFrame) -> DataFrame:
@@ -298,7 +287,7 @@ def courses(settings: Settings, image: str = SHOWN) -> dict[str, Course]:
         title(f"{each.method}:{each.preset}"): watch(
             shown, hint, solver.resolve(each.settings), settings.seeds[0], settings.device
         )
-        for each, _ in _variants(settings)
+        for each in (how.variant(name, settings.size) for name, how in settings.defaults.variants.items())
     }
 
 

@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from deepcv.experiments import _variants
-from deepcv.experiments._scored import complete
+from deepcv.experiments._scored import Slow, complete
 from deepcv.experiments._variants import Profile
-from deepcv.experiments.table1 import CHOSEN_ON, Slow
+from deepcv.experiments._variants import readable as readable
+from deepcv.experiments.table1 import CHOSEN_ON
 from deepcv.results import Item
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
-    from pandas.io.formats.style import Styler
 
 REFERENCE = "1 sample"
 
@@ -65,11 +65,6 @@ def summary(rows: DataFrame) -> DataFrame:
         Indexed by solver and number; the columns of `choices.summary`.
     """
     return _variants.by_solver(rows, SAMPLES, REFERENCE)
-
-
-def readable(table: DataFrame, *, seconds: bool = True) -> Styler:
-    """`summary` for the eye: a score and its interval in one column; the time only where asked for."""
-    return _variants.readable(table, seconds=seconds)
 
 
 def plot(table: DataFrame) -> Figure:

@@ -95,7 +95,7 @@ def items(settings: Settings) -> list[Item]:
     timed = {"turns": profile.turns, "iterations": profile.iterations}
     sides = (settings.size,) if settings.size else profile.sides
     variants = [Variant("deep-cv", str(side), {"size": side, **timed}) for side in sides]
-    return grid("figure10b", settings, samples[: settings.n_images], variants)
+    return grid("figure10b", settings, (samples[: settings.n_images], variants))
 
 
 def run(settings: Settings, *, workers=None, progress: bool = True) -> DataFrame:

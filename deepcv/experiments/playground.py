@@ -97,9 +97,8 @@ def _variants(name: str, settings: Settings) -> list[Variant]:
 def items(settings: Settings) -> list[Item]:
     """All results that are needed."""
     names = settings.methods or settings.defaults.methods
-    return grid(
-        "playground", settings, _samples(settings), [each for name in names for each in _variants(name, settings)]
-    )
+    variants = [each for name in names for each in _variants(name, settings)]
+    return grid("playground", settings, (_samples(settings), variants))
 
 
 def run(settings: Settings, *, workers=None, progress: bool = True) -> DataFrame:

@@ -7,12 +7,13 @@ saliency hint [34].
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from deepcv import experiments
 from deepcv.data import load_dataset
-from deepcv.experiments._scored import Variant, complete, grid, interval, parted, variant
+from deepcv.experiments._scored import Slow, Variant, complete, grid, interval, parted, variant
+from deepcv.experiments._tables import compact
 from deepcv.methods import get_method
 from deepcv.results import Item, full_run, paper
 
@@ -34,14 +35,6 @@ PAPERS_METHODS = {
 REGIONS = range(2, 11)
 """How many regions normalized cuts is asked for: the count with the highest mean F over the data set is shown, as in
 the paper, each image scored by its best single region."""
-
-
-@dataclass(frozen=True)
-class Slow:
-    """How a method that takes long is run: settings that make it bearable, and on how many of the first images."""
-
-    changes: dict[str, Any] = field(default_factory=dict)
-    n_images: int | None = None
 
 
 @dataclass(frozen=True)
@@ -141,13 +134,9 @@ def parts(methods: Sequence[str], slow: dict[str, Slow], size: int | None) -> li
 def items(settings: Settings) -> list[Item]:
     """All results that the table needs: within a seed first what runs on every image, then what is slow."""
     profile = settings.defaults
-    samples = load_dataset(settings.dataset or profile.dataset)[: settings.n_images]
-    return [
-        item
-        for seed in settings.seeds
-        for count, variants in parts(settings.methods or profile.methods, profile.slow, settings.size)
-        for item in grid("table1", settings, samples[:count], variants, seeds=[seed])
-    ]
+    samples = list(load_dataset(settings.dataset or profile.dataset)[: settings.n_images])
+    wanted = parts(settings.methods or profile.methods, profile.slow, settings.size)
+    return grid("table1", settings, *((samples[:count], variants) for count, variants in wanted))
 
 
 def run(settings: Settings, *, workers=None, progress: bool = True) -> DataFrame:
@@ -258,12 +247,7 @@ def style(table: DataFrame):
     digits |= {column: "{:.2f}" for column in table if column[1] == "s/image"}
     digits |= {column: "{:.0f}" for column in table if column[1] == "images"}
     digits |= {column: "{:.2f}" for column in table if column[0].startswith("paper")}
-    return (
-        table.style.format(digits, na_rep="–")
-        .set_uuid("table1")  # the same HTML in every run
-        .set_table_attributes('style="font-size: 0.66em; white-space: nowrap; font-variant-numeric: tabular-nums"')
-        .set_table_styles([{"selector": "th, td", "props": "padding: 0.25em 0.28em; text-align: right"}])
-    )
+    return compact(table.style.format(digits, na_rep="–"), "table1")
 
 
 def halves(rows: DataFrame) -> DataFrame:

@@ -18,6 +18,7 @@ from deepcv import data, experiments
 from deepcv.data import Sample, load_dataset
 from deepcv.experiments import _trained, table1
 from deepcv.experiments._scored import Variant, complete, grid, interval, parted, variant
+from deepcv.experiments._tables import compact
 from deepcv.images import InputError
 from deepcv.methods import get_method
 from deepcv.results import Item, full_run, paper
@@ -227,10 +228,7 @@ def variants(settings: Settings, names: Iterable[str]) -> list[Variant]:
 def items(settings: Settings) -> list[Item]:
     """All results that the table needs."""
     samples = [sample for split in SPLITS for sample in scored(settings, split)]
-    profile = settings.defaults
-    return grid(
-        "table2", settings, samples, variants(settings, settings.methods or (*profile.networks, *profile.single))
-    )
+    return grid("table2", settings, (samples, variants(settings, settings.compared)))
 
 
 def run(settings: Settings, *, workers=None, progress: bool = True) -> DataFrame:
@@ -403,10 +401,4 @@ def style(table: DataFrame):
 
     counts = {"images", "seeds", "epochs", "restarts", "collapsed"}
     whole = [column for column in table if (column[-1] if isinstance(column, tuple) else column) in counts]
-    return (
-        table.style.format(shown, na_rep="–")
-        .format("{:.0f}", subset=whole, na_rep="–")
-        .set_uuid("table2")  # the same HTML in every run
-        .set_table_attributes('style="font-size: 0.66em; white-space: nowrap; font-variant-numeric: tabular-nums"')
-        .set_table_styles([{"selector": "th, td", "props": "padding: 0.25em 0.28em; text-align: right"}])
-    )
+    return compact(table.style.format(shown, na_rep="–").format("{:.0f}", subset=whole, na_rep="–"), "table2")

@@ -115,7 +115,7 @@ class Settings(CollectionSettings):
 def items(settings: Settings) -> list[Item]:
     """All results that the table needs."""
     samples = [sample for split in SPLITS for sample in scored(settings, split)]
-    return grid("table3", settings, samples, settings.variants)
+    return grid("table3", settings, (samples, settings.variants))
 
 
 def run(settings: Settings, *, workers=None, progress: bool = True) -> DataFrame:

@@ -124,7 +124,7 @@ def items(settings: Settings) -> list[Item]:
         "normalised": descent | {"steps": profile.steps // 2},  # done most often, and slow
     }
     variants = [Variant("deep-cv", name, given.get(name, descent)) for name in CHECKS]
-    return grid("theory", settings, samples, variants)
+    return grid("theory", settings, (samples, variants))
 
 
 def run(settings: Settings, *, workers=None, progress: bool = True) -> DataFrame:

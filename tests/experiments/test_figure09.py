@@ -13,6 +13,7 @@ from PIL import Image
 from deepcv import solver
 from deepcv.data import samples
 from deepcv.experiments import figure09
+from deepcv.experiments._scored import parted
 from deepcv.experiments.figure09 import Course, Settings, dissipation, measured
 from deepcv.images import as_image
 from deepcv.solver import deep_chan_vese
@@ -106,10 +107,8 @@ def test_table_and_curves_say_what_the_rows_say():
 
 def test_both_loops_are_asked_for_on_their_images():
     items = figure09.items(Settings(seeds=(0, 1)))
-    count = {preset: n_images for (_, n_images), preset in zip(
-        figure09.PROFILES["quick"].variants.values(), ("default", "paper"), strict=True)}  # fmt: skip
-    for preset, images in count.items():
-        assert sum(item.preset == preset for item in items) == 2 * images
+    for name, how in figure09.PROFILES["quick"].variants.items():
+        assert sum((item.method, item.preset) == parted(name) for item in items) == 2 * how.n_images
 
 
 @pytest.fixture(scope="module")
