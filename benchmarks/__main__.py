@@ -91,7 +91,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--patience", type=float, default=8.0, help="seconds to time single steps for (default 8)")
     parser.add_argument("--longest", type=float, default=240.0, help="seconds that one process may take (default 240)")
     parser.add_argument(
-        "--profiled", nargs="+", default=["225x300", "128x128"], metavar="HxW", help="sizes of part profile"
+        "--profiled",
+        nargs="+",
+        default=["225x300", "128x128", "20x64x64"],
+        metavar="SIZE",
+        help="of part profile: HxW of an image, or BxSxS of a batch of training images",
     )
     parser.add_argument(
         "--record", action="store_true", help="write into results/recorded/, not results/benchmarks/, which git ignores"

@@ -1,4 +1,4 @@
-"""Where the time of one iteration of our model goes, and the least it could take on this machine.
+"""Where the time of one iteration goes, of our model and of Algorithm 3, and the least it could take on this machine.
 
 Forward, backward, optimiser and the rest are told apart by what torch's own profiler sees: the backward pass by
 autograd's marks, the optimiser by its own. A profiled step is slower, so the parts are given as shares and scaled to a
@@ -11,8 +11,9 @@ and write over the rate of a large copy. What any operation reads and writes is 
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,47 +25,52 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 STEPS = 12
-"""Steps that are timed, and again profiled; they lie within the model's first round."""
+"""Steps that are timed, and again profiled; of our model they lie within the first round."""
 
 WARM_UP = 4
 """Steps before, not counted."""
 
 
 def rows(device: str, sizes: list[str]) -> DataFrame:
-    """The profile at each size, "HxW".
+    """The profile at each size: "HxW" of our model on an image, "BxSxS" of Algorithm 3 on B training images.
 
     Returns
     -------
     pandas.DataFrame
         `part` ("profile"), `device`, `size`, `kind`, `name`, `value`, `unit`. Kinds: "step" (milliseconds of a step in
         all), "phase" (milliseconds of each phase), "operation" or "kernel" (milliseconds of itself alone, the twelve
-        longest), "count" (operations and bytes of a step), "machine" (rates), "floor" (milliseconds).
+        longest), "count" (operations and bytes of a step), "machine" (rates), "floor" (milliseconds), and of Algorithm
+        3 "rate" (training images a second, which are in memory already).
 
     Raises
     ------
     InputError
-        For a size that isn't two numbers.
+        For a size that isn't two or three numbers.
     """
     import pandas as pd
     import torch
 
     from deepcv.results import device_kind
 
-    shapes = {size: _shape(size) for size in sizes}
+    shapes = [_shape(size) for size in sizes]
     torch.set_num_threads(1)
     rates = machine_rates(device)
-    found = [{"size": size, **row} for size in sizes for row in _profile(*shapes[size], device, rates)]
+    found = [
+        {"size": size, **row}
+        for size, shape in zip(sizes, shapes, strict=True)
+        for row in _profile(shape, device, rates)
+    ]
     return pd.DataFrame(found).assign(part="profile", device=device_kind(device))[
         ["part", "device", "size", "kind", "name", "value", "unit"]
     ]
 
 
-def _shape(size: str) -> tuple[int, int]:
-    try:
-        height, width = map(int, size.split("x"))
-    except ValueError:
-        raise InputError(f"the size is {size!r}; write height and width as 225x300") from None
-    return height, width
+def _shape(size: str) -> tuple[int, ...]:
+    if not re.fullmatch(r"(\d+x)?\d+x\d+", size):
+        raise InputError(
+            f"the size is {size!r}; write height and width as 225x300, or training images and their side as 20x64x64"
+        )
+    return tuple(map(int, size.split("x")))
 
 
 def machine_rates(device: str) -> dict[str, float]:
@@ -90,7 +96,37 @@ def _best(call: Callable[[], object], device: str, repeats: int = 5) -> float:
     return min(seconds[1:])
 
 
-def _states(height: int, width: int, device: str):
+def _steps(shape: tuple[int, ...], device: str) -> Iterator:
+    """The loop that is looked at; it makes a step each time it is asked."""
+    return _training(*shape[:2], device) if len(shape) == 3 else _states(*shape, device)
+
+
+def _training(batch: int, size: int, device: str) -> Iterator:
+    """Algorithm 3's loop with its default settings at the size of its profile "cpu", or "paper" on a GPU."""
+    import torch
+
+    from deepcv import amortized
+
+    settings = amortized.settings_for("default", "cpu" if device == "cpu" else "paper", size=size, batch=batch)
+    model = amortized.Model(settings, 0).to(device).train()
+    optimizers = model.optimizers()
+    random = torch.Generator(device).manual_seed(0)
+    images = torch.randint(256, (batch, size, size, 3), dtype=torch.uint8, device=device, generator=random)
+
+    def descend(name: str, loss: torch.Tensor) -> None:
+        optimizers[name].zero_grad(set_to_none=True)
+        loss.backward()
+        optimizers[name].step()
+
+    def noise(shape: tuple[int, ...]) -> torch.Tensor:
+        return torch.randn((batch, *shape), device=device, generator=random)
+
+    turns = torch.Generator().manual_seed(0)
+    while True:
+        yield model.step(images, images[..., 0], descend, noise, turns)
+
+
+def _states(height: int, width: int, device: str) -> Iterator:
     """The model's loop on an embedded photograph of that size."""
     from deepcv.data import samples
     from deepcv.images import as_image, resize
@@ -102,31 +138,33 @@ def _states(height: int, width: int, device: str):
     return iterate(pose(image, hint, settings, 0, device), settings)
 
 
-def _profile(height: int, width: int, device: str, rates: dict[str, float]):
+def _profile(shape: tuple[int, ...], device: str, rates: dict[str, float]):
     import torch
 
-    states = _states(height, width, device)
+    steps = _steps(shape, device)
     seconds = []
     for _ in range(WARM_UP + STEPS):
         start = time.perf_counter()
-        next(states)
+        next(steps)
         synchronise(device)
         seconds.append(time.perf_counter() - start)
     step = 1e3 * float(np.median(seconds[WARM_UP:]))
     yield {"kind": "step", "name": "all", "value": step, "unit": "ms"}
+    if len(shape) == 3:
+        yield {"kind": "rate", "name": "training images", "value": 1e3 * shape[0] / step, "unit": "1/s"}
     activities = [torch.profiler.ProfilerActivity.CPU]
     if device.startswith("cuda"):
         activities.append(torch.profiler.ProfilerActivity.CUDA)
     with torch.profiler.profile(activities=activities) as profiler:
         for _ in range(STEPS):
             with torch.profiler.record_function(_STEP):
-                next(states)
+                next(steps)
                 synchronise(device)
     if device.startswith("cuda"):
         yield from _kernels(profiler)
     else:
         yield from _phases(profiler, step)
-    yield from _floor(height, width, step, rates)
+    yield from _floor(shape, step, rates)
 
 
 _STEP = "step"
@@ -167,9 +205,9 @@ def _kernels(profiler):
         yield {"kind": "kernel", "name": each.key[:80], "value": value, "unit": "ms"}
 
 
-def _floor(height: int, width: int, step: float, rates: dict[str, float]):
+def _floor(shape: tuple[int, ...], step: float, rates: dict[str, float]):
     """Counts of one step, which are the same on every device, and what they take at the machine's rates."""
-    operations, convolution_bytes, all_bytes = counted(height, width)
+    operations, convolution_bytes, all_bytes = counted(shape)
     yield {"kind": "count", "name": "operations of convolutions", "value": operations, "unit": "FLOP"}
     yield {"kind": "count", "name": "bytes of convolutions", "value": convolution_bytes, "unit": "byte"}
     yield {"kind": "count", "name": "bytes of all operations", "value": all_bytes, "unit": "byte"}
@@ -183,7 +221,7 @@ def _floor(height: int, width: int, step: float, rates: dict[str, float]):
     yield {"kind": "floor", "name": "share of the convolution's rate", "value": arithmetic / step, "unit": ""}
 
 
-def counted(height: int, width: int) -> tuple[int, int, int]:
+def counted(shape: tuple[int, ...]) -> tuple[int, int, int]:
     """One step on the CPU: operations of its convolutions, bytes these read and write, bytes all operations do.
 
     Forward and backward. A multiplication with an addition is two operations. Every operation is taken to read each
@@ -191,11 +229,11 @@ def counted(height: int, width: int) -> tuple[int, int, int]:
     """
     from torch.utils.flop_counter import FlopCounterMode
 
-    states = _states(height, width, "cpu")
-    next(states)  # the networks are made
+    steps = _steps(shape, "cpu")
+    next(steps)  # the networks are made
     bytes_moved = _count_bytes()
     with FlopCounterMode(display=False) as flops, bytes_moved:
-        next(states)
+        next(steps)
     return flops.get_total_flops(), bytes_moved.convolutions, bytes_moved.everything
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,8 +78,10 @@ class Settings:
     joint: bool = True
     """One step of one optimiser for (4.9) with its regularisation, the discriminator's apart. False: Algorithm 3's
     steps one after the other, each with an optimiser of its own as in the released code."""
-    mirror: bool = True
-    """Whether a training image is mirrored left to right at random."""
+    distortion: float = 1.0
+    """How far a training image and its hint are turned, scaled, shifted and mirrored at random, and the image's colours
+    changed, each time anew (`distorted`); 0 leaves them as they are, as the paper does. In that small run (see
+    `learning_rate`), but at 64 pixels, 1 gains 0.014 of validation IoU."""
 
     epochs: int = 50
     batch: int = 32
@@ -111,6 +114,8 @@ class Settings:
             get_method(self.hint)
         if self.precision not in ("float32", "bfloat16"):
             raise InputError(f"precision is {self.precision!r}; it is 'float32' or 'bfloat16'")
+        if self.distortion < 0:
+            raise InputError(f"distortion is {self.distortion}; it must be at least 0")
         if self.learning_rate <= 0:
             raise InputError(f"learning_rate is {self.learning_rate}; it must be more than 0")
 
@@ -123,7 +128,7 @@ class Settings:
             "hint": "",
             "conservation": True,
             "joint": False,
-            "mirror": False,
+            "distortion": 0.0,
             "batch": 128,
             "learning_rate": 1e-3,
             "decay": False,
@@ -197,6 +202,46 @@ class Augmentation:
         """`(..., S, S)` to the same."""
         x = torch.rot90(x, self.turns, dims=(-2, -1))
         return x.flip(-1) if self.flipped else x
+
+
+TURN, ZOOM, SHIFT, COLOUR = math.radians(15), 4 / 3, 0.05, 0.3
+"""How far `distorted` goes at strength 1: angle; how much an image is enlarged or reduced; shift in sides of the image;
+change of brightness, contrast and saturation."""
+
+
+def distorted(x: Tensor, hints: Tensor | None, drawn: Tensor, strength: float = 1.0) -> tuple[Tensor, Tensor | None]:
+    """Other views of images and of their hints, the images in other light.
+
+    Parameters
+    ----------
+    x : Tensor, `(B, 3, S, S)`, in [-1, 1]
+    hints : Tensor, `(B, S, S)`, in [0, 1], or None
+    drawn : Tensor, `(B, 8)`, in [0, 1]
+        What is done to each image: angle, scale, shift across and down, brightness, contrast, saturation, of which 1/2
+        changes nothing; above 1/2 the last exchanges left and right.
+    strength : float, at least 0
+        In `TURN`, `ZOOM`, `SHIFT` and `COLOUR`. What comes in from beyond an edge is the image mirrored there.
+
+    Returns
+    -------
+    Tensor, Tensor or None
+        Like `x` and `hints`.
+    """
+    turn, zoom, across, down, *colours = (strength * (2 * drawn[:, :7] - 1)).unbind(1)
+    cosine, sine = ZOOM**zoom * (TURN * turn).cos(), ZOOM**zoom * (TURN * turn).sin()
+    across, down = 2 * SHIFT * across, 2 * SHIFT * down  # a side goes from -1 to 1
+    mirror = torch.where(drawn[:, 7] > 0.5, -1.0, 1.0)
+    affine = torch.stack((mirror * cosine, -sine, across, mirror * sine, cosine, down), dim=1).unflatten(1, (2, 3))
+    grid = F.affine_grid(affine, list(x.shape), align_corners=False)
+
+    def seen(image: Tensor) -> Tensor:
+        return F.grid_sample(image, grid, padding_mode="reflection", align_corners=False)
+
+    brightness, contrast, saturation = (1 + COLOUR * each[:, None, None, None] for each in colours)
+    light = brightness * (seen(x) + 1) / 2
+    light = light.mean((1, 2, 3), keepdim=True).lerp(light, contrast)
+    light = light.mean(1, keepdim=True).lerp(light, saturation)
+    return 2 * light.clamp(0, 1) - 1, None if hints is None else seen(hints[:, None])[:, 0]
 
 
 class Model(nn.Module):
@@ -327,10 +372,8 @@ class Model(nn.Module):
         settings = self.settings
         x = as_input(images)
         h = None if hints is None else hints.float() / 255
-        if settings.mirror:
-            mirrored = noise((1, 1)) > 0
-            x = torch.where(mirrored[:, None], x.flip(-1), x)
-            h = None if h is None else torch.where(mirrored, h.flip(-1), h)
+        if settings.distortion:
+            x, h = distorted(x, h, torch.special.ndtr(noise((8,))), settings.distortion)
         latent = (1, settings.size, settings.size)
 
         logits = self.logits(x)

@@ -201,17 +201,19 @@ def style(table: DataFrame):
 
 
 def iteration(rows: DataFrame) -> DataFrame:
-    """Where the milliseconds of a step go, a row for each phase, a column for each device and image size; the floor
-    at the end: what convolutions must compute and move, at this machine's rates for a large one and a large copy.
+    """Where the milliseconds of a step go, a row for each phase, a column for each device and image size, three numbers
+    being training images of Algorithm 3; the floor at the end: what convolutions must compute and move, at this
+    machine's rates for a large one and a large copy.
 
     Parameters
     ----------
     rows : pandas.DataFrame
         Of "profile".
     """
-    shown = rows[rows["kind"].isin(["phase", "step", "floor"])]
+    shown = rows[rows["kind"].isin(["phase", "step", "rate", "floor"])]
     names = shown["name"].where(shown["kind"] != "step", "the whole step")
-    order = dict.fromkeys([*names[shown["kind"] == "phase"], "the whole step", *names[shown["kind"] == "floor"]])
+    names = names.where(shown["kind"] != "rate", "training images a second")
+    order = dict.fromkeys(name for kind in ("phase", "step", "rate", "floor") for name in names[shown["kind"] == kind])
     table = shown.assign(name=names).pivot_table("value", "name", ["device", "size"], sort=False)
     return table.reindex(list(order)).rename_axis(None)
 

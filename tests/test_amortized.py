@@ -196,15 +196,40 @@ def test_each_constraint_has_its_switch(invariance, conservation, joint):
     assert len(moved) == 1 + conservation + (not joint) * (invariance + conservation)
 
 
-def test_hints_are_mirrored_with_their_images():
-    """A U that knows the hint pays nothing for it, whichever way round the images are."""
-    chosen = settings(invariance=False)
-    model = Model(chosen, 0)
-    model.logits = lambda images: 40 * images[:, 0]
-    images = pictures()
-    images[..., 0] = 255 * (images[..., 0] > 127)
-    losses = model.step(images, images[..., 0], lambda *_: None, draw(1), torch.Generator())
-    assert losses["hint"] < 1e-6
+# -- other views of the training images --------------------------------------------------------------------------------
+
+
+def test_half_of_everything_leaves_an_image_as_it_is_and_the_last_number_exchanges_its_sides(x):
+    hints = x[:, 0].clamp(0, 1)
+    seen, taught = amortized.distorted(x, hints, torch.full((3, 8), 0.5))
+    torch.testing.assert_close(seen, x, atol=1e-5, rtol=0)
+    torch.testing.assert_close(taught, hints, atol=1e-5, rtol=0)
+    exchanged = torch.tensor([0.5] * 7 + [1.0]).repeat(3, 1)
+    torch.testing.assert_close(amortized.distorted(x, None, exchanged)[0], x.flip(-1), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("place", range(8))
+def test_a_hint_goes_where_its_image_goes_and_keeps_its_values(place):
+    """A disc, white on black, whose hint is the disc itself: moved alike, only the image changes its light."""
+    rows, columns = torch.meshgrid(*[torch.linspace(-1, 1, 64)] * 2, indexing="ij")
+    disc = (4 * (0.3 - (rows**2 + (columns - 0.2) ** 2).sqrt())).sigmoid()[None]
+    drawn = torch.full((1, 8), 0.5)
+    drawn[0, place] = 1.0
+    seen, taught = amortized.distorted((2 * disc - 1)[:, None].repeat(1, 3, 1, 1), disc, drawn)
+    if place in (4, 5):  # brightness and contrast
+        torch.testing.assert_close(taught, disc, atol=1e-5, rtol=0)
+        assert (seen - (2 * disc - 1)).abs().max() > 0.1
+    else:
+        torch.testing.assert_close((seen[:, 0] + 1) / 2, taught, atol=1e-5, rtol=0)
+        assert ((taught - disc).abs().max() > 0.05) == (place != 6)  # grey has no saturation
+
+
+def test_at_strength_0_images_are_at_most_mirrored(x):
+    seen, _ = amortized.distorted(x, None, torch.rand(3, 8), strength=0.0)
+    for image, each in zip(x, seen, strict=True):
+        assert min((each - image).abs().max(), (each - image.flip(-1)).abs().max()) < 1e-5
+    with pytest.raises(InputError, match="distortion is -1"):
+        settings(distortion=-1)
 
 
 # -- which side is the foreground --------------------------------------------------------------------------------------

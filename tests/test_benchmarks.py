@@ -60,6 +60,7 @@ def test_every_preset_of_the_methods_that_are_timed_takes_part():
     [
         (["pictures"], "there is no part 'pictures'"),
         (["profile", "--profiled", "large"], "the size is 'large'"),
+        (["profile", "--profiled", "2x3x64x64"], "the size is '2x3x64x64'"),
         (["images", "--contenders", "nobody"], "there is no method 'nobody'"),
         (["images", "--device", "gpu9"], "gpu9"),
     ],
@@ -83,6 +84,14 @@ def test_operations_of_the_default_networks_are_counted():
     # forward: 3×3 from 3 to 8, from 8 to 8, 1×1 to 1, and back; backward: once more for the weights and once for what
     # goes in, but for the image itself
     forward = 9 * (3 * 8 + 8 * 8) + 8 * 1 + 9 * (1 * 8 + 8 * 8) + 8 * 3
-    operations, convolution_bytes, all_bytes = iteration.counted(24, 40)
+    operations, convolution_bytes, all_bytes = iteration.counted((24, 40))
     assert operations == 2 * 24 * 40 * (3 * forward - 9 * 3 * 8)
     assert 0 < convolution_bytes < all_bytes
+
+
+def test_a_step_of_training_is_profiled_and_its_images_counted(monkeypatch):
+    monkeypatch.setattr(iteration, "machine_rates", lambda device: {"convolution": 1e11, "copy": 1e10})
+    rows = iteration.rows("cpu", ["2x64x64"]).set_index(["kind", "name"])["value"]
+    assert rows["rate", "training images"] == pytest.approx(2e3 / rows["step", "all"])
+    assert rows["phase"].sum() == pytest.approx(rows["step", "all"], rel=0.02)
+    assert iteration.counted((4, 64, 64))[0] == 2 * rows["count", "operations of convolutions"]
