@@ -36,6 +36,7 @@ from . import __version__
 from .images import InputError
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from pandas import DataFrame, Series
 
 SCORES = ("f_measure", "iou", "accuracy", "f_measure_oracle", "iou_oracle", "accuracy_oracle", "seconds")
@@ -605,6 +606,36 @@ def merge(source, name: str, *, folder=None) -> dict[str, int]:
     return {"added": added, "replaced": taken - added, "left": len(theirs) - taken}
 
 
+def saved(figure: Figure, name: str) -> Figure:
+    """Write a figure into `figures` in `root()`, as SVG, whose text stays text, and as PNG, and give it back.
+
+    The same figure gives the same files.
+
+    Raises
+    ------
+    InputError
+        When they can't be written.
+    """
+    import io
+
+    import matplotlib as mpl
+
+    folder, content = root() / "figures", {}
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+        for kind, metadata in (("svg", {"Date": None}), ("png", {})):
+            stream = io.BytesIO()
+            figure.savefig(stream, format=kind, dpi=200, bbox_inches="tight", metadata=metadata)
+            content[folder / f"{name}.{kind}"] = stream.getvalue()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _write_together(content)
+    except OSError as error:
+        raise InputError(
+            f"can't write into {folder} ({error.strerror}); set DEEPCV_RESULTS to another folder"
+        ) from None
+    return figure
+
+
 def full_names(rows: DataFrame) -> Series:
     """What made each row, "method:preset"."""
     return rows["method"] + ":" + rows["preset"]
@@ -645,7 +676,7 @@ def _write_recorded(name: str, folder, rows: DataFrame, runs: dict[str, dict[str
     csv, description = _recorded_paths(name, folder)
     csv.parent.mkdir(parents=True, exist_ok=True)
     json_text = json.dumps(described, indent=1, ensure_ascii=False, default=_plain) + "\n"
-    _write_together({csv: text, description: json_text})
+    _write_together({csv: text.encode(), description: json_text.encode()})
     return csv
 
 
@@ -746,15 +777,15 @@ def _recorded_paths(name: str, folder=None) -> tuple[Path, Path]:
     return folder / f"{name}.csv", folder / f"{name}.json"
 
 
-def _write_together(text_of: dict[Path, str]) -> None:
-    """Write text files, each whole or not at all; none when one of them can't be written."""
+def _write_together(content_of: dict[Path, bytes]) -> None:
+    """Write files, each whole or not at all; none when one of them can't be written."""
     written: dict[str, Path] = {}
     try:
-        for path, text in text_of.items():
+        for path, content in content_of.items():
             handle, temporary = tempfile.mkstemp(prefix=".", suffix=path.suffix, dir=path.parent)
             written[temporary] = path
-            with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-                file.write(text)
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
             os.chmod(temporary, 0o644)
         for temporary, path in list(written.items()):
             os.replace(temporary, path)

@@ -58,6 +58,13 @@ def test_a_notebook_is_thin(notebook):
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=name)
+def test_a_notebook_saves_each_of_its_figures_under_a_name_of_its_own(notebook):
+    code = "\n".join(map(source, cells(notebook)))
+    saved = re.findall(rf'figure = results\.saved\(.*, "({notebook.stem}(?:-[a-z]+)+)"\)', code)
+    assert len(saved) == len(set(saved)) == len(re.findall(r"\.plot\w*\(", code))
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=name)
 def test_a_notebook_is_kept_without_what_it_printed(notebook):
     for cell in cells(notebook):
         assert not cell["outputs"]

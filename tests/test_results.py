@@ -438,6 +438,30 @@ def test_nothing_is_left_when_recording_fails(folder, store, monkeypatch):
     assert not list(folder.rglob("*.*"))
 
 
+def test_a_figure_is_saved_for_print_and_for_the_screen_and_given_back(folder, monkeypatch):
+    from matplotlib.figure import Figure
+
+    def drawn():
+        figure = Figure(figsize=(2, 1))
+        figure.subplots().set_xlabel("σ of the noise")
+        return figure
+
+    figure = drawn()
+    assert results.saved(figure, "figure07") is figure
+    svg, png = ((folder / "figures" / f"figure07.{kind}").read_bytes() for kind in ("svg", "png"))
+    assert "σ of the noise" in svg.decode() and png.startswith(b"\x89PNG")
+    results.saved(drawn(), "figure07")
+    assert (folder / "figures" / "figure07.svg").read_bytes() == svg, "the same figure, the same file"
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(InputError, match=r"No space left on device.*DEEPCV_RESULTS"):
+        results.saved(figure, "another")
+    assert {path.name for path in (folder / "figures").iterdir()} == {"figure07.svg", "figure07.png"}
+
+
 def test_what_the_repository_records_can_be_read(repository, monkeypatch):
     monkeypatch.setenv("DEEPCV_RESULTS", str(repository / "results"))
     files = {path.stem for path in (repository / "results" / "recorded").glob("*.csv")}
