@@ -80,8 +80,9 @@ class Settings:
     steps one after the other, each with an optimiser of its own as in the released code."""
     distortion: float = 1.0
     """How far a training image and its hint are turned, scaled, shifted and mirrored at random, and the image's colours
-    changed, each time anew (`distorted`); 0 leaves them as they are, as the paper does. In that small run (see
-    `learning_rate`), but at 64 pixels, 1 gains 0.014 of validation IoU."""
+    changed, each time anew (`distorted`); 0 leaves them as they are, as the paper does. On 400 training images of
+    Flowers-17 at 64 pixels, 16 epochs, 1 has a validation IoU of 0.843 and 0.857 (two seeds), mirroring alone 0.829 and
+    0.835."""
 
     epochs: int = 50
     batch: int = 32
@@ -204,9 +205,9 @@ class Augmentation:
         return x.flip(-1) if self.flipped else x
 
 
-TURN, ZOOM, SHIFT, COLOUR = math.radians(15), 4 / 3, 0.05, 0.3
-"""How far `distorted` goes at strength 1: angle; how much an image is enlarged or reduced; shift in sides of the image;
-change of brightness, contrast and saturation."""
+TURN, VIEW, SHIFT, COLOUR = math.radians(15), (0.7, 1.15), 0.05, 0.3
+"""How far `distorted` goes at strength 1: angle; side of what is seen and shift, in sides of the image; change of
+brightness, contrast and saturation. With views as often wider as narrower, (3/4, 4/3), most of the gain is lost."""
 
 
 def distorted(x: Tensor, hints: Tensor | None, drawn: Tensor, strength: float = 1.0) -> tuple[Tensor, Tensor | None]:
@@ -217,18 +218,20 @@ def distorted(x: Tensor, hints: Tensor | None, drawn: Tensor, strength: float = 
     x : Tensor, `(B, 3, S, S)`, in [-1, 1]
     hints : Tensor, `(B, S, S)`, in [0, 1], or None
     drawn : Tensor, `(B, 8)`, in [0, 1]
-        What is done to each image: angle, scale, shift across and down, brightness, contrast, saturation, of which 1/2
-        changes nothing; above 1/2 the last exchanges left and right.
+        What is done to each image: the side of what is seen; angle, shift across and down, brightness, contrast and
+        saturation, of which 1/2 changes nothing; above 1/2 the last exchanges left and right.
     strength : float, at least 0
-        In `TURN`, `ZOOM`, `SHIFT` and `COLOUR`. What comes in from beyond an edge is the image mirrored there.
+        In `TURN`, `VIEW`, `SHIFT` and `COLOUR`. What comes in from beyond an edge is the image mirrored there.
 
     Returns
     -------
     Tensor, Tensor or None
         Like `x` and `hints`.
     """
-    turn, zoom, across, down, *colours = (strength * (2 * drawn[:, :7] - 1)).unbind(1)
-    cosine, sine = ZOOM**zoom * (TURN * turn).cos(), ZOOM**zoom * (TURN * turn).sin()
+    turn, across, down, *colours = (strength * (2 * drawn[:, 1:7] - 1)).unbind(1)
+    least, most = (strength * math.log(side) for side in VIEW)
+    side = (least + (most - least) * drawn[:, 0]).exp()
+    cosine, sine = side * (TURN * turn).cos(), side * (TURN * turn).sin()
     across, down = 2 * SHIFT * across, 2 * SHIFT * down  # a side goes from -1 to 1
     mirror = torch.where(drawn[:, 7] > 0.5, -1.0, 1.0)
     affine = torch.stack((mirror * cosine, -sine, across, mirror * sine, cosine, down), dim=1).unflatten(1, (2, 3))

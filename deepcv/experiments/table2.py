@@ -93,7 +93,7 @@ PROFILES = {
     "cpu": Profile(
         "flowers17",
         64,
-        400,
+        None,
         None,
         {
             "amortized:default": {**_CPU, "epochs": 16},
