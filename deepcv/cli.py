@@ -274,7 +274,10 @@ def _areas(labels: np.ndarray, phases: int) -> str:
     shares = np.bincount(labels.ravel(), minlength=phases) / labels.size
     if phases == 2:
         return f"foreground {shares[1]:.1%}"
-    return f"{phases} phases of " + ", ".join(f"{share:.1%}" for share in shares)
+    empty = ", ".join(str(phase) for phase in np.flatnonzero(shares == 0))
+    return (
+        f"{phases} phases of " + ", ".join(f"{share:.1%}" for share in shares) + (f"; empty: {empty}" if empty else "")
+    )
 
 
 @app.command()

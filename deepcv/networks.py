@@ -298,7 +298,7 @@ def _convolution(in_channels: int, out_channels: int, kernel: int, generators, s
 def _too_small(height: int, width: int, levels: int) -> InputError:
     return InputError(
         f"the image is {height}×{width} pixels, too few to be halved {levels} times; "
-        f"enlarge its sides to {2 ** (levels + 1)} or ask for fewer levels"
+        f"enlarge its sides, and the size that it is worked on at, to {2 ** (levels + 1)}, or ask for fewer levels"
     )
 
 

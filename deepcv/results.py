@@ -511,7 +511,7 @@ def recorded(name: str, folder=None) -> tuple[DataFrame, dict[str, Any]]:
 
 
 def full_run(name: str) -> DataFrame:
-    """The rows of our recorded run in its best profile: "paper" where that covers all images, or else "cpu".
+    """The rows of our recorded run in its best profile: "paper" where it has all that "cpu" has, or else "cpu".
 
     Parameters
     ----------
@@ -522,8 +522,9 @@ def full_run(name: str) -> DataFrame:
     pandas.DataFrame over `RECORDED`
     """
     rows, _ = recorded(name)
-    images = rows.groupby("profile")["image"].nunique()
-    best = "paper" if images.get("paper", 0) >= images.get("cpu", 0) else "cpu"
+    images = rows.groupby(["profile", full_names(rows)])["image"].nunique()
+    cpu, full = (images.get(profile, {}) for profile in ("cpu", "paper"))
+    best = "paper" if all(full.get(name, 0) >= count for name, count in cpu.items()) else "cpu"
     return rows[rows["profile"] == best]
 
 

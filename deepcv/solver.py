@@ -390,7 +390,7 @@ def _gradient(problem: Problem, settings: Settings) -> Iterator[State]:
         image.device,
     )
     noise = _Noise(problem, settings)
-    confident = ((u >= 0.9) | (u <= 0.1)).to(u)
+    confident = _confident(u).to(u)
 
     def loss() -> tuple[Tensor, tuple[Tensor, ...]]:
         mean, fit, kl = model(image, noise.value)
@@ -656,6 +656,11 @@ def local_histograms(image: np.ndarray, bins: int = 8) -> np.ndarray:
     return np.sqrt(np.stack(features, axis=2).clip(min=0))
 
 
+def _confident(memberships):
+    """Where memberships, an array or tensor, are sure of their phase."""
+    return (memberships >= 0.9) | (memberships <= 0.1)
+
+
 def _check_colours(image: np.ndarray, count: int) -> None:
     different = len(np.unique(image.reshape(image.shape[0] * image.shape[1], -1), axis=0))
     if different < count:
@@ -720,11 +725,17 @@ def pose(image: np.ndarray, hint: np.ndarray | None, settings: Settings, seed: i
     if settings.phases == 2:
         hint = resize(hint, shape)
         start = initial_memberships(hint, settings)
+        if settings.warmup and not _confident(start).any():
+            raise InputError(
+                "no pixel of the hint is above 0.9 or below 0.1, so the first steps would learn nothing; give a surer "
+                "hint, or set warmup to 0"
+            )
         if settings.hint_weight:
             noisy = noise_level(np.atleast_3d(image)) >= NOTICEABLE_NOISE
             prior = hint_prior(hint, settings.hint_weight * (settings.noise_caution if noisy else 1))
     else:
         if settings.start == "random":
+            _check_colours(small.transpose(1, 2, 0), settings.phases)
             start = random_memberships(shape, settings.phases, seed)
         else:
             start = _STARTS[settings.start](resize(image, shape), settings.phases, seed)

@@ -347,12 +347,15 @@ def test_a_printed_score_is_held_against_the_right_rows(claim):
     presets = {"normalized-cuts": "3 regions", "double-dip": "otsu"}
     ours = f"{name}:{presets.get(name, 'default')}"
     ours = f"amortized:{name}" if table == "table3" else ours
-    dataset = f"flowers17-{split[0]}" if split else "weizmann"
+    dataset = f"flowers102-{split[0]}" if split else "weizmann"
     rows = scored({ours: [0.1, 0.1], "another:default": [0.1, 0.1]}, dataset=dataset)
     rows.loc[rows["method"] != "another", score] = float(claim.value)
     assert claim.decide(rows).status == Status.REPRODUCED
     assert claim.decide(rows.assign(**{score: 0.1})).status == Status.NOT
     assert claim.decide(rows[rows["method"] == "another"]).status == Status.NOT_RUN
+    if split:
+        on_others = claim.decide(rows.assign(dataset=f"flowers17-{split[0]}"))
+        assert on_others.status == Status.PARTLY and "the paper's are Flowers-102" in on_others.evidence
 
 
 def test_a_score_is_near_by_its_mean_and_partly_near_by_its_interval():

@@ -1,5 +1,6 @@
 """The loop minimises what it says, gives the same for the same seed, and refuses what it can't use."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -47,7 +48,7 @@ def disk(shape=(30, 40), colour=True, seed=0):
 
 def rough_hint(inside):
     """The truth, moved by some pixels and soft."""
-    return (0.2 + 0.6 * np.roll(inside, (3, -4), axis=(0, 1))).astype(np.float32)
+    return (0.08 + 0.84 * np.roll(inside, (3, -4), axis=(0, 1))).astype(np.float32)
 
 
 def total(trace):
@@ -794,8 +795,17 @@ def test_the_energy_never_rises_in_an_exact_step_of_more_phases(hint_weight, mon
     assert len(seen) == 3 and torch.equal(last.memberships, before.float())
 
 
-def test_more_phases_than_colours_are_refused():
+@pytest.mark.parametrize("settings", [{}, {"start": "clusters"}, {"start": "random", "u_step": "gradient"}])
+def test_more_phases_than_colours_are_refused(settings):
     image = np.zeros((20, 20))
     image[5:10] = 0.5
     with pytest.raises(InputError, match=r"2 different colours.*phases is \(3\)"):
-        deep_chan_vese(image, phases=3)
+        deep_chan_vese(image, phases=3, **settings)
+
+
+def test_first_steps_that_rest_on_a_sure_hint_refuse_an_unsure_one():
+    image, hint = np.random.default_rng(0).random((2, 32, 32))
+    released = {**dataclasses.asdict(Settings.released()), "size": 32, "width": 2, "levels": 1, "steps": 2, "warmup": 1}
+    with pytest.raises(InputError, match=r"no pixel of the hint is above 0\.9 or below 0\.1.*surer hint"):
+        deep_chan_vese(image, 0.3 + 0.4 * hint, **released)
+    assert deep_chan_vese(image, hint, **released).mask.shape == (32, 32)

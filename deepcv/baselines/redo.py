@@ -4,9 +4,9 @@ A mask network parts an image into two regions. One region at a time is redrawn 
 the other is kept; a discriminator tells the result from a photograph, and an encoder has to find z again in it, so that
 the generator can't ignore z and a region can't be empty. Which of the two regions is the object is left open.
 
-From Chen, Artières and Denoyer (NeurIPS 2019, arXiv:1905.13539); settings and architectures are those of `facts.md`'s
-reading of the authors' code, in short: residual networks as in SAGAN, spectral normalisation, orthogonal weights,
-conditional instance normalisation, hinge loss.
+From Chen, Artières and Denoyer (NeurIPS 2019, arXiv:1905.13539); settings and architectures are those of the
+authors' code (github.com/mickaelChen/ReDO), in short: residual networks as in SAGAN, spectral normalisation, orthogonal
+weights, conditional instance normalisation, hinge loss.
 
 Deviations:
 

@@ -111,8 +111,8 @@ def measure(item: Item, sample: Sample, hint: np.ndarray, device: str | None) ->
     timed, device = item.settings["iterations"], given[-1]
     stopwatches = {
         "ours": _whole_runs(*given),
-        "ours_paper": _scaled(*_papers_loop(*given), timed["ours_paper"], device),
-        "double_dip": _scaled(*_double_dips_loop(*given, timed["double_dip"]), timed["double_dip"], device),
+        "ours_paper": _scaled(*_papers_loop(*given), (timed["ours_paper"],), device),
+        "double_dip": _scaled(*_double_dips_loop(*given, timed["double_dip"]), device),
     }
     taken = [[next(stopwatch) for stopwatch in stopwatches.values()] for _ in range(item.settings["turns"])]
     medians = map(statistics.median, zip(*taken, strict=True))
@@ -142,26 +142,32 @@ def _papers_loop(image: np.ndarray, hint: np.ndarray, seed: int, device: torch.d
 
 def _double_dips_loop(
     image: np.ndarray, hint: np.ndarray, seed: int, device: torch.device, iterations: int
-) -> tuple[Loop, int]:
-    """A short run of Double-DIP, and how many iterations a full one has at most."""
+) -> tuple[Loop, int, tuple[int, int]]:
+    """A short run of Double-DIP, how many iterations a full one has at most, and how many to time of its two steps."""
     full = double_dip.Settings()
     first = iterations * full.first_steps // (full.first_steps + full.second_steps)
-    short = double_dip.resolve({"first_steps": 1 + first, "second_steps": iterations - first})
+    timed = first, iterations - first
+    short = double_dip.resolve(dict(zip(("first_steps", "second_steps"), (1 + each for each in timed), strict=True)))
     posed = double_dip.pose(image, hint, short, seed, str(device))
-    return functools.partial(double_dip.iterate, posed, short), full.first_steps + full.second_steps
+    return functools.partial(double_dip.iterate, posed, short), full.first_steps + full.second_steps, timed
 
 
-def _scaled(loop: Loop, steps: int, timed: int, device: torch.device) -> Iterator[float]:
-    """Seconds of a loop of so many steps by `timed` of them; what comes before the second step isn't counted."""
+def _scaled(loop: Loop, steps: int, parts: tuple[int, ...], device: torch.device) -> Iterator[float]:
+    """Seconds of a loop of so many steps, scaled from some of each part of it.
+
+    A part's first step makes networks or, on a GPU, records its graph, and isn't counted.
+    """
     while True:
-        states = loop()
-        next(states)
-        _wait(device)
-        start = time.perf_counter()
-        for _ in range(timed):
+        states, seconds = loop(), 0.0
+        for timed in parts:
             next(states)
-        _wait(device)
-        yield (time.perf_counter() - start) / timed * steps
+            _wait(device)
+            start = time.perf_counter()
+            for _ in range(timed):
+                next(states)
+            _wait(device)
+            seconds += time.perf_counter() - start
+        yield seconds / sum(parts) * steps
 
 
 def _wait(device: torch.device) -> None:

@@ -68,20 +68,20 @@ def test_all_times_and_the_printed_ones_are_drawn():
     assert (drawn == [128, 549.39]).all(axis=1).any()
 
 
-def test_only_steps_after_the_first_are_timed_and_scaled_to_all(monkeypatch):
+def test_only_steps_after_the_first_of_a_part_are_timed_and_scaled_to_all(monkeypatch):
     clock = iter(range(0, 1000, 10))
     monkeypatch.setattr(figure10b.time, "perf_counter", lambda: next(clock))
     begun = []
 
     def loop():
         begun.append(0)
-        for _ in range(5):
+        for _ in range(8):
             begun[-1] += 1
             yield
 
-    stopwatch = figure10b._scaled(loop, steps=100, timed=4, device=torch.device("cpu"))
-    assert [next(stopwatch), next(stopwatch)] == [10 / 4 * 100] * 2
-    assert begun == [5, 5], "each turn is a loop of its own: one step to warm up, four timed"
+    stopwatch = figure10b._scaled(loop, steps=100, parts=(4, 2), device=torch.device("cpu"))
+    assert [next(stopwatch), next(stopwatch)] == [(10 + 10) / 6 * 100] * 2
+    assert begun == [8, 8], "each turn is a loop of its own: of each part one step to warm up and the others timed"
 
 
 def test_a_row_has_seconds_of_all_three_and_no_mask(monkeypatch):
@@ -102,7 +102,7 @@ def test_a_row_has_seconds_of_all_three_and_no_mask(monkeypatch):
 def test_double_dips_two_steps_are_timed_in_their_proportion():
     sample = samples.load("overlap-disk")
     image, hint = (np.asarray(each, np.float32)[:64, :64] for each in (sample.image / 255, sample.mask))
-    loop, steps = figure10b._double_dips_loop(image, hint, 0, torch.device("cpu"), 6)
+    loop, steps, parts = figure10b._double_dips_loop(image, hint, 0, torch.device("cpu"), 6)
     short = loop.args[1]
-    assert steps == 6000
-    assert (short.first_steps - 1, short.second_steps) == (2, 4)
+    assert (steps, parts) == (6000, (2, 4))
+    assert (short.first_steps, short.second_steps) == (1 + 2, 1 + 4)
