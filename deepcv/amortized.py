@@ -74,7 +74,8 @@ class Settings:
     conservation: bool = False
     """CRI, (4.11)-(4.12)."""
     conservation_weight: float = 1.0
-    """Of (4.12), likewise."""
+    """Of (4.12), likewise. In the joint step (4.9) is a mean over pixels and (4.12) one number an image; beside the sum
+    that the paper prints, (4.12) would weigh 1 / size² of this."""
     joint: bool = True
     """One step of one optimiser for (4.9) with its regularisation, the discriminator's apart. False: Algorithm 3's
     steps one after the other, each with an optimiser of its own as in the released code."""
@@ -314,7 +315,7 @@ class Model(nn.Module):
     def elbo_loss(self, x: Tensor, u: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Reconstruction and KL of (4.9), each a mean over pixels and images.
 
-        Over images and pixels the paper sums. Dividing everything by their number moves no minimum.
+        Over images and pixels the paper sums; what that makes of (4.12) beside it, see `Settings.conservation_weight`.
         """
         mean, variance = self.encode(x)
         decoded = energy.reconstruction(lambda z: self.decode(z, u), mean, variance, x, noise[None])
@@ -532,13 +533,15 @@ class Segmenter:
             raise InputError(f"{path} is no model or cut short ({error}); train or copy it again") from None
         if about.get("format") != FORMAT:
             raise InputError(f"{path} is no model of deepcv; name a file that `deepcv train` wrote")
-        if about["version"] != VERSION:
+        if about.get("version") != VERSION:
             raise InputError(
-                f"{path} has version {about['version']} of the format, this deepcv reads {VERSION}; train it again, or "
-                "use the deepcv that wrote it"
+                f"{path} has version {about.get('version')} of the format, this deepcv reads {VERSION}; train it "
+                "again, or use the deepcv that wrote it"
             )
         try:
             told = json.loads(about["about"])
+            if not (isinstance(told["size"], int) and told["size"] > 0):
+                raise ValueError
             network = _network(**told["architecture"])
             network.load_state_dict(weights)
             return cls(network.to(device).eval().requires_grad_(False), **told)

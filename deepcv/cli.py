@@ -317,6 +317,8 @@ def train(
     if hint is not None:
         given["hint"] = "" if hint == "none" else hint
     settings = amortized.settings_for(preset, profile, **given)
+    training.check_devices(device, devices)
+    training.check_folder(out, settings, seed)
     training_set, validation_set = data.load_splits(collection)
     bar = sys.stderr.isatty()
     images = crops(training_set, settings.size, progress=bar)
@@ -364,6 +366,9 @@ def predict(
 
     segmenter = Segmenter.load(_weights(model), torch_device(device))
     places = _mask_places(images, out)
+    for path in images:  # read twice, so that a picture that can't be used stops it before anything is written
+        _read_checked(path, convert)
+    _make_folder(out)
     for first in range(0, len(images), batch):
         together = images[first : first + batch]
         pixels = [_read_checked(path, convert) for path in together]
@@ -416,7 +421,7 @@ def _read_checked(path: Path, convert: bool) -> np.ndarray:
 
 
 def _mask_places(images: list[Path], out: Path) -> dict[Path, Path]:
-    """Where each picture's mask goes; the folder is made."""
+    """Where each picture's mask goes."""
     from .images import InputError
 
     given = {path.resolve() for path in images}
@@ -432,8 +437,16 @@ def _mask_places(images: list[Path], out: Path) -> dict[Path, Path]:
         places[place] = path
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file; name a folder for the masks")
-    out.mkdir(parents=True, exist_ok=True)
     return {path: place for place, path in places.items()}
+
+
+def _make_folder(out: Path) -> None:
+    from .images import InputError
+
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"can't make the folder {out} ({error.strerror}); name another one") from None
 
 
 @app.command()

@@ -226,7 +226,7 @@ def write_image(path, array: np.ndarray) -> None:
     Raises
     ------
     InputError
-        When the folder does not exist or the ending names no picture format.
+        When the folder does not exist, the ending names no picture format, or the file can't be written.
     """
     from PIL import Image
 
@@ -236,14 +236,20 @@ def write_image(path, array: np.ndarray) -> None:
     Image.init()
     if path.suffix.lower() not in Image.EXTENSION:
         raise InputError(f"{path.name} has no ending that names a picture format; call it {path.stem}.png")
-    handle, temporary = tempfile.mkstemp(suffix=path.suffix, prefix=".", dir=path.parent)
-    os.close(handle)
+    temporary = None
     try:
+        handle, temporary = tempfile.mkstemp(suffix=path.suffix, prefix=".", dir=path.parent)
+        os.close(handle)
         Image.fromarray(array).save(temporary)
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
+    except BaseException as error:
+        if temporary is not None:
+            os.unlink(temporary)
+        if isinstance(error, OSError):
+            raise InputError(
+                f"can't write {path} ({error.strerror or error}); make room or choose another folder"
+            ) from None
         raise
 
 

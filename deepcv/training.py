@@ -20,7 +20,9 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import errno
 import hashlib
+import importlib.util
 import io
 import json
 import math
@@ -78,19 +80,10 @@ def fabric_for(device: str | None = None, devices: int = 1, precision: str = "fl
     InputError
         When Lightning Fabric is not installed, or there are not so many devices.
     """
-    try:
-        from lightning_fabric import Fabric
-    except ImportError:
-        raise InputError("training needs Lightning Fabric; install the extra `train`, or lightning-fabric") from None
-    from deepcv.solver import torch_device
+    kind, here = check_devices(device, devices)
+    from lightning_fabric import Fabric
 
-    kind = torch_device(device).type
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", devices))
     world = int(os.environ.get("WORLD_SIZE", here))
-    if here < 1:
-        raise InputError(f"devices is {devices}; it must be at least 1")
-    if kind == "cuda" and here > torch.cuda.device_count():
-        raise InputError(f"there are {torch.cuda.device_count()} GPUs here, not {here}; ask for fewer devices")
     torch.set_float32_matmul_precision("high")  # TF32 where the GPU has it
     fabric = Fabric(
         accelerator=kind,
@@ -101,6 +94,38 @@ def fabric_for(device: str | None = None, devices: int = 1, precision: str = "fl
     )
     fabric.launch()
     return fabric
+
+
+def check_devices(device: str | None = None, devices: int = 1) -> tuple[str, int]:
+    """What `fabric_for` would start here, "cpu" or "cuda" and how many processes; it raises what that would raise."""
+    if importlib.util.find_spec("lightning_fabric") is None:
+        raise InputError("training needs Lightning Fabric; install the extra `train`, or lightning-fabric")
+    from deepcv.solver import torch_device
+
+    kind = torch_device(device).type
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", devices))
+    if here < 1:
+        raise InputError(f"devices is {devices}; it must be at least 1")
+    if kind == "cuda" and here > torch.cuda.device_count():
+        raise InputError(f"there are {torch.cuda.device_count()} GPUs here, not {here}; ask for fewer devices")
+    return kind, here
+
+
+def check_folder(out, settings, seed: int) -> None:
+    """Refuse a run's folder in which `train` could not write or go on, before hints are computed for nothing.
+
+    Raises
+    ------
+    InputError
+        When it can't be written, or holds a run with other settings or a damaged checkpoint.
+    """
+    folder = Path(out)
+    there = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+    if not (there.is_dir() and os.access(there, os.W_OK)):
+        raise InputError(f"can't write into {there}; choose another --out")
+    if (folder / CHECKPOINT).exists():
+        kept = load_checkpoint(folder / CHECKPOINT)
+        _check_same(kept["identity"], dataclasses.asdict(settings) | {"seed": seed}, folder)
 
 
 # --- hints ------------------------------------------------------------------------------------------------------------
@@ -163,7 +188,6 @@ def _teach(method: str, item: _Untaught) -> None:
     found = get_method(method).function(item.image, seed=0, device="cpu")
     stream = io.BytesIO()
     np.save(stream, to_uint8(found.memberships[1]))
-    item.place.parent.mkdir(parents=True, exist_ok=True)
     write_whole(item.place, stream.getvalue())
 
 
@@ -279,7 +303,8 @@ def train(
                 job.begin(run, run.attempt + 1)
                 report(f"{said}; starting again with seed {job.seed_of(run.attempt)}")
             else:
-                report(f"{said}; no restart is left, training goes on")
+                none = "no restart is left" if settings.restarts else "these settings restart nothing"
+                report(f"{said}; {none}, training goes on")
     return run
 
 
@@ -334,10 +359,9 @@ class _Job:
     def resume(self, run: Run, report) -> None:
         """Begin, or take up what the folder's checkpoint holds."""
         self.begin(run, 0)
-        path = run.folder / CHECKPOINT
-        if not path.exists():
+        kept = self._found(run.folder / CHECKPOINT)
+        if kept is None:
             return
-        kept = load_checkpoint(path)
         _check_same(kept["identity"], self.identity(), run.folder)
         self.begin(run, kept["attempt"])
         run.epoch, run.collapsed, run.history = kept["epoch"], kept["collapsed"], kept["history"]
@@ -346,7 +370,20 @@ class _Job:
             optimizer.load_state_dict(kept["optimizers"][name])
         if run.collapsed >= self.settings.patience and self.may_restart(run):
             self.begin(run, run.attempt + 1)
-        report(f"{path}: going on after epoch {run.epoch} of {self.settings.epochs}")
+        report(f"{run.folder / CHECKPOINT}: going on after epoch {run.epoch} of {self.settings.epochs}")
+
+    def _found(self, path: Path) -> dict[str, Any] | None:
+        """The checkpoint that the first process finds, for all: another machine may have another one, or none."""
+        found = None
+        if self.fabric.is_global_zero and path.exists():
+            try:
+                found = load_checkpoint(path)
+            except InputError as error:
+                found = str(error)
+        found = self.fabric.broadcast(found)
+        if isinstance(found, str):
+            raise InputError(found)
+        return found
 
     # -- an epoch ---
 
@@ -532,6 +569,7 @@ def write_whole(path, content: bytes) -> None:
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as file:
             file.write(content)
             file.flush()
@@ -540,9 +578,8 @@ def write_whole(path, content: bytes) -> None:
     except OSError as error:
         temporary.unlink(missing_ok=True)
         kept = "what was there before is intact; " if path.exists() else ""
-        raise InputError(
-            f"can't write {path} ({error.strerror}); {kept}make room, then run it again to go on"
-        ) from None
+        remedy = "make room, then run it again to go on" if error.errno == errno.ENOSPC else "choose another place"
+        raise InputError(f"can't write {path} ({error.strerror}); {kept}{remedy}") from None
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -558,15 +595,15 @@ def load_checkpoint(path) -> dict[str, Any]:
     """
     try:
         kept = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError):
+    except (RuntimeError, EOFError, OSError, ValueError, LookupError, pickle.UnpicklingError):
         raise InputError(
             f"{path} is cut short or no checkpoint; remove it to begin anew, the trained networks beside it stay"
         ) from None
     if not isinstance(kept, dict) or kept.get("format") != FORMAT:
         raise InputError(f"{path} is no checkpoint of deepcv; choose another --out")
-    if kept["version"] != VERSION:
+    if kept.get("version") != VERSION:
         raise InputError(
-            f"{path} has version {kept['version']} of the format, this deepcv goes on from {VERSION}; "
+            f"{path} has version {kept.get('version')} of the format, this deepcv goes on from {VERSION}; "
             "begin anew in another --out, or use the deepcv that wrote it"
         )
     return kept

@@ -159,6 +159,61 @@ def test_conservation_moves_u_alone_and_the_discriminators_loss_the_discriminato
     assert not any(gradients(model.decoders) + gradients(model.segmenter))
 
 
+class Mean(torch.nn.Module):
+    """A discriminator that takes the brighter image for the realer one."""
+
+    def forward(self, x):
+        return x.mean(dim=(1, 2, 3))
+
+
+@pytest.fixture
+def plain(monkeypatch):
+    """A model that decodes a latent image to itself, in three channels."""
+    model = Model(settings(conservation=True), 0)
+    model.discriminator = Mean()
+    monkeypatch.setattr(model, "decode", lambda z, u: z.expand(-1, 3, -1, -1))
+    return model
+
+
+def test_the_discriminator_is_to_tell_real_images_from_pure_ones(plain, x):
+    """(4.11) written out: real high, decoded foreground and background low."""
+    foreground, background = torch.full((3, 1, 16, 16), 2.0), torch.full((3, 1, 16, 16), -1.0)
+    real = x.mean(dim=(1, 2, 3)).sigmoid().log()
+    pure = sum((-torch.tensor(each).sigmoid()).log1p() for each in (2.0, -1.0))
+    torch.testing.assert_close(plain.discriminator_loss(x, foreground, background), -(real.mean() + pure))
+
+
+def test_conservation_wants_the_composite_to_look_real(plain):
+    """(4.12) written out, with u = 1 for the foreground's latent image."""
+    foreground, background = torch.full((3, 1, 16, 16), 2.0), torch.full((3, 1, 16, 16), -1.0)
+    u = torch.zeros(3, 16, 16)
+    u[..., :4] = 1
+    expected = -torch.tensor(0.25 * 2 - 0.75 * 1).sigmoid().log()
+    torch.testing.assert_close(plain.conservation_loss(u, foreground, background), expected)
+
+
+def test_the_target_of_the_invariance_is_held_fixed(x):
+    augmentation = Augmentation(1, True)
+    found = []
+    for hold in (lambda u: u, torch.Tensor.detach):
+        model = Model(settings(), 0)
+        model.invariance_loss(x, hold(model.memberships(x)), augmentation).backward()
+        found.append([parameter.grad for parameter in model.segmenter.parameters()])
+    for first, second in zip(*found, strict=True):
+        torch.testing.assert_close(first, second)
+
+
+def test_the_joint_step_descends_the_weighted_sum_of_what_it_reports(monkeypatch):
+    chosen = settings(conservation=True, hint_weight=5.0, invariance_weight=3.0, conservation_weight=2.0)
+    model, given, latents = Model(chosen, 0), {}, []
+    monkeypatch.setattr(model, "conservation_loss", lambda u, *pair: latents.extend(pair) or u.mean())
+    hints = torch.full((3, 16, 16), 255, dtype=torch.uint8)
+    losses = model.step(pictures(), hints, given.__setitem__, lambda shape: torch.zeros(3, *shape), torch.Generator())
+    weights = {"reconstruction": 1, "kl": 1, "hint": 5, "invariance": 3, "conservation": 2}
+    torch.testing.assert_close(given["model"], sum(weight * losses[name] for name, weight in weights.items()))
+    assert [each.unique().tolist() for each in latents] == [[3.0], [-3.0]]
+
+
 # -- an iteration ------------------------------------------------------------------------------------------------------
 
 

@@ -266,7 +266,8 @@ def test_an_unwritable_disk_leaves_no_half_mask(folder, capsys, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Image.Image, "save", full)
-    assert deepcv("segment", "disc.png", *FAST) == 1
+    assert deepcv("segment", "disc.png", *FAST) == 2
+    assert "can't write mask.png (No space left on device); make room" in capsys.readouterr().err
     assert sorted(path.name for path in folder.iterdir()) == ["disc.png", "hint.png"]
 
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -34,6 +35,8 @@ SETTINGS = Settings(
     hint="saliency",
 )
 """Everything switched on, as small as it gets."""
+
+SHIPPED = str(Path(__file__).parents[1] / "results" / "models" / "flowers17-64px.safetensors")
 
 
 @pytest.fixture(autouse=True)
@@ -113,7 +116,7 @@ def test_a_finished_run_is_not_trained_again(images, tmp_path, monkeypatch):
 
 def test_a_killed_process_leaves_a_checkpoint_that_can_be_gone_on_from(tmp_path):
     out = tmp_path / "run"
-    command = train_command(tmp_path, out, "--epochs", "200")
+    command = train_command(tmp_path, out, "--epochs", "60")
     process = subprocess.Popen(command, env=environment(), stderr=subprocess.DEVNULL, start_new_session=True)
     try:
         deadline = time.monotonic() + 60
@@ -123,8 +126,11 @@ def test_a_killed_process_leaves_a_checkpoint_that_can_be_gone_on_from(tmp_path)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     kept = load_checkpoint(out / CHECKPOINT)
-    assert 1 <= kept["epoch"] < 200
+    assert 1 <= kept["epoch"] < 60
     assert Segmenter.load(out / LAST).card["data"] == str(tmp_path / "pictures")
+    for folder in (out, tmp_path / "whole"):
+        assert cli.main(train_command(tmp_path, folder, "--epochs", "60")[3:]) == 0
+    assert_equal(weights(out), weights(tmp_path / "whole"))
 
 
 def test_a_folder_that_holds_another_run_is_not_overwritten(images, tmp_path):
@@ -139,6 +145,31 @@ def test_a_folder_that_holds_another_run_is_not_overwritten(images, tmp_path):
     assert (tmp_path / "run" / CHECKPOINT).read_bytes() == before
 
 
+def test_on_another_machine_the_first_ones_checkpoint_counts(images, tmp_path, monkeypatch):
+    """A process that is not the first takes what it is sent, whatever lies in a folder of its own."""
+    first = run(images, tmp_path / "first")
+    sent = load_checkpoint(tmp_path / "first" / CHECKPOINT)
+    fabric = training.fabric_for("cpu")
+    monkeypatch.setattr(type(fabric), "is_global_zero", False)
+    monkeypatch.setattr(fabric, "broadcast", lambda found: sent)
+    second = run(images, tmp_path / "second", fabric=fabric)
+    assert second.epoch == first.epoch and second.history == first.history
+    assert_equal(second.model.state_dict(), first.model.state_dict())
+    assert not (tmp_path / "second").exists()
+    monkeypatch.setattr(fabric, "broadcast", lambda found: "its checkpoint is damaged")
+    with pytest.raises(InputError, match="its checkpoint is damaged"):
+        run(images, tmp_path / "second", fabric=fabric)
+
+
+def test_training_in_half_precision_follows_that_in_single(images, tmp_path):
+    single = run(images, tmp_path / "single")
+    settings = Settings(**{**vars(SETTINGS), "precision": "bfloat16"})
+    half = run(images, tmp_path / "half", settings, fabric=training.fabric_for("cpu", precision="bfloat16"))
+    for name in ("reconstruction", "kl", "hint", "invariance"):
+        assert half.history[-1][name] == pytest.approx(single.history[-1][name], rel=0.1), name
+    assert all(value.dtype == torch.float32 for value in half.model.state_dict().values())
+
+
 # -- files -------------------------------------------------------------------------------------------------------------
 
 
@@ -150,9 +181,10 @@ def test_a_checkpoint_cut_short_or_of_another_version_is_a_sentence(images, tmp_
         path.write_bytes(whole[:length])
         with pytest.raises(InputError, match=r"checkpoint\.pt is cut short or no checkpoint; remove it"):
             run(images, tmp_path / "run")
-    torch.save({"format": training.FORMAT, "version": 99}, path)
-    with pytest.raises(InputError, match=r"version 99 of the format, this deepcv goes on from 1"):
-        run(images, tmp_path / "run")
+    for version, said in (({"version": 99}, "99"), ({}, "None")):
+        torch.save({"format": training.FORMAT, **version}, path)
+        with pytest.raises(InputError, match=rf"version {said} of the format, this deepcv goes on from 1"):
+            run(images, tmp_path / "run")
 
 
 class Bomb:
@@ -234,7 +266,7 @@ def test_a_collapse_is_reported_early_and_training_starts_again_with_another_see
     patient = Settings(**{**vars(SETTINGS), "restarts": 0})
     done = run(images, tmp_path / "patient", patient, make=Collapsing, report=told.append)
     assert (len(done.history), done.collapsed) == (4, 4)
-    assert "covers 0.0% of an image after epoch 2; no restart is left" in told[2]
+    assert "covers 0.0% of an image after epoch 2; these settings restart nothing" in told[2]
     assert "collapsed" in done.summary()
 
 
@@ -358,13 +390,19 @@ def test_train_and_predict_on_a_folder_of_ones_own(tmp_path, monkeypatch, capsys
         (["train", "flowerlike", "--out", "run", "--preset", "best"], "there is no preset 'best'"),
         (["train", "flowerlike", "--out", "run", "--hint", "guess"], "there is no method 'guess'"),
         (["predict", "absent.safetensors", "a.png", "--out", "masks"], "there is no file absent.safetensors"),
+        (["train", "flowerlike", "--out", "a.png"], "can't write into a.png; choose another --out"),
+        (["train", "flowerlike", "--out", "run", "--device", "gpu9"], "gpu9"),
         (["predict", "a.png", "a.png", "--out", "masks"], "a.png is no model or cut short"),
+        (["predict", SHIPPED, "a.png", "clear.png", "--out", "masks"], "clear.png has an alpha channel"),
+        (["predict", SHIPPED, "a.png", "--out", "a.png/masks"], "can't make the folder a.png/masks (Not a directory)"),
     ],
 )
 def test_bad_input_is_one_sentence(arguments, said, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
     Image.fromarray(flowerlike.draw(0)[0]).save("a.png")
+    Image.fromarray(flowerlike.draw(0)[0]).convert("RGBA").save("clear.png")
+    monkeypatch.setattr(training, "hints_of", lambda *_, **__: pytest.fail("hints were computed first"))
     assert cli.main(arguments) == 2
     error = capsys.readouterr().err
     assert said in error

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..images import InputError, as_colour, resize
+from ..images import InputError, as_colour, as_image, resize
 from .dataset import Dataset, Sample, cache_folder
 
 UNSCORED = 255
@@ -77,8 +77,15 @@ def crops(dataset: Dataset, size: int, *, progress: bool = False) -> Crops:
         return _decoded(dataset, size, progress)
     key = hashlib.sha256("\0".join([dataset.stamp, str(size), *dataset.names]).encode()).hexdigest()[:32]
     place = cache_folder() / "crops" / key
-    if not place.is_dir():
-        _keep(_decoded(dataset, size, progress), place)
+    try:
+        return _kept(dataset, place)
+    except (OSError, ValueError):  # none yet, or cut short when the power went
+        shutil.rmtree(place, ignore_errors=True)
+    _keep(_decoded(dataset, size, progress), place)
+    return _kept(dataset, place)
+
+
+def _kept(dataset: Dataset, place: Path) -> Crops:
     return Crops(dataset.names, *(np.load(place / f"{name}.npy", mmap_mode="r") for name in ("images", "truths")))
 
 
@@ -132,9 +139,11 @@ def _decoded(dataset: Dataset, size: int, progress: bool) -> Crops:
     def cut(index: int):
         try:
             sample = dataset[index]
+            image = centre_crop(as_colour(sample.image), size)
+            _check_crop(image, sample)
         except InputError as error:
             return error
-        return centre_crop(as_colour(sample.image), size), centre_crop(truth_of(sample), size, nearest=True)
+        return image, centre_crop(truth_of(sample), size, nearest=True)
 
     with ThreadPoolExecutor() as threads:  # Pillow decodes without holding the interpreter's lock
         found = threads.map(cut, range(len(dataset)))
@@ -144,6 +153,13 @@ def _decoded(dataset: Dataset, size: int, progress: bool) -> Crops:
         raise InputError(_unusable(bad, len(pairs)))
     images, truths = zip(*pairs, strict=True)
     return Crops(dataset.names, np.stack(images), np.stack(truths))
+
+
+def _check_crop(image: np.ndarray, sample: Sample) -> None:
+    try:
+        as_image(image)
+    except InputError as error:
+        raise InputError(f"{sample.dataset}/{sample.name} can't be used, in its centre {error}") from None
 
 
 def _unusable(bad: list[InputError], total: int) -> str:
@@ -166,7 +182,8 @@ def _keep(found: Crops, place: Path) -> None:
     except OSError as error:
         if not place.is_dir():  # or another process was first
             raise InputError(
-                f"can't write to {place.parent} ({error.strerror}); make room, or set DEEPCV_CACHE to another folder"
+                f"can't write to {place.parent} ({error.strerror or error}); "
+                "make room, or set DEEPCV_CACHE to another folder"
             ) from None
     finally:
         if temporary is not None:

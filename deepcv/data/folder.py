@@ -36,7 +36,8 @@ def _pictures(root: Path):
     Image.init()
     for path in root.rglob("*"):
         hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
-        if path.suffix.lower() in Image.EXTENSION and not hidden and path.is_file():
+        readable = Image.EXTENSION.get(path.suffix.lower()) in Image.OPEN  # PDF, say, Pillow can only write
+        if readable and not hidden and path.is_file():
             yield path
 
 

@@ -1,7 +1,10 @@
+import dataclasses
+import functools
 import json
 import os
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -82,12 +85,27 @@ def test_blue_is_told_by_any_of_the_three_channels():
     assert flowers.not_painted(pixels).tolist() == [[False, False, False, True, True]]
 
 
-def test_the_official_archives_unpack_to_the_layout_that_is_read(root):
-    """The archives hold `jpg/` and `segmim/` at their top; `fetch` counts what the loader reads."""
-    write_flowers102(root, {"trnid": [1], "valid": [2], "tstid": [3]})
-    savemat(root / "flowers102" / "imagelabels.mat", {"labels": [[1, 2, 3]]})
+def test_the_official_archives_unpack_to_the_layout_that_is_read(root, tmp_path, monkeypatch):
+    """Small archives under the official names, with `jpg/` and `segmim/` at their top."""
+    write_flowers102(tmp_path / "made", {"trnid": [1], "valid": [2], "tstid": [3]})
+    made, downloads = tmp_path / "made" / "flowers102", tmp_path / "downloads"
+    savemat(made / "imagelabels.mat", {"labels": [[1, 2, 3]]})
+    downloads.mkdir()
+    for name, content in (("102flowers", "jpg"), ("102segmentations", "segmim")):
+        with tarfile.open(downloads / f"{name}.tgz", "w:gz") as archive:
+            archive.add(made / content, content)
+    for name in ("setid.mat", "imagelabels.mat"):
+        (made / name).rename(downloads / name)
+    official = fetch.FETCHABLE["flowers102"]
+    small = tuple(dataclasses.replace(archive, md5=None) for archive in official.archives)
+    monkeypatch.setitem(fetch.FETCHABLE, "flowers102", dataclasses.replace(official, archives=small))
     with pytest.raises(InputError, match=r"3 files jpg/\*\.jpg, not 8189"):
-        fetch.FETCHABLE["flowers102"].check(root / "flowers102")
+        fetch.fetch("flowers102", mirror=downloads, report=lambda sentence: None)
+    counted = functools.partial(fetch._check_counts, counts={"jpg/*.jpg": 3, "segmim/*.jpg": 3, "*.mat": 2})
+    monkeypatch.setitem(fetch.FETCHABLE, "flowers102", dataclasses.replace(official, archives=small, check=counted))
+    fetch.fetch("flowers102", mirror=downloads, report=lambda sentence: None)
+    (sample,) = load_dataset("flowers102-test")
+    assert sample.name == "image_00001" and metrics.iou(sample.mask, disk((48, 64), 9)) > 0.9
 
 
 @pytest.mark.parametrize("lacking", ["jpg", "segmim", "setid.mat"])
@@ -237,6 +255,23 @@ def test_a_cropped_mask_has_no_new_values_and_keeps_what_is_not_scored(root):
     assert len(found.marked) == 2
 
 
+def test_kept_images_that_were_cut_short_are_decoded_again(root):
+    write_flowers17(root)
+    first = np.array(crops(load_dataset("flowers17-train"), 16).images)
+    (kept,) = cropping.cache_folder().glob("crops/*/images.npy")
+    kept.write_bytes(kept.read_bytes()[:200])
+    assert np.array_equal(crops(load_dataset("flowers17-train"), 16).images, first)
+
+
+def test_pictures_whose_centre_is_one_colour_are_named_before_anything_is_done(tmp_path):
+    image = np.full((40, 120, 3), 90, np.uint8)
+    image[:, :10] = 200
+    for name in "ab":
+        save(tmp_path / f"{name}.png", image)
+    with pytest.raises(InputError, match=r"2 of 2 images can't be used.*a\.png can't be used, in its centre"):
+        crops(folder.dataset(tmp_path), 16)
+
+
 def test_images_are_decoded_once_and_again_when_a_file_changes(root, monkeypatch):
     write_flowers17(root)
     first = crops(load_dataset("flowers17-train"), 16)
@@ -245,7 +280,7 @@ def test_images_are_decoded_once_and_again_when_a_file_changes(root, monkeypatch
         patch.setattr(cropping, "_decoded", lambda *_: pytest.fail("decoded again"))
         assert np.array_equal(crops(load_dataset("flowers17-train"), 16).images, first.images)
     path = root / "flowers17" / "jpg" / "image_0001.jpg"
-    save(path, np.full((48, 64, 3), 250, np.uint8))
+    save(path, np.random.default_rng(0).integers(245, 256, (48, 64, 3)).astype(np.uint8))
     os.utime(path, ns=(1, 1))
     assert (crops(load_dataset("flowers17-train"), 16).images[0] > 240).all()
 
