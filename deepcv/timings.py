@@ -212,7 +212,7 @@ def iteration(rows: DataFrame) -> DataFrame:
     """
     shown = rows[rows["kind"].isin(["phase", "step", "rate", "floor"])]
     names = shown["name"].where(shown["kind"] != "step", "the whole step")
-    names = names.where(shown["kind"] != "rate", "training images a second")
+    names = names.where(shown["kind"] != "rate", shown["name"] + " a second")
     order = dict.fromkeys(name for kind in ("phase", "step", "rate", "floor") for name in names[shown["kind"] == kind])
     table = shown.assign(name=names).pivot_table("value", "name", ["device", "size"], sort=False)
     return table.reindex(list(order)).rename_axis(None)

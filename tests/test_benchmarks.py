@@ -94,4 +94,5 @@ def test_a_step_of_training_is_profiled_and_its_images_counted(monkeypatch):
     rows = iteration.rows("cpu", ["2x64x64"]).set_index(["kind", "name"])["value"]
     assert rows["rate", "training images"] == pytest.approx(2e3 / rows["step", "all"])
     assert rows["phase"].sum() == pytest.approx(rows["step", "all"], rel=0.02)
+    assert rows["rate", "images read"] > rows["rate", "training images"]
     assert iteration.counted((4, 64, 64))[0] == 2 * rows["count", "operations of convolutions"]

@@ -13,6 +13,7 @@ import functools
 import hashlib
 import multiprocessing
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,8 +54,9 @@ KINDS = {
 CHOSEN = {"last": training.LAST, "validation": training.BEST}
 """Which epoch's network: the last, which takes no label, or the best on the validation set, the paper's choice."""
 
-SIDE, TIMED = 128, 5
-"""Side in pixels of the images that a network and Chan-Vese are timed on, and how many of a data set's first ones."""
+SIDE, TIMED, TOGETHER = 128, 5, 64
+"""Side in pixels of the images that a network and Chan-Vese are timed on, how many of a data set's first ones, and how
+many copies of one make a batch."""
 
 
 def settings(method: str, preset: str, collection: str, images: int | None, chosen: str, **changes) -> dict[str, Any]:
@@ -92,7 +94,8 @@ def segment(
     list of (Segmentation, dict)
         The numbers: `collapsed` (1 when one side was empty at the end), `restarts`, the `epoch` chosen,
         `training_seconds` of all attempts; with Algorithm 3's default on `TIMED` test images also `network_128` and
-        `chan_vese_128`, the seconds of the two on one core, one after the other.
+        `chan_vese_128`, the seconds of the two on one core, one after the other, and `network_batch`, the network's
+        seconds an image in a batch of `TOGETHER` on the device.
     """
     run = trained(unit[0], device)
     told = {
@@ -111,7 +114,7 @@ def segment(
             found[place] = each, dict(told)
     timed = [place for place, item in enumerate(unit) if _is_timed(item)][:TIMED]
     for place in timed:
-        found[place][1].update(_seconds(run, samples[place].image))
+        found[place][1].update(_seconds(run, samples[place].image, torch_device(device)))
     return found
 
 
@@ -170,17 +173,29 @@ def _is_timed(item: Item) -> bool:
     return (item.method, item.preset) == ("amortized", "default") and item.dataset.endswith("-test")
 
 
-def _seconds(run: training.Run, image: np.ndarray) -> dict[str, float]:
-    """Seconds of the network and of Chan-Vese, from its hint, for an image at 128×128 on one core."""
+def _seconds(run: training.Run, image: np.ndarray, device: torch.device) -> dict[str, float]:
+    """Seconds of the network and of Chan-Vese, from its hint, for an image at 128×128 on one core; and in a batch."""
     square = resize(as_colour(as_image(image)), (SIDE, SIDE))
+    batched = _seconds_in_batch(amortized.Segmenter.load(run.folder / training.LAST, device), square, device)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         segmenter = dataclasses.replace(_on_cpu(run.folder), size=SIDE)
         _, network = (segmenter.predict([square])[0].seconds for _ in range(2))  # a first call allocates
-        return {"network_128": network, "chan_vese_128": chan_vese(square).seconds}
+        return {"network_128": network, "chan_vese_128": chan_vese(square).seconds, "network_batch": batched}
     finally:
         torch.set_num_threads(threads)
+
+
+def _seconds_in_batch(segmenter: amortized.Segmenter, square: np.ndarray, device: torch.device) -> float:
+    """Seconds an image of the network alone, images and masks being on the device."""
+    x = torch.from_numpy(2 * square - 1).movedim(-1, 0).expand(TOGETHER, -1, -1, -1).contiguous().to(device)
+    for _ in range(2):  # a first call allocates
+        started = time.perf_counter()
+        segmenter.memberships(x)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+    return (time.perf_counter() - started) / TOGETHER
 
 
 @functools.lru_cache(maxsize=1)

@@ -42,7 +42,7 @@ class Profile:
 
 
 _DOUBLE_DIP = "double-dip:otsu"
-_COMPARED = ("deep-cv", "chan-vese", "statistical", "grabcut", "iem", "saliency")
+_COMPARED = ("deep-cv", "chan-vese", "statistical", "normalized-cuts", "grabcut", "iem", "saliency")
 
 _EVERYTHING = (*_COMPARED, _DOUBLE_DIP)
 

@@ -64,13 +64,14 @@ _NARROW = {"size": 96, "width": 16}
 SLOW = {
     "double-dip:otsu": Slow(_DIP),
     "double-dip": Slow(_DIP, CHOSEN_ON),
+    "double-dip:textbook-filter": Slow(_DIP, CHOSEN_ON),
     "deep-cv:paper": Slow(_NARROW, CHOSEN_ON),
     "deep-cv:released": Slow(_NARROW, CHOSEN_ON),
 }
 """What takes long, on two cores: the authors' and Double-DIP's networks smaller images, fewer channels or steps."""
 
 _SHORT_DIP = {"size": 64, "first_steps": 200, "second_steps": 200, "ramp": 100}
-_QUICK = {"double-dip:otsu": _SHORT_DIP, "double-dip": _SHORT_DIP}
+_QUICK = dict.fromkeys(("double-dip:otsu", "double-dip", "double-dip:textbook-filter"), _SHORT_DIP)
 _EVERYTHING = (*_COMPARED, *SLOW)
 
 PROFILES = {
@@ -122,6 +123,13 @@ def best_count(rows: DataFrame) -> DataFrame:
         return rows
     best = rows[several].groupby("preset")["f_measure"].mean().idxmax()
     return pd.concat([rows[~several], rows[rows["preset"] == best].assign(preset="regions")])
+
+
+def by_count(rows: DataFrame) -> DataFrame:
+    """F and mIoU of normalized cuts' best region, means over images, a row for each number of regions asked for."""
+    rows = rows[rows["preset"].str.fullmatch(r"\d+ regions")]
+    table = rows.groupby("preset")[["f_measure", "iou"]].mean().set_axis(["F", "mIoU"], axis=1)
+    return table.loc[sorted(table.index, key=lambda name: int(name.split()[0]))].rename_axis(None)
 
 
 def parts(methods: Sequence[str], slow: dict[str, Slow], size: int | None) -> list[tuple[int | None, list[Variant]]]:

@@ -22,8 +22,9 @@ def test_every_method_has_every_nu_and_sigma_on_both_images(profile):
         assert len(own) == 2 * len(SIGMAS) * len(turned)
 
 
-def test_every_method_that_gives_a_mask_is_there():
-    shown = {name.partition(":")[0] for name in playground.PROFILES["cpu"].methods}
+@pytest.mark.parametrize("profile", playground.PROFILES)
+def test_every_method_that_gives_a_mask_is_there(profile):
+    shown = {name.partition(":")[0] for name in playground.PROFILES[profile].methods}
     assert shown == {name for name, method in METHODS.items() if "default" not in method.several}
 
 

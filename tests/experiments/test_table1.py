@@ -319,6 +319,10 @@ def test_the_best_count_of_regions_over_all_images_is_shown_and_no_other():
     assert found["F"].to_dict() == pytest.approx({"normalized-cuts:regions": 0.6, "saliency:default": 0.5})
     halves = table1.halves(rows_of({name: f + [0.0] * 19 for name, f in counts.items()}, "weizmann"))
     assert list(halves.index) == ["Normalized cuts [41], best region"]
+    counts["normalized-cuts:10 regions"] = [0.2, 0.2]
+    assert table1.by_count(rows_of(counts))["F"].to_dict() == pytest.approx(
+        {"2 regions": 0.4, "3 regions": 0.4, "4 regions": 0.6, "10 regions": 0.2}
+    )
 
 
 def test_regions_are_scored_by_the_one_that_fits_best_and_each_count_has_a_row():

@@ -65,7 +65,7 @@ def test_each_network_is_one_unit_and_segments_every_image_at_both_epochs():
         assert len(unit) == 2 * 2 * 2, "images, splits, epochs chosen"
 
 
-def test_rows_score_the_crops_and_tell_of_the_training():
+def test_rows_score_the_crops_and_tell_of_the_training(monkeypatch):
     rows = run(table2)
     assert len(rows) == (2 * len(NETWORKS) + 1) * 2 * 2
     assert set(rows["dataset"]) == {"flowerlike-32px-train", "flowerlike-32px-test"}
@@ -76,7 +76,12 @@ def test_rows_score_the_crops_and_tell_of_the_training():
     assert set(last["epoch"]) == {TINY["epochs"]}
     timed = rows.dropna(subset="network_128")
     assert set(timed["method"] + ":" + timed["preset"]) == {"amortized:default"}
-    assert (timed[["network_128", "chan_vese_128"]] > 0).all(axis=None)
+    assert (timed[["network_128", "chan_vese_128", "network_batch"]] > 0).all(axis=None)
+    printed = pd.DataFrame({"method": ["amortized", "chan-vese"], "seconds": [0.02, 1.95]})
+    monkeypatch.setattr(table2, "paper", lambda name: printed)
+    table = table2.seconds(rows)
+    assert table.loc["times as long", "paper"] == pytest.approx(97.5)
+    assert (table["ours"] > 0).all() and len(table) == 4
 
 
 def test_pages_share_a_network(trainings):
