@@ -6,6 +6,11 @@ Two solvers. "level-set" evolves φ as one knows it, semi-implicitly (Getreuer, 
 image agrees with `skimage.segmentation.chan_vese`; it also takes colour, which that one doesn't. "exact" alternates the
 means and, for fixed means, the globally minimal mask (`deepcv.labelling`), from coarse to fine; the energy never rises.
 
+Where "level-set" deviates from [11], with Getreuer: the length's delta function has no 1/π, which the step size takes
+up; there is no area term; φ is not made a distance function again; it stops when φ hardly changes, not when the means
+rest. The means are those of the two sides of φ = 0, where [11] weighs pixels by a smoothed step. "exact" takes a mask
+instead of φ, so it has none of these.
+
 The exact solver finds lower energies, and on photographs worse masks: the level set stops near the hint, while the
 global minimum of (3.7) goes where two constant colours fit best, which is often not the object.
 """
