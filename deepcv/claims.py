@@ -224,7 +224,8 @@ CLAIMS = (
         section="5.4, Table 3",
         says="Both constraints have “relatively little influence” on the scores.",
         test="What each of the two, and both, change of the mIoU of training without them, on the test images, "
-        f"paired. Reproduced: less than {NOTHING_GAINED:g} with the whole 95 % interval. Partly: in the mean.",
+        f"from the same seed. Reproduced: less than {NOTHING_GAINED:g} with the whole 95 % interval over seeds. "
+        "Partly: no interval excludes that.",
         decide=evidence.constraints_matter_little,
     ),
     Claim(

@@ -8,6 +8,7 @@ the method alone.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -139,6 +140,30 @@ def _best_matching(overlaps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     from scipy.optimize import linear_sum_assignment
 
     return linear_sum_assignment(overlaps, maximize=True)
+
+
+def interval_over_seeds(values, *, level: float = 0.95) -> tuple[float, float]:
+    """Student's t interval of a mean over trainings from several seeds, each with a number of its own.
+
+    Where each seed trains a network, the networks are the sample: their images say nothing of the next network.
+
+    Parameters
+    ----------
+    values : array_like, `(seeds,)`
+    level : float in (0, 1)
+        Coverage, where the numbers are normal.
+
+    Returns
+    -------
+    (low, high); -inf and inf for a single seed, which tells nothing of the others.
+    """
+    from scipy.stats import t
+
+    values = np.asarray(values, dtype=float)
+    if len(values) == 1:
+        return -math.inf, math.inf
+    reach = t.ppf((1 + level) / 2, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values))
+    return float(values.mean() - reach), float(values.mean() + reach)
 
 
 def bootstrap_interval(values, *, level: float = 0.95, resamples: int = 9999, seed: int = 0) -> tuple[float, float]:

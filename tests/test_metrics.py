@@ -11,6 +11,7 @@ from deepcv.metrics import (
     adjusted_rand_index,
     bootstrap_interval,
     f_measure,
+    interval_over_seeds,
     iou,
     matched_labels,
     mean_iou_matched,
@@ -183,3 +184,10 @@ def test_partitions_that_cannot_be_compared_are_refused(score):
         score(REGIONS[:, :5], REGIONS)
     with pytest.raises(InputError, match="this one is float64; give labels"):
         score(REGIONS * 0.5, REGIONS)
+
+
+def test_the_interval_over_seeds_is_students():
+    low, high = interval_over_seeds([0.1, 0.2, 0.3])
+    assert (low + high) / 2 == pytest.approx(0.2)
+    assert (high - low) / 2 == pytest.approx(4.302653 * 0.1 / 3**0.5)
+    assert interval_over_seeds([0.4]) == (-np.inf, np.inf)

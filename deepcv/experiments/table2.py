@@ -366,7 +366,7 @@ def seconds(rows: DataFrame) -> DataFrame:
 def trainings(rows: DataFrame) -> DataFrame:
     """What training was like, a row per network: minutes (mean over seeds), epochs, restarts, seeds that collapsed.
 
-    A network has collapsed when in the end one of its two sides is empty.
+    A network has collapsed when in the end the smaller of its sides covers less than its setting `least_area`.
     """
     told = rows[rows["method"].isin(list(_trained.KINDS)) & ~rows["preset"].str.endswith(VALIDATED)]
     by_seed = told.groupby(["method", "preset", "seed"], sort=False)[

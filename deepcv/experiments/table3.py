@@ -8,6 +8,7 @@ Beyond the paper's own start, at random, `Settings.starts` also has the package'
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from deepcv.experiments import table2
 from deepcv.experiments._scored import Variant, complete, grid
 from deepcv.experiments.table2 import SPLITS, CollectionSettings, network, scored, split_of
 from deepcv.images import InputError
-from deepcv.metrics import bootstrap_interval
+from deepcv.metrics import interval_over_seeds
 from deepcv.results import Item, full_run
 
 if TYPE_CHECKING:
@@ -151,30 +152,34 @@ def summary(rows: DataFrame) -> DataFrame:
     -------
     pandas.DataFrame
         `Acc`, `mIoU` as decided, `mIoU oracle`, `by seed` (lowest and highest mIoU), `mIoU change` against training
-        without constraints from the same start, paired over the images, with its 95 % `interval`;
+        without constraints from the same start and seed, with its 95 % `interval` over seeds (Student's t);
         `collapsed`, how many of the `seeds`.
     """
     import pandas as pd
 
     means, table = table2.summary(rows), {}
     tested = split_of(rows, "test")
-    by_image = tested.pivot_table("iou", "image", "preset", sort=False)
+    by_seed = tested.pivot_table("iou", "seed", "preset", sort=False)
     for preset, group in tested.groupby("preset", sort=False):
         reference = "none" + (HINTED if preset.endswith(HINTED) else "")
         row = means.loc[f"amortized:{preset}"]
-        changed = preset != reference and reference in by_image
-        change = (by_image[preset] - by_image[reference]).dropna() if changed else None
+        changed = preset != reference and reference in by_seed
+        change = (by_seed[preset] - by_seed[reference]).dropna() if changed else None
         table[f"amortized:{preset}"] = {
             "Acc": row["test Acc"],
             "mIoU": row["test mIoU"],
             "mIoU oracle": row["test mIoU oracle"],
             "by seed": row["by seed"],
             "mIoU change": change.mean() if changed else float("nan"),
-            "interval": "{:+.3f} to {:+.3f}".format(*bootstrap_interval(change)) if changed else "",
+            "interval": _told(*interval_over_seeds(change)) if changed else "",
             "collapsed": int(group.groupby("seed")["collapsed"].max().sum()),
             "seeds": int(row["seeds"]),
         }
     return pd.DataFrame.from_dict(table, orient="index").rename(title)
+
+
+def _told(low: float, high: float) -> str:
+    return f"{low:+.3f} to {high:+.3f}" if math.isfinite(low) else "one seed"
 
 
 def plot(rows: DataFrame) -> Figure:

@@ -201,7 +201,8 @@ def test_the_table_averages_seeds_and_tells_their_range():
 def test_constraints_are_compared_with_none_and_collapses_counted():
     table = table3.summary(rows_of({"none": [0.1, 0.5], "AuI+CRI": [0.4, 0.5]}))
     assert table.loc["AuI and CRI", "mIoU change"] == pytest.approx(0.15)
-    assert table.loc["AuI and CRI", "interval"] == "+0.150 to +0.150"
+    assert table.loc["AuI and CRI", "interval"] == "-1.756 to +2.056"  # 0.15 and 12.706 times 0.15
+    assert table3.summary(rows_of({"none": [0.1], "AuI": [0.4]})).loc["AuI", "interval"] == "one seed"
     assert list(table["collapsed"]) == [1, 0]
     assert pd.isna(table.loc["neither", "mIoU change"])
 
