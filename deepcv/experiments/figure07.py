@@ -143,13 +143,15 @@ def summary(rows: DataFrame) -> DataFrame:
     -------
     pandas.DataFrame
         Indexed by method and clipping, a column of F for each σ, and `kept`: the share of the clean F that is left at
-        the first σ above 0. Best first at the greatest σ.
+        the first σ above 0, and `images`, their number. Best first at the greatest σ.
     """
-    table = by_image(rows).pivot_table("f_measure", ["name", "clipping"], "sigma", sort=False)
+    found = by_image(rows)
+    table = found.pivot_table("f_measure", ["name", "clipping"], "sigma", sort=False)
     levels = sorted(table.columns)
     table = table[levels]
     if len(levels) > 1 and levels[0] == 0:
         table = table.assign(kept=table[levels[1]] / table[0])
+    table["images"] = found.groupby(["name", "clipping"])["image"].nunique()
     table = table.sort_values(levels[-1], ascending=False).sort_index(level="clipping", sort_remaining=False)
     table.index = table.index.set_levels([title(name) for name in table.index.levels[0]], level=0)
     return table.rename_axis(["", ""]).rename_axis(columns="σ")
