@@ -368,7 +368,7 @@ def _flowers(table: str, row_name: str) -> list[Claim]:
             section=f"5.4, Table {table[-1]}",
             says=f"Table {table[-1]}: {row['split']} {SHORT[score]} of {_FLOWERS.get(row[row_name], row[row_name])}",
             test=f"{_NEAR} On the same split of the flowers that were run, with the orientation oracle, as the paper "
-            "scores; on other flowers than the paper's partly at best.",
+            "scores. Other flowers than the paper's can't decide it.",
             decide=partial(
                 evidence.flowers_cell,
                 name=prefix + row[row_name],

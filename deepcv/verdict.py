@@ -82,17 +82,17 @@ def _block(claim: Claim, verdict: Verdict) -> str:
     say, status = html.escape, verdict.status
     return (
         f'<div style="border-left: 0.4em solid {COLOURS[status]}; padding-left: 0.8em; margin: 1.2em 0">'
-        f"<div><b>{MARKS[status]} {status}</b> · paper, {say(claim.section)} · {_link(claim, verdict)}</div>"
+        f"<div><b>{MARKS[status]} {status}</b> · paper, {say(claim.section)} · {_link(claim)}</div>"
         f"<div>{say(claim.says)}</div>"
         f'<div style="font-size: 0.9em">{say(verdict.evidence)}</div>'
         f'<details style="font-size: 0.9em"><summary>how it is decided</summary>{say(claim.test)}</details></div>'
     )
 
 
-def _link(claim: Claim, verdict: Verdict) -> str:
-    """To the page of a notebook; one without a recorded run may be yet to come."""
+def _link(claim: Claim) -> str:
+    """To the page of the claim's notebook."""
     name = html.escape(claim.notebook)
-    return name if verdict.status == Status.NOT_RUN else f'<a href="{name}.html">{name}</a>'
+    return f'<a href="{name}.html">{name}</a>'
 
 
 def table(decided: Decided):
@@ -104,7 +104,7 @@ def table(decided: Decided):
             "printed": claim.value,
             "ours": str(verdict.numbers.get("ours", "–")),
             "status": f"{MARKS[verdict.status]} {verdict.status}",
-            "page": _link(claim, verdict),
+            "page": _link(claim),
         }
         for claim, verdict in decided
     }
