@@ -420,10 +420,10 @@ def test_the_json_has_every_number():
     assert second["numbers"] == {}
 
 
-def test_the_pages_block_escapes_what_it_shows_and_links_to_pages_that_are_there():
+def test_the_pages_block_escapes_what_it_shows_and_links_to_each_claims_page():
     html = verdict.as_html(_decided())
     assert "5 &lt;b&gt;" in html and "a &amp; b" in html and "a &lt; b" in html
-    assert '<a href="table1.html">table1</a>' in html and "table2.html" not in html
+    assert '<a href="table1.html">table1</a>' in html and '<a href="table2.html">table2</a>' in html
     assert "✔ reproduced" in html and "○ not yet run" in html, "told in words, too"
 
 
