@@ -54,6 +54,8 @@ COLUMNS = ("key", *IDENTITY, *MADE_BY, "machine", "profile", *SCORES, "created",
 RECORDED_AS = ("profile", "dataset", "method", "preset", "seed", "image")
 """What a recorded row is found by; a run holds one row of each."""
 
+_OURS = "is ours"  # while two runs are merged; no measured number is called so
+
 RECORDED = ("profile", "dataset", "image", "method", "preset", "seed", *SCORES, "data", "created", "run")
 """The columns of a recorded run; `data`: the first digits of the image's hash, `run`: a key of the JSON's `runs`. After
 them come the numbers that the experiment measures besides (`with_measured`)."""
@@ -599,11 +601,11 @@ def merge(source, name: str, *, folder=None) -> dict[str, int]:
     if theirs.empty:
         raise InputError(f"there is no recorded run {name} in {source}; name a folder that --into wrote")
     ours, our_description = recorded(name, folder)
-    both = _joined(theirs.assign(ours=False), ours.assign(ours=True))
+    both = _joined(theirs.assign(**{_OURS: False}), ours.assign(**{_OURS: True}))
     merged = both.sort_values("created", kind="stable").drop_duplicates(list(RECORDED_AS), keep="last")
     _write_recorded(name, folder, merged, their_description["runs"] | our_description.get("runs", {}))
     added = len(merged) - len(ours)
-    taken = int((~merged["ours"]).sum())
+    taken = int((~merged[_OURS]).sum())
     return {"added": added, "replaced": taken - added, "left": len(theirs) - taken}
 
 
@@ -653,7 +655,7 @@ def with_measured(rows: DataFrame) -> DataFrame:
 
 
 def _measured_names(rows: DataFrame) -> list[str]:
-    return sorted(set(rows.columns) - {*RECORDED, *COLUMNS, "ours"})
+    return sorted(set(rows.columns) - {*RECORDED, *COLUMNS, _OURS})
 
 
 def _joined(*parts: DataFrame) -> DataFrame:

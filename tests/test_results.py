@@ -398,6 +398,15 @@ def test_of_two_recorded_runs_the_newer_rows_stay(folder, store, tmp_path):
         results.merge(tmp_path / "piece", "choices")
 
 
+@pytest.mark.parametrize("name", ["ours", "double_dip"])
+def test_every_measured_number_is_recorded_and_merged_under_its_name(folder, store, tmp_path, name):
+    rows = store.complete([item("a")], compute, workers=1, progress=False)
+    measured = rows.assign(extra=[{"measured": {name: 0.25}}])
+    results.record(measured, "figure10b", folder=tmp_path / "piece")
+    results.merge(tmp_path / "piece", "figure10b")
+    assert results.recorded("figure10b")[0][name].tolist() == [0.25]
+
+
 def test_recording_does_not_depend_on_the_order_of_the_rows(folder, store):
     rows = store.complete([item(image) for image in "abc"], compute, workers=1, progress=False)
     text = results.record(rows, "table1").read_text()
