@@ -25,5 +25,10 @@ def compact(shown: Styler, name: str, *, size: float = 0.66, padding: float = 0.
     return (
         shown.set_uuid(name)
         .set_table_attributes(f'style="{type_}"')
-        .set_table_styles([{"selector": "th, td", "props": cells}])
+        .set_table_styles(
+            [
+                {"selector": "th, td", "props": cells},
+                {"selector": "th.row_heading", "props": "white-space: normal; min-width: 8em"},  # names give way
+            ]
+        )
     )
