@@ -254,7 +254,7 @@ def plot(rows: DataFrame) -> Figure:
 
     rows, printed = _sides(rows), paper("seconds").set_index("method")["seconds"]
     colours = sns.color_palette("colorblind", len(CONTENDERS))
-    figure, axis = plt.subplots(figsize=(7.2, 4.4))
+    figure, axis = plt.subplots(figsize=(7.2, 5.2))
     sides = np.array(sorted(rows["side"].unique()), float)
     for (column, name), colour, marker, line in zip(CONTENDERS.items(), colours, "osD", ("-", "--", ":"), strict=True):
         exponent, low, high, factor = fit(rows["side"].to_numpy(float), rows[column].to_numpy(float))
@@ -273,6 +273,6 @@ def plot(rows: DataFrame) -> Figure:
     axis.set_xticklabels([f"{side:.0f}" for side in sides])
     axis.minorticks_off()
     axis.grid(alpha=0.25)
-    axis.legend(fontsize=8)
+    axis.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.14))  # beside it lie points everywhere
     figure.tight_layout()
     return figure
