@@ -6,12 +6,13 @@ float32 array `(H, W)` in [0, 1], near 1 where the foreground is believed to be.
 
 from __future__ import annotations
 
-import os
-import tempfile
+import io
 import warnings
 from pathlib import Path
 
 import numpy as np
+
+from .files import write_together
 
 SMALLEST_SIDE = 8
 """Fewest pixels a side may have: below this there is no region to speak of, nor a stride-2 network."""
@@ -221,7 +222,7 @@ def _to_grey_or_rgb(picture, path: Path, convert: bool) -> np.ndarray:
 
 
 def write_image(path, array: np.ndarray) -> None:
-    """Write a uint8 array as a picture file, whole or not at all (through a temporary file beside it).
+    """Write a uint8 array as a picture file, whole or not at all.
 
     Raises
     ------
@@ -236,24 +237,11 @@ def write_image(path, array: np.ndarray) -> None:
     Image.init()
     if path.suffix.lower() not in Image.EXTENSION:
         raise InputError(f"{path.name} has no ending that names a picture format; call it {path.stem}.png")
-    temporary = None
+    stream = io.BytesIO()
     try:
-        handle, temporary = tempfile.mkstemp(suffix=path.suffix, prefix=".", dir=path.parent)
-        os.close(handle)
-        Image.fromarray(array).save(temporary)
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException as error:
-        if temporary is not None:
-            os.unlink(temporary)
-        if isinstance(error, OSError):
-            raise InputError(
-                f"can't write {path} ({error.strerror or error}); make room or choose another folder"
-            ) from None
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+        Image.fromarray(array).save(stream, Image.EXTENSION[path.suffix.lower()])
+        write_together({path: stream.getvalue()})
+    except OSError as error:
+        raise InputError(
+            f"can't write {path} ({error.strerror or error}); make room or choose another folder"
+        ) from None

@@ -22,7 +22,6 @@ import os
 import platform
 import sqlite3
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -33,6 +32,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import __version__
+from .files import write_together
 from .images import InputError
 
 if TYPE_CHECKING:
@@ -631,7 +631,7 @@ def saved(figure: Figure, name: str) -> Figure:
             content[folder / f"{name}.{kind}"] = stream.getvalue()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _write_together(content)
+        write_together(content)
     except OSError as error:
         raise InputError(
             f"can't write into {folder} ({error.strerror}); set DEEPCV_RESULTS to another folder"
@@ -679,7 +679,7 @@ def _write_recorded(name: str, folder, rows: DataFrame, runs: dict[str, dict[str
     csv, description = _recorded_paths(name, folder)
     csv.parent.mkdir(parents=True, exist_ok=True)
     json_text = json.dumps(described, indent=1, ensure_ascii=False, default=_plain) + "\n"
-    _write_together({csv: text.encode(), description: json_text.encode()})
+    write_together({csv: text.encode(), description: json_text.encode()})
     return csv
 
 
@@ -778,24 +778,6 @@ def _table(rows: Sequence[dict[str, Any]], columns: Sequence[str] = COLUMNS) -> 
 def _recorded_paths(name: str, folder=None) -> tuple[Path, Path]:
     folder = root() / "recorded" if folder is None else Path(folder)
     return folder / f"{name}.csv", folder / f"{name}.json"
-
-
-def _write_together(content_of: dict[Path, bytes]) -> None:
-    """Write files, each whole or not at all; none when one of them can't be written."""
-    written: dict[str, Path] = {}
-    try:
-        for path, content in content_of.items():
-            handle, temporary = tempfile.mkstemp(prefix=".", suffix=path.suffix, dir=path.parent)
-            written[temporary] = path
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-            os.chmod(temporary, 0o644)
-        for temporary, path in list(written.items()):
-            os.replace(temporary, path)
-            del written[temporary]
-    finally:
-        for temporary in written:
-            os.unlink(temporary)
 
 
 def _patiently(attempt: Callable[[], Any]) -> Any:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .experiments._tables import compact
 from .images import InputError
 from .results import root
 
@@ -194,8 +195,6 @@ def style(table: DataFrame):
         if isinstance(value, str):
             return value
         return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
-
-    from .experiments._tables import compact
 
     return compact(table.style.format(shown, na_rep="–"), "timings", padding=0.4)
 

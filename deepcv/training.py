@@ -42,6 +42,7 @@ from torch import Tensor
 from deepcv import amortized, metrics
 from deepcv.data.crops import UNSCORED, Crops
 from deepcv.data.dataset import cache_folder
+from deepcv.files import write_together
 from deepcv.images import InputError, to_uint8
 
 if TYPE_CHECKING:
@@ -559,7 +560,7 @@ def mean_scores(u: np.ndarray, truths: np.ndarray) -> dict[str, float]:
 
 
 def write_whole(path, content: bytes) -> None:
-    """Write a file beside its place and move it there: a full disk or a kill leaves what was there before.
+    """Write a file, and its folder, as `deepcv.files.write_together` does.
 
     Raises
     ------
@@ -567,22 +568,13 @@ def write_whole(path, content: bytes) -> None:
         When it can't be written.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        write_together({path: content})
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         kept = "what was there before is intact; " if path.exists() else ""
         remedy = "make room, then run it again to go on" if error.errno == errno.ENOSPC else "choose another place"
         raise InputError(f"can't write {path} ({error.strerror}); {kept}{remedy}") from None
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def load_checkpoint(path) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from . import results, timings
 from .claims import CLAIMS, Claim, cells
 from .evidence import TOLERANCE, Status, Verdict
+from .experiments._tables import compact
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -109,8 +110,6 @@ def table(decided: Decided):
         for claim, verdict in decided
     }
     colours = {f"{MARKS[status]} {status}": f"border-left: 0.4em solid {colour}" for status, colour in COLOURS.items()}
-    from .experiments._tables import compact
-
     shown = pd.DataFrame.from_dict(rows, orient="index", columns=["printed", "ours", "status", "page"])
     coloured = shown.style.map(colours.get, subset=["status"])
     return compact(coloured, "verdict", size=0.8, padding=0.6, align="left")

@@ -176,11 +176,11 @@ def _is_timed(item: Item) -> bool:
 def _seconds(run: training.Run, image: np.ndarray, device: torch.device) -> dict[str, float]:
     """Seconds of the network and of Chan-Vese, from its hint, for an image at 128×128 on one core; and in a batch."""
     square = resize(as_colour(as_image(image)), (SIDE, SIDE))
-    batched = _seconds_in_batch(amortized.Segmenter.load(run.folder / training.LAST, device), square, device)
+    batched = _seconds_in_batch(_last(run.folder, device), square, device)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        segmenter = dataclasses.replace(_on_cpu(run.folder), size=SIDE)
+        segmenter = dataclasses.replace(_last(run.folder, torch.device("cpu")), size=SIDE)
         _, network = (segmenter.predict([square])[0].seconds for _ in range(2))  # a first call allocates
         return {"network_128": network, "chan_vese_128": chan_vese(square).seconds, "network_batch": batched}
     finally:
@@ -198,6 +198,6 @@ def _seconds_in_batch(segmenter: amortized.Segmenter, square: np.ndarray, device
     return (time.perf_counter() - started) / TOGETHER
 
 
-@functools.lru_cache(maxsize=1)
-def _on_cpu(folder) -> amortized.Segmenter:
-    return amortized.Segmenter.load(folder / training.LAST)
+@functools.lru_cache(maxsize=2)
+def _last(folder: Path, device: torch.device) -> amortized.Segmenter:
+    return amortized.Segmenter.load(folder / training.LAST, device)

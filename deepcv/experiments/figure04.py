@@ -19,7 +19,7 @@ from deepcv import experiments
 from deepcv.data import Sample, load_dataset
 from deepcv.experiments._pictures import head_grid
 from deepcv.experiments._scored import Variant, complete, grid, interval, parted, segment, variant
-from deepcv.experiments.table1 import title
+from deepcv.experiments.table1 import of_counts, title
 from deepcv.images import InputError
 from deepcv.metrics import adjusted_rand_index, bootstrap_interval, matched_labels, mean_iou_matched
 from deepcv.results import Item, Store, full_names
@@ -185,7 +185,7 @@ def best_count(rows: DataFrame) -> DataFrame:
     """The rows with `name`, "method:preset", of all counts of normalized cuts only the best in the mean over images."""
     import pandas as pd
 
-    several = rows["preset"].str.fullmatch(r"\d+ regions")
+    several = of_counts(rows)
     if several.any():
         best = rows[several].groupby("preset", sort=False)["mean_iou_matched"].mean().idxmax()
         rows = pd.concat([rows[~several], rows[rows["preset"] == best].assign(preset=f"best count: {best}")])

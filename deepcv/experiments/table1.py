@@ -18,7 +18,7 @@ from deepcv.methods import get_method
 from deepcv.results import Item, full_run, paper
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
+    from pandas import DataFrame, Series
 
 CHOSEN_ON = 20
 """Our settings were chosen on so many first images, by name, of Weizmann; the others are reported apart."""
@@ -114,11 +114,16 @@ def _variants(name: str, size: int | None, reduced: dict[str, Any]) -> list[Vari
     return [Variant(found.method, f"{count} regions", found.settings | {"regions": count}) for count in REGIONS]
 
 
+def of_counts(rows: DataFrame) -> Series:
+    """Which rows are of normalized cuts that was asked for a number of regions."""
+    return rows["preset"].str.fullmatch(r"\d+ regions")
+
+
 def best_count(rows: DataFrame) -> DataFrame:
     """The rows with many regions reduced to those of the count with the best mean F, as the preset "regions"."""
     import pandas as pd
 
-    several = rows["preset"].str.fullmatch(r"\d+ regions")
+    several = of_counts(rows)
     if not several.any():
         return rows
     best = rows[several].groupby("preset")["f_measure"].mean().idxmax()
@@ -127,8 +132,7 @@ def best_count(rows: DataFrame) -> DataFrame:
 
 def by_count(rows: DataFrame) -> DataFrame:
     """F and mIoU of normalized cuts' best region, means over images, a row for each number of regions asked for."""
-    rows = rows[rows["preset"].str.fullmatch(r"\d+ regions")]
-    table = rows.groupby("preset")[["f_measure", "iou"]].mean().set_axis(["F", "mIoU"], axis=1)
+    table = rows[of_counts(rows)].groupby("preset")[["f_measure", "iou"]].mean().set_axis(["F", "mIoU"], axis=1)
     return table.loc[sorted(table.index, key=lambda name: int(name.split()[0]))].rename_axis(None)
 
 
