@@ -636,6 +636,15 @@ def elbo(rows: DataFrame) -> Verdict:
     return _statements(rows, "elbo", ("z",))
 
 
+def dataset_elbo(rows: DataFrame) -> Verdict:
+    """Proposition 7.4: is the loss (4.9) an evidence lower bound, for masks of 0 and 1 and for those between?"""
+    found = _statements(rows, "dataset", ("z_binary", "z_between"), ("z_printed", "z_entropy"))
+    if found.status != Status.NOT:
+        return found
+    binary = _statements(rows, "dataset", ("z_binary",)).status
+    return replace(found, status=Status.PARTLY if binary == Status.REPRODUCED else found.status)
+
+
 def shrinkage(rows: DataFrame) -> Verdict:
     """Proposition 3.2: is the formula the minimiser?"""
     return _statements(rows, "shrinkage", ("deviation", "excess"))

@@ -211,7 +211,9 @@ def timed(double_dip, ours, ours_paper):
 def checked(check, **numbers):
     """Rows of the theory's check, a row for each value of its numbers."""
     given = {"falls": 1, "decrease": 1, "decrease_c0": 1, "relative": 1, "relative_c1": 1, "tail": 0.1}
-    columns = {"z": math.nan, "deviation": math.nan, "excess": math.nan, "sharpening": math.nan} | given
+    given |= {"z_printed": 70, "z_entropy": 1}
+    lacking = ("z", "z_binary", "z_between", "deviation", "excess", "sharpening")
+    columns = dict.fromkeys(lacking, math.nan) | given
     return pd.DataFrame(numbers).assign(
         preset=check, image="coins", **{name: value for name, value in columns.items() if name not in numbers}
     )
@@ -260,6 +262,11 @@ CASES = {
         checked("elbo", z=[0.5, 2.9]),
         checked("elbo", z=[0.5, 3.1]),
         checked("elbo", z=[4.0, 5.0]),
+    ),
+    "theory/dataset-elbo": (
+        checked("dataset", z_binary=[0.5, 2.9], z_between=[0.5, 2.9]),
+        checked("dataset", z_binary=[0.5, 2.9], z_between=[0.5, 400.0]),
+        checked("dataset", z_binary=[3.1, 5.0], z_between=[0.5, 400.0]),
     ),
     "theory/shrinkage": (
         checked("shrinkage", deviation=[-8.0, -7.0], excess=[-16.0, -14.0]),

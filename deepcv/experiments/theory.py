@@ -2,6 +2,7 @@
 
 `elbo`        Proposition 3.1: the closed form (3.13) against the definition (3.10), sampled. Networks, u, means and
               variances are random.
+`dataset`     Proposition 7.4: the loss (4.9) of a trained 𝓤 against the definition (7.17), sampled likewise.
 `shrinkage`   Proposition 3.2: the formula (3.21) against a minimiser that knows nothing of it.
 `descent`     Theorem 3.3, step by step as its proof goes: gradient steps (3.19) with α below 2/L, then w by (3.21), on
               networks as in (3.22) with sigmoid activations. Is (7.8) kept, and (7.9), and is the path's length finite?
@@ -23,6 +24,10 @@ What we found in reading the proofs, none of which touches what the theorem says
   c₁ = 1/min α that is printed, (7.9) can fail where the gradient grows. Adding how far the gradient can change within a
   step, L in y and at most λ/√2 in w, gives a c₁ that holds.
 - (7.13) lacks a square at its right-hand side: (7.8) has it, and so has the theorem that is cited.
+- (7.24) and (7.31) have a minus between the two KL terms where (4.9) has the plus that follows from (7.21).
+- (7.20) with u of 0 and 1 wants a 𝓤(I) of 0 and 1, so that the entropy in (7.28) is 0. A network's lies between. If u
+  is drawn with these probabilities, (4.9) lacks u's entropy, which would draw 𝓤 towards ½; and 𝓡 would have to be the
+  mean of 𝓡(u). AuI is no function of the mask alone, so no p(u) ∝ exp(-𝓡(u)) has it.
 - A last layer with a sigmoid, which (3.22) has, could not reach latent means of ±10, so ours is linear. The max pooling
   of a U-Net isn't smooth, and an instance normalisation is not in (3.22).
 - With ν = 1 and the released code's λ = 0.1, the threshold ν/λ = 10 of (3.21) is above √2, the greatest `‖∇S(φ)‖` there
@@ -35,7 +40,7 @@ import functools
 import math
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -87,7 +92,7 @@ class Profile:
     steps : int
         Of the descents.
     draws : int
-        Of η, for Proposition 3.1.
+        Of η, for Propositions 3.1 and 7.4.
     """
 
     dataset: str
@@ -118,8 +123,10 @@ def items(settings: Settings) -> list[Item]:
     samples = load_dataset(settings.dataset or profile.dataset)[: settings.n_images or profile.n_images]
     size = settings.size or profile.size
     descent = {"size": size, "width": profile.width, "steps": profile.steps}
+    sampled = {"size": size, "width": profile.width, "draws": profile.draws}
     given = {
-        "elbo": {"size": size, "width": profile.width, "draws": profile.draws},
+        "elbo": sampled,
+        "dataset": sampled,
         "shrinkage": {"size": size},
         "normalised": descent | {"steps": profile.steps // 2},  # done most often, and slow
     }
@@ -158,7 +165,7 @@ def reduced(image: np.ndarray, hint: np.ndarray, size: int) -> tuple[Tensor, Ten
 def elbo(image: Tensor, hint: Tensor, seed: int, settings: dict[str, Any]) -> dict[str, float]:
     """The closed form (3.13) and the definition (3.10), each from its own draws of η.
 
-    Two latent dimensions; encoder, decoder, u, the two means and the variances of encoder and prior are random. (3.13)
+    Encoder, decoder, u, the two means and the variances of encoder and prior are random (`RandomModel`). (3.13)
     isn't closed entirely: its first term is an expectation over η, so both sides have a standard error.
 
     Returns
@@ -168,48 +175,131 @@ def elbo(image: Tensor, hint: Tensor, seed: int, settings: dict[str, Any]) -> di
         in standard errors without its sign.
     """
     generator = torch.Generator().manual_seed(seed)
-    dimensions, pixels = 2, image[0, 0].numel()
-    encoder = smooth_network(image.shape[1], 2 * dimensions, settings["width"], 2 * seed)
-    decoder = smooth_network(dimensions, image.shape[1], settings["width"], 2 * seed + 1)
     u = torch.randint(2, hint.shape, generator=generator).double()
-    memberships = torch.stack((1 - u, u), dim=1)
-    prior_mean = torch.randn((2, dimensions), generator=generator, dtype=torch.double)
-    prior_variance = 0.5 + torch.rand((2, dimensions), generator=generator, dtype=torch.double)
-    shape = (settings["draws"], 1, dimensions, *hint.shape[1:])
+    model = RandomModel.draw(image, seed, settings["width"], generator)
+    noise = model.noise(2, settings["draws"], generator)
     with torch.no_grad():
-        mean, log_variance = encoder(image).chunk(2, dim=1)
-        variance = log_variance.exp()
-        noise = torch.randn((2, *shape), generator=generator, dtype=torch.double)
-        of_region = energy.region(memberships, energy.gaussian_kl(mean, variance, prior_mean, prior_variance))
-        constant = -image.numel() * np.log(2 * np.pi) / 2
-        closed = [
-            (constant - energy.reconstruction(decoder, mean, variance, image, eta[None]) - of_region).item()
-            for eta in noise[0]
-        ]
-        sampled = _log_ratios(decoder, mean, variance, image, u, prior_mean, prior_variance, noise[1])
-    error = np.hypot(np.std(closed, ddof=1), np.std(sampled, ddof=1)) / np.sqrt(settings["draws"])
+        closed = model.reconstructed(noise[0]) - model.of_regions(u)
+        sampled = model.sampled([u] * settings["draws"], noise[1])
+    pixels, error = hint.numel(), _error(closed, sampled)
     return {
-        "closed": np.mean(closed) / pixels,
-        "sampled": np.mean(sampled) / pixels,
+        "closed": closed.mean() / pixels,
+        "sampled": sampled.mean() / pixels,
         "error": error / pixels,
-        "z": abs(np.mean(sampled) - np.mean(closed)) / error,
+        "z": abs(sampled.mean() - closed.mean()) / error,
     }
 
 
-def _log_ratios(decoder, mean, variance, image, u, prior_mean, prior_variance, noise) -> list[float]:
-    """`ln p(I, Z|u) - ln q(Z|I)` as in (3.10), for each draw of Z, from torch's own normal distributions."""
-    from torch.distributions import Normal
+class RandomModel(NamedTuple):
+    """An image with random networks and a random prior, of two latent dimensions, in double precision.
 
-    given_image = Normal(mean, variance.sqrt())
-    chosen = u.long()  # which row of the prior each pixel has
-    of_phase = Normal(prior_mean[chosen].permute(0, 3, 1, 2), prior_variance[chosen].permute(0, 3, 1, 2).sqrt())
-    ratios = []
-    for eta in noise:
-        latent = mean + variance.sqrt() * eta
-        terms = Normal(decoder(latent), 1.0).log_prob(image), of_phase.log_prob(latent), given_image.log_prob(latent)
-        likelihood, prior, posterior = (each.sum().item() for each in terms)
-        ratios.append(likelihood + prior - posterior)
-    return ratios
+    Attributes
+    ----------
+    image : Tensor, `(1, C, H, W)`
+    decoder : callable
+        𝓕, `(1, 2, H, W)` to `(1, C, H, W)`.
+    mean, variance : Tensor, `(1, 2, H, W)`
+        Of q(Z|I), which the random encoder gives.
+    prior_mean, prior_variance : Tensor, `(2, 2)`
+        Of each phase in each dimension, the background first.
+    """
+
+    image: Tensor
+    decoder: Callable[[Tensor], Tensor]
+    mean: Tensor
+    variance: Tensor
+    prior_mean: Tensor
+    prior_variance: Tensor
+
+    @classmethod
+    def draw(cls, image: Tensor, seed: int, width: int, generator: torch.Generator) -> RandomModel:
+        dimensions = 2
+        encoder = smooth_network(image.shape[1], 2 * dimensions, width, 2 * seed)
+        decoder = smooth_network(dimensions, image.shape[1], width, 2 * seed + 1)
+        with torch.no_grad():
+            mean, log_variance = encoder(image).chunk(2, dim=1)
+        prior_mean = torch.randn((2, dimensions), generator=generator, dtype=torch.double)
+        prior_variance = 0.5 + torch.rand((2, dimensions), generator=generator, dtype=torch.double)
+        return cls(image, decoder, mean, log_variance.exp(), prior_mean, prior_variance)
+
+    def noise(self, kinds: int, draws: int, generator: torch.Generator) -> Tensor:
+        """η of Z, `(kinds, draws, 1, 2, H, W)`."""
+        return torch.randn((kinds, draws, *self.mean.shape), generator=generator, dtype=torch.double)
+
+    def reconstructed(self, noise: Tensor) -> np.ndarray:
+        """`E ln p(I|Z)` by the first term of (3.13), a number for each draw of η."""
+        constant = -self.image.numel() * np.log(2 * np.pi) / 2
+        terms = [energy.reconstruction(self.decoder, self.mean, self.variance, self.image, eta[None]) for eta in noise]
+        return constant - torch.cat(terms).numpy()
+
+    def of_regions(self, u: Tensor, background: int = 1) -> float:
+        """`Σ u KL₁ ± (1 - u) KL₂`, the second term of (3.13), (4.9) and, with -1, (7.24); u `(1, H, W)` in [0, 1]."""
+        kl = energy.gaussian_kl(self.mean, self.variance, self.prior_mean, self.prior_variance)
+        return energy.region(torch.stack((background * (1 - u), u), dim=1), kl).item()
+
+    def sampled(self, masks: Iterable[Tensor], noise: Tensor) -> np.ndarray:
+        """`ln p(I, Z|u) - ln q(Z|I)` as in (3.10), for each mask u and draw of Z, from torch's normal distributions."""
+        from torch.distributions import Normal
+
+        given_image = Normal(self.mean, self.variance.sqrt())
+        ratios = []
+        for u, eta in zip(masks, noise, strict=True):
+            chosen = u.long()  # which row of the prior each pixel has
+            mean, variance = (each[chosen].permute(0, 3, 1, 2) for each in (self.prior_mean, self.prior_variance))
+            latent = self.mean + self.variance.sqrt() * eta
+            likelihood = Normal(self.decoder(latent), 1.0).log_prob(self.image).sum()
+            prior = Normal(mean, variance.sqrt()).log_prob(latent).sum()
+            ratios.append((likelihood + prior - given_image.log_prob(latent).sum()).item())
+        return np.array(ratios)
+
+
+def _error(*samples: np.ndarray) -> float:
+    """Standard error of the difference of two means."""
+    return float(np.sqrt(sum(each.var(ddof=1) / len(each) for each in samples)))
+
+
+# -- Proposition 7.4 ---------------------------------------------------------------------------------------------------
+
+
+def dataset_elbo(image: Tensor, hint: Tensor, seed: int, settings: dict[str, Any]) -> dict[str, float]:
+    """The loss (4.9) of one image, as a bound, against the definition (7.17), where the mask u is a latent variable.
+
+    Networks and priors are random as in `elbo`, and so is what 𝓤 gives. 𝓡 is 0: p(u) is the same for every mask, and
+    its constant is left out on both sides. For 𝓤 of 0 and 1, q(u|I) is all on the mask 𝓤(I), as in (7.20). Between 0
+    and 1, where a network's 𝓤 lies, (7.21) has no density; there u is drawn pixel by pixel, 1 with probability 𝓤(I),
+    for which Σ 𝓤 KL₁ + (1 - 𝓤) KL₂ is the right mean.
+
+    Returns
+    -------
+    dict
+        Differences in standard errors without their sign: `z_binary` for 𝓤 of 0 and 1, `z_printed` with the minus that
+        (7.24) has between its two KL terms, `z_between` for 𝓤 between 0 and 1, and `z_entropy` when the entropy of
+        q(u|I) is added to the bound.
+    """
+    from torch.distributions import Bernoulli
+
+    generator = torch.Generator().manual_seed(seed)
+    between = torch.rand(hint.shape, generator=generator, dtype=torch.double)
+    binary = (between > 0.5).double()
+    model = RandomModel.draw(image, seed, settings["width"], generator)
+    noise = model.noise(3, settings["draws"], generator)
+    of_u = Bernoulli(between)
+    drawn = [torch.bernoulli(between, generator=generator) for _ in noise[2]]
+    with torch.no_grad():
+        closed = model.reconstructed(noise[0])
+        one = model.sampled([binary] * len(drawn), noise[1])
+        many = model.sampled(drawn, noise[2]) - np.array([of_u.log_prob(u).sum().item() for u in drawn])
+    entropy = of_u.entropy().sum().item()
+
+    def z(sampled: np.ndarray, shift: float) -> float:
+        return abs(sampled.mean() - closed.mean() - shift) / _error(closed, sampled)
+
+    return {
+        "z_binary": z(one, -model.of_regions(binary)),
+        "z_printed": z(one, -model.of_regions(binary, -1)),
+        "z_between": z(many, -model.of_regions(between)),
+        "z_entropy": z(many, entropy - model.of_regions(between)),
+    }
 
 
 # -- Proposition 3.2 ---------------------------------------------------------------------------------------------------
@@ -574,6 +664,7 @@ def _adam(*given, redrawn: bool = False) -> dict[str, float]:
 
 CHECKS: dict[str, Callable[[Tensor, Tensor, int, dict[str, Any]], dict[str, float]]] = {
     "elbo": elbo,
+    "dataset": dataset_elbo,
     "shrinkage": shrinkage,
     "descent": _descent,
     "normalised": functools.partial(_descent, normalised=True),
@@ -606,6 +697,10 @@ class Statement(NamedTuple):
 
 STATEMENTS = (
     Statement("Proposition 3.1: difference of (3.13) and (3.10) in standard errors", "elbo", "z", "≤", 3),
+    Statement("Proposition 7.4, u of 0 and 1: difference of (4.9) and (7.17)", "dataset", "z_binary", "≤", 3),
+    Statement("Proposition 7.4, u of 0 and 1: the same with the minus of (7.24)", "dataset", "z_printed", "≤", 3),
+    Statement("Proposition 7.4, u drawn from 𝓤: difference of (4.9) and (7.17)", "dataset", "z_between", "≤", 3),
+    Statement("Proposition 7.4, u drawn from 𝓤: the same, u's entropy added", "dataset", "z_entropy", "≤", 3),
     Statement("Proposition 3.2: log₁₀ of the distance to a search's minimiser", "shrinkage", "deviation", "≤", -6),
     Statement("Proposition 3.2: log₁₀ of the excess over a search's minimum", "shrinkage", "excess", "≤", -12),
     Statement("α < 2/L: L on the path over the L that α was made from", "descent", "sharpening", "≤", 1),

@@ -30,6 +30,16 @@ def test_closed_form_agrees_with_the_definition_and_a_wrong_one_does_not(given, 
     assert theory.elbo(*given)["z"] > 10
 
 
+def test_the_loss_of_a_data_set_is_a_bound_for_masks_of_0_and_1_and_lacks_the_others_entropy(given, monkeypatch):
+    found = theory.dataset_elbo(*given)
+    assert found["z_binary"] < 4 and found["z_entropy"] < 4
+    assert found["z_printed"] > 10 and found["z_between"] > 10
+    right = energy.gaussian_kl
+    monkeypatch.setattr(energy, "gaussian_kl", lambda *terms: right(*terms) + 0.5)
+    wrong = theory.dataset_elbo(*given)
+    assert wrong["z_binary"] > 10 and wrong["z_entropy"] > 10
+
+
 def test_shrinkage_is_what_a_search_finds(given):
     found = theory.shrinkage(*given)
     assert found["deviation"] < -6
