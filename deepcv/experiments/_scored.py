@@ -7,7 +7,7 @@ import functools
 import importlib.util
 import multiprocessing
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any
 
@@ -263,12 +263,28 @@ def grid(
     ]
 
 
-def each_apart(settings: Settings, variants: Mapping[str, Slow]) -> list[tuple[Sequence[Sample], list[Variant]]]:
-    """Groups for `grid`: every "method:preset" on its number of the profile's images."""
-    samples = load_dataset(settings.dataset or settings.defaults.dataset)
+@dataclasses.dataclass(frozen=True)
+class Profile:
+    """What a profile fixes unless `Settings` says otherwise, where each variant has its own number of images.
+
+    Attributes
+    ----------
+    dataset : str
+    variants : dict of str to Slow
+        "method:preset", and how each is run.
+    """
+
+    dataset: str
+    variants: dict[str, Slow]
+
+
+def each_apart(settings: Settings) -> list[tuple[Sequence[Sample], list[Variant]]]:
+    """Groups for `grid`: every variant of the settings' `Profile` on its number of the images."""
+    profile = settings.defaults
+    samples = load_dataset(settings.dataset or profile.dataset)
     return [
         (samples[: settings.n_images or how.n_images], [how.variant(name, settings.size)])
-        for name, how in variants.items()
+        for name, how in profile.variants.items()
     ]
 
 

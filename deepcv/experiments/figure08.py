@@ -25,7 +25,7 @@ from deepcv import experiments, solver
 from deepcv.data import Sample
 from deepcv.distributions import contrast, discriminant, distance_to_fit, distance_to_normal, overlap
 from deepcv.experiments._pictures import head_grid
-from deepcv.experiments._scored import Slow, complete, each_apart, grid, load_sample
+from deepcv.experiments._scored import Profile, Slow, complete, each_apart, grid, load_sample
 from deepcv.experiments._tables import compact
 from deepcv.experiments.table1 import CHOSEN_ON, SLOW, title
 from deepcv.hints import hint_for
@@ -56,21 +56,6 @@ REGIONS = ("truth", "found")
 _GREATER_IS_BETTER = {"contrast"}
 
 
-@dataclass(frozen=True)
-class Profile:
-    """What a profile fixes unless `Settings` says otherwise.
-
-    Attributes
-    ----------
-    dataset : str
-    variants : dict of str to Slow
-        "method:preset", and how each is run.
-    """
-
-    dataset: str
-    variants: dict[str, Slow]
-
-
 PROFILES = {
     "quick": Profile("samples", {"deep-cv": Slow(n_images=3)}),
     "cpu": Profile(
@@ -89,7 +74,7 @@ class Settings(experiments.Settings):
 
 def items(settings: Settings) -> list[Item]:
     """All results that are needed, seed by seed."""
-    return grid("figure08", settings, *each_apart(settings, settings.defaults.variants))
+    return grid("figure08", settings, *each_apart(settings))
 
 
 def run(settings: Settings, *, workers=None, progress: bool = True) -> DataFrame:

@@ -31,7 +31,7 @@ import torch
 from deepcv import experiments, solver
 from deepcv.data import Sample, samples
 from deepcv.experiments._pictures import head_grid, show_mask
-from deepcv.experiments._scored import Slow, complete, each_apart, grid
+from deepcv.experiments._scored import Profile, Slow, complete, each_apart, grid
 from deepcv.experiments.table1 import CHOSEN_ON, SLOW, title
 from deepcv.hints import hint_for
 from deepcv.images import as_image
@@ -55,21 +55,6 @@ SHOWN = "coffee"
 TERMS = {"reconstruction": "reconstruction", "length": "ν · length", "region": "KL", "hint": "hint"}
 
 
-@dataclass(frozen=True)
-class Profile:
-    """What a profile fixes unless `Settings` says otherwise.
-
-    Attributes
-    ----------
-    dataset : str
-    variants : dict of str to Slow
-        "method:preset", and how each is run.
-    """
-
-    dataset: str
-    variants: dict[str, Slow]
-
-
 PROFILES = {
     "quick": Profile(
         "samples",
@@ -91,7 +76,7 @@ class Settings(experiments.Settings):
 
 def items(settings: Settings) -> list[Item]:
     """All results that are needed, seed by seed."""
-    return grid("figure09", settings, *each_apart(settings, settings.defaults.variants))
+    return grid("figure09", settings, *each_apart(settings))
 
 
 def run(settings: Settings, *, workers=None, progress: bool = True) -> DataFrame:
