@@ -342,22 +342,34 @@ def train_command(tmp_path, out, *options, launcher=()):
     return [sys.executable, *launcher, "-m", "deepcv", "train", str(place), "--out", str(out), *small, *options]
 
 
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+
+
 @pytest.mark.slow
-def test_two_processes_compute_what_one_does(tmp_path):
-    """Started by Fabric, and by torchrun. Losses, not weights: a bias in front of a norm moves by rounding alone."""
-    assert cli.main(train_command(tmp_path, tmp_path / "one", "--epochs", "2")[3:]) == 0
-    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    for name, options, launcher in (("fabric", ("--devices", "2"), ()), ("torchrun", (), torchrun)):
-        command = train_command(tmp_path, tmp_path / name, "--epochs", "2", *options, launcher=launcher)
-        found = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=120)
-        assert found.returncode == 0, found.stderr
-        assert found.stdout.count("chosen without labels") == 1  # one of them talks
-        np.testing.assert_allclose(losses(tmp_path / name), losses(tmp_path / "one"), rtol=1e-3)
+@pytest.mark.parametrize(
+    ("settings", "more", "devices", "launcher"),
+    [
+        (("--hint", "saliency"), {"hint"}, ("--devices", "2"), ()),
+        (("--preset", "paper"), {"discriminator", "conservation"}, (), TORCHRUN),
+    ],
+    ids=["Fabric, hints", "torchrun, steps apart with CRI"],
+)
+def test_two_processes_compute_what_one_does(settings, more, devices, launcher, tmp_path):
+    """Losses, not weights: a bias in front of a norm moves by rounding alone."""
+    settings = (*settings, "--epochs", "2")
 
+    def losses(name, loss):
+        return [row[loss] for row in load_checkpoint(tmp_path / name / CHECKPOINT)["history"]]
 
-def losses(folder):
-    history = load_checkpoint(folder / CHECKPOINT)["history"]
-    return [[row[name] for name in ("reconstruction", "kl", "invariance", "area")] for row in history]
+    assert cli.main(train_command(tmp_path, tmp_path / "one", *settings)[3:]) == 0
+    command = train_command(tmp_path, tmp_path / "two", *settings, *devices, launcher=launcher)
+    found = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=120)
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.count("chosen without labels") == 1  # one of them talks
+    for loss in {"reconstruction", "kl", "invariance", "area"} | more:
+        # a change of U's weights by 1e-6 changes this one's gradient by 3 %: an instance norm over four pixels
+        rtol = 0.05 if loss == "conservation" else 1e-3
+        np.testing.assert_allclose(losses("two", loss), losses("one", loss), rtol=rtol, err_msg=loss)
 
 
 def test_train_and_predict_on_a_folder_of_ones_own(tmp_path, monkeypatch, capsys):
