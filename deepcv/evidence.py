@@ -3,8 +3,9 @@
 Each takes rows and gives a `Verdict`: a status, and a sentence or two written from the numbers that it was decided on.
 Printed numbers come from `results/paper/`. `deepcv.claims` says which claim each of them is for.
 
-Some thresholds are a matter of taste. Those for Table 1, Figure 7, the package's own settings and the speed were set
-when these runs were recorded already, the others before.
+Some thresholds are a matter of taste. Those for Table 1, Figure 7, the package's own settings, the speed and the guided
+filter were set when these runs were recorded already, and the part of the printed difference that "greatly improved"
+asks for in Table 2; the others before. Table 3's interval was one over images until its rows were there.
 """
 
 from __future__ import annotations
@@ -26,7 +27,11 @@ TOLERANCE = 0.03
 """How far a score may be from a printed one: half the width of a 95 % interval over the 100 photographs of Weizmann."""
 
 FAILS, HOLDS = 0.5, 0.75
-"""Under noise a method fails that keeps less than this share of its F without noise; it holds with at least that."""
+"""Under noise a method fails that keeps less than this share of its F without noise; it holds with at least that. Where
+there is no noise it fails with a mean F below the first."""
+
+LARGE = 0.5
+"""Ours is better "by a large margin", or "greatly", that has at least this part of the printed difference."""
 
 SMALL_RISE, NEARLY_ALL = 0.1, 0.95
 """An energy falls that never climbs by more than this share of its fall; it has to fall in nearly all runs."""
@@ -143,7 +148,10 @@ def _listed(what: dict[str, Estimate], how: str = "+") -> str:
 
 # -- Figure 1 ----------------------------------------------------------------------------------------------------------
 
-CHAN_VESE = {"chan-vese:default": "from the saliency map", "chan-vese:exact": "its least energy"}
+CHAN_VESE = {
+    "chan-vese:default": "from the saliency map",
+    "chan-vese:exact": "means and mask minimised exactly in turn",
+}
 
 
 def _cases(rows: DataFrame) -> dict[str, DataFrame]:
@@ -155,7 +163,7 @@ def _cases(rows: DataFrame) -> dict[str, DataFrame]:
 
 
 def chan_vese_fails(rows: DataFrame) -> Verdict:
-    """Does Chan-Vese fail in both cases, from the saliency map, or at least its global minimum?"""
+    """Does Chan-Vese fail in both cases, from the saliency map, or at least with exact steps?"""
     found = {
         (how, case): Estimate.over(score_of(group, name, "f_measure"))
         for name, how in CHAN_VESE.items()
@@ -227,7 +235,7 @@ def better_than_chan_vese(rows: DataFrame) -> Verdict:
     printed = _printed_scores("f_measure")
     margin = printed["deep-cv"] - printed["chan-vese"]
     found = lead(rows, OURS, "chan-vese:default", "f_measure")
-    status = judged(found.low > 0 and found.mean >= margin / 2, found.low > 0)
+    status = judged(found.low > 0 and found.mean >= LARGE * margin, found.low > 0)
     evidence = f"F is {found:+} higher over {found.images} images; the printed difference is {margin:+.2f}."
     return Verdict(status, evidence, {"lead": found, "printed": margin})
 
@@ -308,6 +316,7 @@ def _partitions(rows: DataFrame) -> dict[str, Series]:
 
 def better_partitions(rows: DataFrame) -> Verdict:
     """Is our mean IoU above that of normalized cuts and of multi-phase Chan-Vese, from each start or from one?"""
+    from .experiments import figure04
     from .experiments.table1 import title
 
     found = _partitions(rows)
@@ -325,7 +334,11 @@ def better_partitions(rows: DataFrame) -> Verdict:
         all(any(each.mean > 0 for each in by.values()) for by in leads.values()),
     )
     ours = Estimate.over(found[OURS])
-    return Verdict(status, f"Mean IoU {ours}, lead over {_listed(every)}.", every | {"ours": ours})
+    beside = ""
+    if figure04.ALGORITHM_2 in found:
+        theirs = Estimate.over(found[figure04.ALGORITHM_2])
+        beside = f" Not judged: {title(figure04.ALGORITHM_2)} from a random start, reduced, has {theirs}."
+    return Verdict(status, f"Mean IoU {ours}, lead over {_listed(every)}.{beside}", every | {"ours": ours})
 
 
 def satisfactory_partitions(rows: DataFrame) -> Verdict:
@@ -369,20 +382,39 @@ def _on_flowers(verdict: Verdict, rows: DataFrame) -> Verdict:
     )
 
 
-def flowers_ahead(rows: DataFrame, *, theirs: str) -> Verdict:
-    """Is the trained network above another method, in both scores and both splits?"""
-    leads = {}
-    for split in FLOWERS_SPLITS:
-        of_split = _of_split(rows, split)
-        if len(score_of(of_split, f"{theirs}:default", "iou")) and len(score_of(of_split, "amortized:default", "iou")):
-            for score in FLOWERS_SCORES:
-                leads[f"{split} {SHORT[score]}"] = lead(of_split, "amortized:default", f"{theirs}:default", score)
+def flowers_ahead(rows: DataFrame, *, theirs: str, greatly: bool = False) -> Verdict:
+    """Is the trained network above another method, in both scores and both splits, and if asked for `greatly`?"""
+    leads = _flowers_leads(rows, "amortized:default", theirs)
     if not leads:
         return _not_run(theirs)
     complete = len(leads) == len(FLOWERS_SPLITS) * len(FLOWERS_SCORES)
-    lacking = "" if complete else " Not yet run: the other split."
-    found = Verdict(ahead(leads.values(), complete=complete), f"Lead in {_listed(leads)}.{lacking}", leads)
-    return _on_flowers(found, rows)
+    evidence = f"Lead in {_listed(leads)}." + ("" if complete else " Not yet run: the other split.")
+    status = ahead(leads.values(), complete=complete)
+    if greatly:
+        table = paper("table2").set_index(["method", "split"])
+        printed = {
+            f"{split} {SHORT[score]}": table.loc[("amortized", split), score] - table.loc[(theirs, split), score]
+            for split in FLOWERS_SPLITS
+            for score in FLOWERS_SCORES
+        }
+        evidence += " Printed: " + ", ".join(f"{name} {printed[name]:+.3f}" for name in leads) + "."
+        if status == Status.REPRODUCED and any(each.mean < LARGE * printed[name] for name, each in leads.items()):
+            status = Status.PARTLY
+    beside = _flowers_leads(rows, "amortized:paper", theirs)
+    if beside:
+        evidence += f" Not judged: with the paper's settings, after a short training, {_listed(beside)}."
+    return _on_flowers(Verdict(status, evidence, leads), rows)
+
+
+def _flowers_leads(rows: DataFrame, ours: str, theirs: str) -> dict[str, Estimate]:
+    """How far a network is ahead, by split and score; what isn't recorded is left out."""
+    leads = {}
+    for split in FLOWERS_SPLITS:
+        of_split = _of_split(rows, split)
+        if len(score_of(of_split, f"{theirs}:default", "iou")) and len(score_of(of_split, ours, "iou")):
+            for score in FLOWERS_SCORES:
+                leads[f"{split} {SHORT[score]}"] = lead(of_split, ours, f"{theirs}:default", score)
+    return leads
 
 
 def flowers_faster(rows: DataFrame) -> Verdict:
@@ -411,10 +443,14 @@ def constraints_matter_little(rows: DataFrame) -> Verdict:
     if not changes:
         return _not_run("the constraints")
     whole = [max(-each.low, each.high) < NOTHING_GAINED for each in changes.values()]
-    within = [max(each.low, -each.high) < NOTHING_GAINED for each in changes.values()]
+    mean = [abs(each.mean) < NOTHING_GAINED for each in changes.values()]
+    excluded = [max(each.low, -each.high) >= NOTHING_GAINED for each in changes.values()]
     seeds = f"over {len(by_seed)} seed{'s' if len(by_seed) > 1 else ''}"
-    found = Verdict(judged(all(whole), all(within)), f"The mIoU changes, {seeds}: {_listed(changes)}.", changes)
-    return _on_flowers(found, test)
+    evidence = f"The mIoU changes, {seeds}: {_listed(changes)}."
+    evidence += (
+        "" if all(mean) or any(excluded) else " The intervals are too wide to exclude a change of next to nothing."
+    )
+    return _on_flowers(Verdict(judged(all(whole), all(mean)), evidence, changes), test)
 
 
 def constraints_prevent_collapse(rows: DataFrame) -> Verdict:
@@ -425,10 +461,11 @@ def constraints_prevent_collapse(rows: DataFrame) -> Verdict:
     if not {"none", "AuI+CRI"} <= set(share.index):
         return _not_run("the constraints")
     status = judged(share["AuI+CRI"] == 0 < share["none"], share["AuI+CRI"] < share["none"])
-    evidence = ", ".join(f"{name} {part:.0%}" for name, part in share.items())
-    return Verdict(
-        status, f"Share of seeds that collapsed: {evidence}.", {name: float(each) for name, each in share.items()}
-    )
+    evidence = "Share of seeds that collapsed: " + ", ".join(f"{name} {part:.0%}" for name, part in share.items()) + "."
+    if share["none"] == 0 == share["AuI+CRI"]:
+        status = Status.NOT_RUN
+        evidence += " Without constraints none did, so there was nothing to prevent."
+    return Verdict(status, evidence, {name: float(each) for name, each in share.items()})
 
 
 # -- settings turned alone: a learned variance, Figures 6 and 10a -----------------------------------------------------
@@ -454,6 +491,19 @@ def unit_variance(rows: DataFrame) -> Verdict:
         return _not_run("a learned variance")
     evidence = f"With a learned variance F changes by {gain:+} over {gain.images} images."
     return Verdict(little_gained([gain]), evidence, {"gain": gain})
+
+
+def guided_filter(rows: DataFrame) -> Verdict:
+    """Does the guided filter at the end of the paper's loop add to F?"""
+    from .experiments import ambiguities
+
+    changes = _changes(ambiguities.summary(rows))
+    loss = next((each for (_, name), each in changes.items() if name == ambiguities.UNFILTERED), None)
+    if loss is None:
+        return _not_run("the paper's loop without the filter")
+    gain = Estimate(-loss.mean, -loss.high, -loss.low, loss.images)
+    evidence = f"In the paper's loop, reduced, the filter changes F by {gain:+} over {gain.images} images."
+    return Verdict(judged(gain.low > 0, gain.mean > 0), evidence, {"gain": gain})
 
 
 def more_samples(rows: DataFrame) -> Verdict:

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from deepcv import results, verdict
+from deepcv import evidence, results, verdict
 from deepcv.claims import CLAIMS, Claim, cells
 from deepcv.evidence import TOLERANCE, Estimate, Status, Verdict, near
 
@@ -288,14 +288,19 @@ CASES = {
     "table1/best": (against(SURE), against(UNSURE), against(less(SURE))),
     "table1/better-than-chan-vese": (against(SURE), against([0.01] * 6), against(UNSURE)),
     "figure03/more-accurate": (against(SURE), against([0.1, 0.1, 0.1, 0.1, -0.1, -0.1]), against(less(SURE))),
-    "table2/better-than-chan-vese": tuple(flowers(each, NOTHING, "chan-vese") for each in (SURE, UNSURE, less(SURE))),
+    "table2/better-than-chan-vese": tuple(
+        flowers(each, NOTHING, "chan-vese") for each in ([0.3] * 6, SURE, less(SURE))
+    ),
+    "ambiguities/guided-filter": tuple(
+        changed("paper: paper", ["paper: no guided filter"], each) for each in (less(SURE), less(UNSURE), SURE)
+    ),
     "table2/better-than-redo": tuple(flowers(each, NOTHING, "redo") for each in (SURE, UNSURE, less(SURE))),
     "table2/faster": (seconds(0.02, 1.95), seconds(0.02, 0.2), seconds(0.02, 0.01)),
     "table3/little-influence": tuple(constrained(each) for each in (NOTHING, AROUND, SURE)),
     "table3/prevent-collapse": (
         collapses([1, 0], [0, 0]),
         collapses([1, 1], [1, 0]),
-        collapses([0, 0], [0, 0]),
+        collapses([1, 0], [1, 0]),
     ),
     "figure06/stable": tuple(changed("U-Net", SKIPS, each) for each in (NOTHING, AROUND, SURE)),
     "figure08/contrast": tuple(latent("contrast", each) for each in (SURE, UNSURE, less(SURE))),
@@ -340,6 +345,30 @@ def test_a_claim_is_decided_by_rows(claim, status):
     assert found.status == status
     assert found.evidence.endswith(".") and "nan" not in found.evidence
     assert found.numbers
+
+
+def test_where_nothing_collapses_there_is_nothing_to_prevent():
+    found = evidence.constraints_prevent_collapse(collapses([0, 0], [0, 0]))
+    assert found.status == Status.NOT_RUN and "nothing to prevent" in found.evidence
+    assert evidence.constraints_prevent_collapse(collapses([0, 0], [1, 0])).status == Status.NOT
+
+
+def test_what_the_papers_own_algorithm_does_stands_beside_and_decides_nothing():
+    rows = flowers([0.3] * 6, NOTHING, "redo")
+    own = rows[rows["method"] == "amortized"].assign(preset="paper", accuracy=0.1, iou=0.1)
+    alone, beside = (evidence.flowers_ahead(each, theirs="redo") for each in (rows, pd.concat([rows, own])))
+    assert alone.status == beside.status == Status.REPRODUCED
+    assert "Not judged" not in alone.evidence and "test mIoU -0.500" in beside.evidence
+    rows = partitions([0.8] * 4, [0.5] * 4)
+    own = rows[rows["preset"] == "clusters"].assign(method="deep-cv", preset="gradient", mean_iou_matched=0.1)
+    beside = evidence.better_partitions(pd.concat([rows, own]))
+    assert beside.status == Status.REPRODUCED
+    assert "Algorithm 2 from a random start, reduced, has 0.100" in beside.evidence
+
+
+def test_an_interval_that_tells_nothing_is_called_so():
+    assert "too wide" in evidence.constraints_matter_little(constrained((0.4, -0.2))).evidence
+    assert "too wide" not in evidence.constraints_matter_little(constrained(SURE)).evidence
 
 
 @pytest.mark.parametrize("claim", (*CLAIMS, *cells()), ids=lambda claim: claim.id)

@@ -11,8 +11,9 @@ up; there is no area term; φ is not made a distance function again; it stops wh
 rest. The means are those of the two sides of φ = 0, where [11] weighs pixels by a smoothed step. "exact" takes a mask
 instead of φ, so it has none of these.
 
-The exact solver finds lower energies, and on photographs worse masks: the level set stops near the hint, while the
-global minimum of (3.7) goes where two constant colours fit best, which is often not the object.
+The exact solver finds lower energies, though none that is known to be the least: only the mask is global, for the means
+of its turn. On photographs its masks are worse: the level set stops near the hint, while lower energies of (3.7) lie
+where two constant colours fit well, which is often not the object.
 """
 
 from __future__ import annotations

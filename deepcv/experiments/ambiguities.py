@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 REFERENCE = "paper"
 RELEASED = "released"
+UNFILTERED = "no guided filter"
 _PAPER = solver.Settings.paper()
 
 
@@ -36,7 +37,7 @@ def switches(steps: int = _PAPER.steps) -> dict[str, dict[str, Any]]:
     names = {name: f"{name} = {str(value).removesuffix('.0')}" for name, value in different.items()}
     names["warmup"] = "warmup of half the steps"
     alone = {names[name]: {name: value} for name, value in different.items()}
-    return {REFERENCE: {}, **alone, RELEASED: different, "no guided filter": {"guided_radius": 0}}
+    return {REFERENCE: {}, **alone, RELEASED: different, UNFILTERED: {"guided_radius": 0}}
 
 
 VARIANTS = switches()

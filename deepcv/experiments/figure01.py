@@ -36,7 +36,7 @@ OTHERS = "photographs"
 """What other samples are."""
 
 METHODS = ("saliency", "chan-vese", "chan-vese:exact", "deep-cv")
-"""The start of all others; Chan-Vese's local minimum nearest to it; its global minimum; and ours."""
+"""The start of all others; Chan-Vese's local minimum nearest to it; its means and mask exactly in turn; and ours."""
 
 _SHOWN = ("chan-vese:default", "deep-cv:default")  # in the picture
 

@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 COUNTS = tuple(range(3, 21))
 """How many regions normalized cuts is asked for in the paper."""
 
+ALGORITHM_2 = "deep-cv:gradient"
 METHODS = (
-    *("deep-cv:default", "deep-cv:gradient", "vese-chan:default", "vese-chan:clusters"),
+    *("deep-cv:default", ALGORITHM_2, "vese-chan:default", "vese-chan:clusters"),
     *("normalized-cuts:best count", "normalized-cuts:true count"),
 )
 """What can be asked for. "gradient" is Algorithm 2 from its random start, with smaller networks than the paper's; our
@@ -86,7 +87,7 @@ class Profile:
 
 PROFILES = {
     "quick": Profile(
-        methods=tuple(name for name in METHODS if name != "deep-cv:gradient"),
+        methods=tuple(name for name in METHODS if name != ALGORITHM_2),
         counts=(3, 4, 6, 10),
         images=("mean-cells", "modes-sectors", "texture-bands"),
         size=80,

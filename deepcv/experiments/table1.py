@@ -245,7 +245,7 @@ def compared(rows: DataFrame) -> DataFrame:
 _PRESET_TITLES = {
     "paper": "paper's settings",
     "released": "released settings",
-    "exact": "global minimum",
+    "exact": "exact steps",
     "regions": "best region",
     "textbook-filter": "textbook filter",
     "otsu": "surer hint",
