@@ -28,6 +28,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from deepcv import energy
+from deepcv.checks import check_real, check_whole
 from deepcv.images import InputError, as_colour, as_image, resize
 from deepcv.methods import get_method
 from deepcv.networks import Discriminator, UNet
@@ -105,8 +106,7 @@ class Settings:
 
     def __post_init__(self):
         for name in ("size", "width", "levels", "model_width", "discriminator_width", "epochs", "batch", "patience"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} is {getattr(self, name)}; it must be at least 1")
+            check_whole(name, getattr(self, name), 1)
         if self.size < 2 ** (self.levels + 1):
             raise InputError(
                 f"images of {self.size} pixels can't be halved {self.levels} times; "
@@ -116,10 +116,8 @@ class Settings:
             get_method(self.hint)
         if self.precision not in ("float32", "bfloat16"):
             raise InputError(f"precision is {self.precision!r}; it is 'float32' or 'bfloat16'")
-        if self.distortion < 0:
-            raise InputError(f"distortion is {self.distortion}; it must be at least 0")
-        if self.learning_rate <= 0:
-            raise InputError(f"learning_rate is {self.learning_rate}; it must be more than 0")
+        check_real("distortion", self.distortion)
+        check_real("learning_rate", self.learning_rate, above=True)
 
     @classmethod
     def paper(cls, **changes) -> Settings:

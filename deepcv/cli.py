@@ -57,7 +57,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"deepcv: {sentence}", file=sys.stderr)
         return 2
     if code == 130:
-        print("deepcv: stopped; rows that were finished are kept, run it again to go on", file=sys.stderr)
+        given = sys.argv[1:] if arguments is None else arguments
+        kept = given[:1] in (["run"], ["record"], ["train"])
+        print("deepcv: stopped" + kept * "; what was finished is kept, run it again to go on", file=sys.stderr)
     return code or 0
 
 
@@ -91,6 +93,8 @@ def deepcv(
 
     \b
     deepcv segment photo.jpg --out mask.png --overlay outline.png
+    deepcv train photographs/ --out run
+    deepcv predict run new.jpg --out masks
     deepcv run table1 --profile quick
     deepcv data fetch weizmann
     """
@@ -105,7 +109,9 @@ def segment(
     overlay: Annotated[Path | None, typer.Option(help="Also write the picture with the outline on it.")] = None,
     hint: Annotated[
         Path | None,
-        typer.Option(help="A grey picture of the same size, bright where the foreground is believed to be."),
+        typer.Option(
+            help="A grey picture of the same size, bright where the foreground is believed to be; for two regions."
+        ),
     ] = None,
     method: Annotated[str, typer.Option(help="`deepcv methods` lists them.")] = "deep-cv",
     preset: Annotated[str, typer.Option(help="Named settings of the method.")] = "default",
@@ -115,7 +121,10 @@ def segment(
     nu: Annotated[float | None, typer.Option(help="Weight ν of the boundary's length: more gives smoother.")] = None,
     seed: Annotated[int, typer.Option(help="Of the random numbers; the same seed gives the same mask.")] = 0,
     size: Annotated[
-        int | None, typer.Option(help="Longest side, in pixels, at which the method works; the mask has full size.")
+        int | None,
+        typer.Option(
+            help="Longest side, in pixels, at which the method works (of iem the shorter one); the mask has full size."
+        ),
     ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda … [default: the GPU when there is one]")] = None,
     convert: Annotated[
@@ -144,6 +153,8 @@ def segment(
     _check_outputs(out, overlay, image, hint)
     pixels = images.read_image(image, convert=convert)
     images.as_image(pixels)
+    if hint is not None and not chosen.takes_hint(settings):
+        raise images.InputError(f"{method} with these settings doesn't look at a hint; leave --hint out")
     belief = None if hint is None else _read_hint(hint, pixels.shape[:2], convert)
     height, width = pixels.shape[:2]
     print(f"{image}: {width}×{height} pixels, {chosen.title} …", file=sys.stderr)
@@ -151,8 +162,7 @@ def segment(
     pictures = {out: spread(labels, regions)}
     if overlay is not None:
         pictures[overlay] = outlined(pixels, labels)
-    for path, picture in pictures.items():
-        images.write_image(path, picture)
+    images.write_images(pictures)
     print(f"{out}: {_areas(labels, regions)}, {time.perf_counter() - started:.1f} s")
 
 
@@ -171,8 +181,8 @@ def _settings(method: Method, preset: str, **given) -> dict[str, Any]:
 def _labels(method: Method, pixels: np.ndarray, hint: np.ndarray | None, settings: dict) -> tuple[np.ndarray, int]:
     """Run a method at a bounded size: labels `(H, W)` of the picture's size, and the number of phases.
 
-    A method with a setting `size` bounds itself. For another one the picture is made smaller here, to `WORKING_SIZE`
-    unless a size is given, and the regions larger again.
+    `WORKING_SIZE` unless a size is given or the method has its own. Where it has no setting `size` the picture is made
+    smaller here, and the regions larger again.
     """
     import inspect
 
@@ -186,8 +196,10 @@ def _labels(method: Method, pixels: np.ndarray, hint: np.ndarray | None, setting
         working = working_shape(shape, longest)
         pixels = resize(as_image(pixels), working)
         hint = None if hint is None else resize(hint, working)
+    elif settings["size"] is None:  # the image's own
+        settings["size"] = WORKING_SIZE
     if "progress" in inspect.signature(method.function).parameters:
-        settings["progress"] = True
+        settings["progress"] = sys.stderr.isatty()
     found = method.function(pixels, hint, **settings)
     return _enlarged(found.labels, len(found.memberships), shape), len(found.memberships)
 
@@ -210,15 +222,10 @@ def _enlarged(labels: np.ndarray, phases: int, shape: tuple[int, int]) -> np.nda
 
 def _check_outputs(out: Path, overlay: Path | None, *inputs: Path | None) -> None:
     """See that both pictures can be written, before anything is computed."""
-    from PIL import Image
-
-    from .images import InputError
+    from .images import InputError, check_picture
 
     if out.suffix.lower() not in LOSSLESS:
-        raise InputError(f"a mask can't be kept in {out.name}; call it {out.stem}.png")
-    Image.init()
-    if overlay is not None and overlay.suffix.lower() not in Image.EXTENSION:
-        raise InputError(f"{overlay.name} has no ending that names a picture format; call it {overlay.stem}.png")
+        raise InputError(f"a mask can't be kept in {out.name}; call it {out.stem.removeprefix('.') or 'mask'}.png")
     taken = [path.resolve() for path in inputs if path is not None]
     for path in (out, overlay):
         if path is None:
@@ -228,8 +235,7 @@ def _check_outputs(out: Path, overlay: Path | None, *inputs: Path | None) -> Non
         taken.append(path.resolve())
         if path.is_dir():
             raise InputError(f"{path} is a folder; name a file in it")
-        if not path.parent.is_dir():
-            raise InputError(f"there is no folder {path.parent} to write {path.name} into; make it first")
+        check_picture(path)
         if not os.access(path.parent, os.W_OK):
             raise InputError(f"you may not write into {path.parent}; choose another folder for {path.name}")
 
@@ -374,7 +380,7 @@ def predict(
         pixels = [_read_checked(path, convert) for path in together]
         for path, found in zip(together, segmenter.predict(pixels, batch=batch), strict=True):
             write_image(places[path], spread(found.labels, 2))
-    print(f"{out}: {len(images)} masks, {time.perf_counter() - started:.1f} s")
+    print(f"{out}: {len(images)} mask{'s' * (len(images) > 1)}, {time.perf_counter() - started:.1f} s")
 
 
 @app.command()
@@ -391,10 +397,12 @@ def export(
     from .amortized import Segmenter
     from .images import InputError
 
-    if out.suffix not in (".onnx", ".safetensors"):
+    if not out.parent.is_dir():
+        raise InputError(f"there is no folder {out.parent} to write {out.name} into; make it first")
+    if out.suffix.lower() not in (".onnx", ".safetensors"):
         raise InputError(f"a network can't be written to {out.name}; call it {out.stem}.onnx or {out.stem}.safetensors")
     segmenter = Segmenter.load(_weights(model))
-    if out.suffix == ".onnx":
+    if out.suffix.lower() == ".onnx":
         from .export import to_onnx
 
         to_onnx(segmenter, out)
@@ -453,7 +461,8 @@ def _make_folder(out: Path) -> None:
 def run(
     experiment: Annotated[str, typer.Argument(help="table1 …: the name of the table or figure.")],
     profile: Annotated[
-        str | None, typer.Option(help="quick: embedded images; cpu: real data, reduced; paper: wants a GPU.")
+        str | None,
+        typer.Option(help="quick: embedded images; cpu: real data, reduced; paper: wants a GPU. [default: quick]"),
     ] = None,
     dataset: Annotated[str | None, typer.Option(help="samples, weizmann …")] = None,
     methods: Annotated[
@@ -692,8 +701,10 @@ def methods() -> None:
     """The methods and their presets."""
     from .methods import METHODS
 
+    longest = max(map(len, METHODS))
     for name, method in METHODS.items():
-        print(f"{name:12} {method.title}  [{', '.join(method.presets)}]")
+        print(f"{name:{longest}}  {method.title}; presets: {', '.join(method.presets)}")
+    print("Numbers in brackets are the paper's references.", file=sys.stderr)
 
 
 @app.command()

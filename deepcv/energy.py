@@ -75,7 +75,7 @@ def shrink(v: Tensor, threshold: float) -> Tensor:
     ----------
     v : Tensor, `(..., 2, H, W)`
         `∇S(φ)` in the paper.
-    threshold : float, at least 0
+    threshold : float or Tensor that broadcasts with `v`, at least 0
         `ν/λ` in the paper.
     """
     length = torch.linalg.vector_norm(v, dim=-3, keepdim=True)

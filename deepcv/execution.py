@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from .images import InputError
 
@@ -116,13 +117,16 @@ def cluster(address: str) -> Iterator[Executor]:
     Raises
     ------
     InputError
-        When Dask is not installed, the scheduler can't be reached or has no workers, or a worker computes several
-        items at once or has another version of this package or its libraries.
+        When Dask is not installed, the address is none, the scheduler can't be reached or has no workers, or a worker
+        computes several items at once or has another version of this package or its libraries.
     """
     try:
         from distributed import Client
     except ImportError:
         raise InputError("a scheduler needs Dask; install the extra `scale`, or dask[distributed]") from None
+    parts = urlsplit(address)
+    if not (parts.scheme and parts.hostname):
+        raise InputError(f"{address!r} is no scheduler's address; write it as `dask scheduler` does, tcp://host:8786")
     try:
         client = Client(address, timeout=_CONNECTING, set_as_default=False)
     except (OSError, ValueError) as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -138,6 +139,9 @@ def working_shape(shape: tuple[int, int], longest: int) -> tuple[int, int]:
     return tuple(max(SMALLEST_SIDE, round(side * scale)) for side in shape)
 
 
+_CONVERT = "pass --convert (in Python convert=True)"
+
+
 def read_image(path, *, convert: bool = False) -> np.ndarray:
     """Read a picture file as uint8, `(H, W)` or `(H, W, 3)`, turned upright by its EXIF orientation.
 
@@ -170,10 +174,10 @@ def read_image(path, *, convert: bool = False) -> np.ndarray:
             # A phone's JPEG with a preview or a second view beside it (MPO) is a still picture all the same.
             if getattr(picture, "n_frames", 1) > 1 and picture.format != "MPO" and not convert:
                 raise InputError(
-                    f"{path} has {picture.n_frames} frames; save one of them, or pass --convert to take the first"
+                    f"{path} has {picture.n_frames} frames; save one of them, or {_CONVERT} to take the first"
                 )
             if _is_deep_colour(picture) and not convert:
-                raise InputError(f"{path} has 16-bit samples; save it as 8-bit, or pass --convert")
+                raise InputError(f"{path} has 16-bit samples; save it as 8-bit, or {_CONVERT}")
             picture.load()
             picture = ImageOps.exif_transpose(picture)
             return _to_grey_or_rgb(picture, path, convert)
@@ -206,7 +210,7 @@ def _to_grey_or_rgb(picture, path: Path, convert: bool) -> np.ndarray:
         return np.asarray(picture.convert("RGB"))
     if mode in ("I;16", "I;16L", "I;16B", "I;16N", "I", "F"):
         if not convert:
-            raise InputError(f"{path} has 16-bit or float samples (mode {mode}); save it as 8-bit, or pass --convert")
+            raise InputError(f"{path} has 16-bit or float samples (mode {mode}); save it as 8-bit, or {_CONVERT}")
         values = np.asarray(picture, dtype=np.float64)
         if not np.isfinite(values).all():
             raise InputError(f"{path} has NaN or infinite samples; replace them first")
@@ -214,34 +218,52 @@ def _to_grey_or_rgb(picture, path: Path, convert: bool) -> np.ndarray:
         return to_uint8((values - low) / (high - low)) if high > low else np.zeros(values.shape, np.uint8)
     if not convert:
         kind = "an alpha channel" if has_alpha else f"colour mode {mode}"
-        raise InputError(f"{path} has {kind}; save it as grey or RGB, or pass --convert")
+        raise InputError(f"{path} has {kind}; save it as grey or RGB, or {_CONVERT}")
     if has_alpha:
         picture = picture.convert("RGBA")
         return np.asarray(Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB"))
     return np.asarray(picture.convert("RGB"))
 
 
-def write_image(path, array: np.ndarray) -> None:
-    """Write a uint8 array as a picture file, whole or not at all.
+def write_images(pictures: Mapping[Path, np.ndarray]) -> None:
+    """Write uint8 arrays as picture files, all of them or none.
 
     Raises
     ------
     InputError
-        When the folder does not exist, the ending names no picture format, or the file can't be written.
+        When a folder does not exist, an ending names no picture format, or a file can't be written.
     """
     from PIL import Image
 
-    path = Path(path)
+    encoded = {}
+    for path, array in pictures.items():
+        check_picture(path)
+        stream, picture = io.BytesIO(), Image.fromarray(array)
+        try:
+            picture.save(stream, Image.EXTENSION[path.suffix.lower()])
+        except OSError as error:
+            reason = error.strerror or error
+            raise InputError(f"can't write {path} ({reason}); make room or call it {path.stem}.png") from None
+        encoded[path] = stream.getvalue()
+    try:
+        write_together(encoded)
+    except OSError as error:
+        names = " and ".join(map(str, encoded))
+        raise InputError(f"can't write {names} ({error.strerror}); make room or choose another folder") from None
+
+
+def write_image(path, array: np.ndarray) -> None:
+    """`write_images` of a single one."""
+    write_images({Path(path): array})
+
+
+def check_picture(path: Path) -> None:
+    """Raise `InputError` unless there is a folder for the file and its ending names a format that can be written."""
+    from PIL import Image
+
     if not path.parent.is_dir():
         raise InputError(f"there is no folder {path.parent} to write {path.name} into; make it first")
     Image.init()
-    if path.suffix.lower() not in Image.EXTENSION:
-        raise InputError(f"{path.name} has no ending that names a picture format; call it {path.stem}.png")
-    stream = io.BytesIO()
-    try:
-        Image.fromarray(array).save(stream, Image.EXTENSION[path.suffix.lower()])
-        write_together({path: stream.getvalue()})
-    except OSError as error:
-        raise InputError(
-            f"can't write {path} ({error.strerror or error}); make room or choose another folder"
-        ) from None
+    if Image.EXTENSION.get(path.suffix.lower()) not in Image.SAVE:
+        name = path.stem.removeprefix(".") or "picture"
+        raise InputError(f"{path.name} has no ending that names a picture format to write; call it {name}.png")

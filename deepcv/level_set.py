@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deepcv.images import InputError
+from deepcv.checks import check_real, check_whole
 
 
 class LevelSet:
@@ -142,11 +142,7 @@ _BETWEEN_LOOKS = 50  # steps; what moves slowly must not be taken for what rests
 
 def check_descent(nu: float, dt: float, max_iterations: int, settled: float = 0.0) -> None:
     """Raise `InputError` for a weight, step size, number of steps or stopping share that can't be used."""
-    if not 0 <= nu < math.inf:
-        raise InputError(f"nu is {nu}; the weight of the length must be at least 0 and finite")
-    if not 0 < dt < math.inf:
-        raise InputError(f"dt is {dt}; the step size must be positive and finite")
-    if max_iterations < 1:
-        raise InputError(f"max_iterations is {max_iterations}; it must be at least 1")
-    if not settled >= 0:
-        raise InputError(f"settled is {settled}; the share of pixels that may still change must be at least 0")
+    check_real("nu", nu)
+    check_real("dt", dt, above=True)
+    check_whole("max_iterations", max_iterations, 1)
+    check_real("settled", settled)

@@ -32,13 +32,17 @@ class Method:
     title : str
         As a table or figure calls it.
     function : callable
-        `function(image, hint=None, *, seed=0, device=None, **settings) -> Segmentation`.
+        `function(image, hint=None, *, seed=0, device=None, **settings) -> Segmentation`. Those that only run on the CPU
+        ignore the device, those in which nothing is random the seed. An unknown setting is an `InputError` where the
+        method has `resolve`, otherwise Python's TypeError.
     presets : dict of str to dict
         Named settings; "default" is always there.
     random : bool
         Whether the result depends on the seed.
     several : tuple of str
         The presets that give more than two regions, and so no mask.
+    takes_hint : callable
+        Whether the method looks at a hint, given all its settings.
     batch : callable, optional
         `batch(images, hints, *, seeds, device=None, **settings)`, many images at once, where a GPU gains by it.
     resolve : callable, optional
@@ -51,6 +55,7 @@ class Method:
     presets: dict[str, dict[str, Any]] = dataclasses.field(default_factory=lambda: {"default": {}})
     random: bool = False
     several: tuple[str, ...] = ()
+    takes_hint: Callable[[dict[str, Any]], bool] = lambda settings: True
     batch: Callable[..., list[Segmentation]] | None = None
     resolve: Callable[[dict[str, Any]], Any] | None = None
 
@@ -97,6 +102,7 @@ METHODS: dict[str, Method] = {
             deep_chan_vese,
             {"default": {}, "paper": _differences(Settings.paper()), "released": _differences(Settings.released())},
             random=True,
+            takes_hint=lambda settings: settings["phases"] == 2,
             batch=deep_chan_vese_batch,
             resolve=resolve,
         ),
@@ -113,6 +119,7 @@ METHODS: dict[str, Method] = {
             normalized_cuts,
             {"default": {}, "regions": {"merge": False}},
             several=("regions",),
+            takes_hint=lambda settings: settings["merge"],
         ),
         Method(
             "vese-chan",
@@ -121,6 +128,7 @@ METHODS: dict[str, Method] = {
             {"default": {}, "clusters": {"start": "clusters"}},
             random=True,
             several=("default", "clusters"),
+            takes_hint=lambda settings: False,
         ),
         Method(
             "double-dip",
@@ -136,7 +144,13 @@ METHODS: dict[str, Method] = {
             resolve=double_dip.resolve,
         ),
         Method("grabcut", "GrabCut", grab_cut, random=True),
-        Method("iem", "IEM", inpainting_error_maximization, {"default": {}, "hint": {"start": "hint"}}),
+        Method(
+            "iem",
+            "IEM",
+            inpainting_error_maximization,
+            {"default": {}, "hint": {"start": "hint"}},
+            takes_hint=lambda settings: settings["start"] == "hint",
+        ),
         Method("saliency", "Saliency [34], Otsu", saliency_threshold),
     )
 }

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from deepcv.images import InputError
+from deepcv.checks import check_whole
 
 
 def sigmoid_memberships(phi: Tensor) -> Tensor:
@@ -99,5 +99,4 @@ class LatentPrior:
 
 def check_phases(phases: int) -> None:
     """Raise `InputError` unless there are 2 to 256 phases (labels are uint8)."""
-    if not isinstance(phases, int) or not 2 <= phases <= 256:
-        raise InputError(f"phases is {phases!r}; a segmentation needs a whole number of at least 2 and at most 256")
+    check_whole("phases", phases, 2, 256)

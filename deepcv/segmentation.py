@@ -26,7 +26,7 @@ class Segmentation:
     method : str
         The registry's name of the method, `"deep-cv"`, `"chan-vese"` …
     settings : dict
-        The settings it ran with, plain values, the seed among them.
+        The settings it ran with, plain values; the seed among them where the result depends on it.
     """
 
     labels: np.ndarray

@@ -17,11 +17,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
@@ -29,6 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from deepcv import energy, labelling, phases
+from deepcv.checks import check_real, check_seed, check_whole
 from deepcv.hints import hint_for, otsu_mask
 from deepcv.images import SMALLEST_SIDE, InputError, as_image, resize, working_shape
 from deepcv.networks import SkipNetwork, UNet
@@ -132,35 +131,21 @@ class Settings:
             raise InputError(f"precision is {self.precision!r}; it is 'float32' or 'bfloat16'")
         if self.relaxation not in ("sigmoid", "arctan"):
             raise InputError(f"relaxation is {self.relaxation!r}; it is 'sigmoid' or 'arctan'")
-        least = {
-            "nu": 0,
-            "edge_sensitivity": 0,
-            "hint_weight": 0,
-            "noise_caution": 0,
-            "balance": 0,
-            "levels": 0,
-            "warmup": 0,
-            "guided_radius": 0,
-            "settled": 0,
-        }
-        least |= {"width": 1, "rounds": 1, "steps": 1, "more_steps": 1, "samples": 1, "size": SMALLEST_SIDE}
+        if self.relaxation == "arctan" and self.u_step == "gradient" and self.phases > 2:
+            raise InputError(
+                f"relaxation is 'arctan', which is for two phases, and phases is {self.phases}; take 'sigmoid', or the "
+                "preset 'paper'"
+            )
+        least = {"levels": 0, "warmup": 0, "guided_radius": 0, "size": SMALLEST_SIDE}
+        least |= dict.fromkeys(("width", "rounds", "steps", "more_steps", "samples"), 1)
         for name, low in least.items():
-            if not isinstance(getattr(self, name), Real):
-                raise InputError(f"{name} is {getattr(self, name)!r}; it must be a number")
-            if not getattr(self, name) >= low:
-                raise InputError(f"{name} is {getattr(self, name)}; it must be at least {low}")
-        whole = ("size", "width", "levels", "rounds", "steps", "more_steps", "warmup", "samples", "guided_radius")
-        for name in whole:
-            if not isinstance(getattr(self, name), int | np.integer):
-                raise InputError(f"{name} is {getattr(self, name)!r}; it must be a whole number")
+            check_whole(name, getattr(self, name), low)
+        for name in ("nu", "edge_sensitivity", "hint_weight", "noise_caution", "balance", "settled"):
+            check_real(name, getattr(self, name))
+        for name in ("penalty", "latent_mean", "latent_unit", "pixel_range", "learning_rate", "learning_rate_phi"):
+            check_real(name, getattr(self, name), above=True)
         if self.architecture == "skip" and self.levels == 0:
             raise InputError("levels is 0, and architecture 'skip' needs at least 1; the paper has 2 to 5")
-        for name in ("penalty", "latent_mean", "latent_unit", "pixel_range", "learning_rate", "learning_rate_phi"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise InputError(f"{name} is {getattr(self, name)}; it must be positive and finite")
-        for name in ("nu", "edge_sensitivity", "hint_weight", "noise_caution", "balance", "settled"):
-            if not math.isfinite(getattr(self, name)):
-                raise InputError(f"{name} is {getattr(self, name)}; it must be finite")
 
     @classmethod
     def paper(cls, **changes) -> Settings:
@@ -690,6 +675,9 @@ def start_prior(start: np.ndarray, weight: float) -> np.ndarray:
     return weight * (1 / len(start) - (start == start.max(axis=0))).astype(np.float32)
 
 
+_DEVICES = ("cpu", "cuda", "mps", "xpu")
+
+
 def torch_device(name: str | None) -> torch.device:
     """The device of that name; by default the GPU when there is one.
 
@@ -698,8 +686,11 @@ def torch_device(name: str | None) -> torch.device:
     InputError
         When torch doesn't know or doesn't have it.
     """
+    name = name or ("cuda" if torch.cuda.is_available() else "cpu")
+    if name.partition(":")[0] not in _DEVICES:
+        raise InputError(f"there is no device {name!r} here; use {', '.join(_DEVICES[:-1])} or {_DEVICES[-1]}")
     try:
-        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+        device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
@@ -874,14 +865,14 @@ def checked_batch(images: Sequence, hints: Sequence | None, seeds: Sequence[int]
     Raises
     ------
     InputError
-        For an image that can't be used, a negative seed, or when there are not as many hints or seeds as images.
+        For an image or seed that can't be used, or when there are not as many hints or seeds as images.
     """
     hints = [None] * len(images) if hints is None else hints
     for name, given in (("hints", hints), ("seeds", seeds)):
         if len(given) != len(images):
             raise InputError(f"there are {len(given)} {name} for {len(images)} images; give one for each")
-    if any(seed < 0 for seed in seeds):
-        raise InputError(f"seed is {min(seeds)}; it must be at least 0")
+    for seed in seeds:
+        check_seed(seed)
     return [as_image(image) for image in images], hints
 
 
@@ -972,4 +963,9 @@ def _watched(states: Iterator[State], settings: Settings, progress: bool) -> Ite
     from tqdm.auto import tqdm
 
     more = settings.more_steps * (settings.rounds - 1) if settings.u_step == "exact" else 0
-    return tqdm(states, total=settings.steps + more, desc="deep Chan-Vese", unit="step", disable=not progress)
+    with tqdm(total=settings.steps + more, desc="deep Chan-Vese", unit="step", disable=not progress) as bar:
+        for state in states:
+            yield state
+            bar.update()
+        bar.total = bar.n  # labels may settle early
+        bar.refresh()

@@ -58,7 +58,8 @@ FAST = ("--method", "grabcut", "--hint", "hint.png", "--out", "mask.png")
 
 
 @pytest.mark.parametrize("method", ["grabcut", "chan-vese", "deep-cv"])
-def test_segment_writes_the_mask_and_one_line(folder, capsys, method):
+def test_segment_writes_the_mask_and_one_line(folder, capsys, monkeypatch, method):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     assert deepcv("segment", "disc.png", "--out", "mask.png", "--hint", "hint.png", "--method", method) == 0
     mask = read_image("mask.png")
     assert set(np.unique(mask)) == {0, 255} and mask.shape == (HEIGHT, WIDTH)
@@ -257,7 +258,7 @@ def test_ctrl_c_is_exit_code_130(folder, capsys, stand_in):
     stand_in(method)
     assert deepcv("segment", "disc.png", *FAST) == 130
     err = capsys.readouterr().err
-    assert "stopped" in err and "Traceback" not in err
+    assert err.endswith("deepcv: stopped\n") and "Traceback" not in err
     assert not (folder / "mask.png").exists()
 
 
@@ -271,6 +272,58 @@ def test_an_unwritable_disk_leaves_no_half_mask(folder, capsys, monkeypatch):
     assert sorted(path.name for path in folder.iterdir()) == ["disc.png", "hint.png"]
 
 
+def test_a_mask_is_not_written_without_the_overlay(folder, capsys, monkeypatch):
+    for name in ("overlay.mpg", "overlay.xyz"):  # one that Pillow only reads
+        _refused(folder, capsys, ("segment", "disc.png", *FAST, "--overlay", name), f"{name} has no ending")
+    save = Image.Image.save
+
+    def encode(picture, stream, kind):
+        if kind == "TIFF":
+            raise OSError("TIFF save handler not installed")
+        save(picture, stream, kind)
+
+    monkeypatch.setattr(Image.Image, "save", encode)
+    options = ("segment", "disc.png", *FAST, "--overlay", "overlay.tif")
+    _refused(folder, capsys, options, "can't write overlay.tif .*not installed.*; make room or call it overlay.png")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--phases", 3),
+        ("--method", "vese-chan"),
+        ("--method", "iem"),
+        ("--method", "normalized-cuts", "--preset", "regions"),
+    ],
+)
+def test_a_hint_that_would_not_be_looked_at_is_refused(folder, capsys, options):
+    arguments = ("segment", "disc.png", "--out", "mask.png", "--hint", "hint.png", *options)
+    _refused(folder, capsys, arguments, "doesn't look at a hint; leave --hint out")
+
+
+@pytest.mark.parametrize("method", ["deep-cv", "grabcut", "vese-chan", "double-dip"])
+def test_a_seed_that_no_generator_takes_is_named(folder, capsys, method):
+    for seed in (-1, 2**40):
+        arguments = ("segment", "disc.png", "--out", "mask.png", "--method", method, "--seed", seed)
+        _refused(folder, capsys, arguments, f"seed is {seed}; it must be a whole number of at least 0 and at most")
+
+
+def test_a_method_that_works_at_the_pictures_size_is_bounded(folder, monkeypatch):
+    from deepcv import methods
+
+    given = {}
+
+    def method(image, hint=None, *, seed=0, device=None, progress=False, **settings):
+        given.update(settings)
+        labels = np.zeros((HEIGHT, WIDTH), np.uint8)
+        return Segmentation(labels, np.stack([1 - labels, labels]).astype(np.float32))
+
+    monkeypatch.setitem(methods.METHODS, "double-dip", replace(methods.METHODS["double-dip"], function=method))
+    options = ("segment", "disc.png", "--out", "mask.png", "--method", "double-dip")
+    assert deepcv(*options) == 0 and given["size"] == cli.WORKING_SIZE
+    assert deepcv(*options, "--size", 64) == 0 and given["size"] == 64
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -280,11 +333,13 @@ def test_an_unwritable_disk_leaves_no_half_mask(folder, capsys, monkeypatch):
         (("run", "table1", "--dataset", "imagenet"), "'imagenet'.*weizmann"),
         (("run", "table1", "--seeds", "0,one"), "--seeds takes whole numbers .*'0,one'"),
         (("run", "table1", "--n-images", "0"), "n_images.*0"),
+        (("run", "table1", "--methods", ""), "methods is empty; name at least one"),
+        (("run", "table1", "--seeds", "-1"), "seed is -1"),
         (("run", "table1", "--workers", "0"), "worker.*0"),
         (("run", "choices", "--methods", "grabcut"), "choices has no option --methods"),
         (("run",), "experiment.*run --help"),
         (("run", "table1", "--scheduler", "tcp://x:1", "--workers", "2"), "leave one out"),
-        (("run", "table1", "--scheduler", "nowhere"), "no Dask scheduler answers at nowhere"),
+        (("run", "table1", "--scheduler", "nowhere"), "'nowhere' is no scheduler's address; .*tcp://host:8786"),
         (("record", "tabel1"), "no experiment 'tabel1'; there are .*table1"),
         (("record", "--minutes", "0"), "--minutes is 0; it must be more"),
         (("record", "table1", "--profile", "fast"), "'fast'.*quick"),

@@ -657,12 +657,19 @@ def test_random_memberships_are_smooth_probabilities_of_their_seed():
         ({"latent_mean": -1.0}, "latent_mean is -1"),
         ({"guided_radius": -1}, "guided_radius is -1"),
         ({"levels": 6, "size": 32}, "halved 6 times"),
+        ({"latent_mean": "3"}, "latent_mean is '3'; it must be a finite number above 0"),
+        ({"learning_rate": None}, "learning_rate is None"),
+        ({"steps": 2.5}, r"steps is 2\.5; it must be a whole number of at least 1"),
+        ({"seed": 1.5}, r"seed is 1\.5; it must be a whole number"),
+        ({"seed": None}, "seed is None"),
+        ({"phases": 3, "u_step": "gradient", "relaxation": "arctan"}, "'arctan', which is for two phases.*'sigmoid'"),
+        ({"device": "meta"}, "no device 'meta' here; use cpu, cuda, mps or xpu"),
     ],
 )
 def test_settings_out_of_range_are_named(settings, named):
     image, inside = disk()
     with pytest.raises(InputError, match=named):
-        deep_chan_vese(image, inside, device="cpu", **settings)
+        deep_chan_vese(image, inside, **{"device": "cpu"} | settings)
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ import numpy as np
 import torch
 
 from deepcv import labelling
+from deepcv.checks import check_real
 from deepcv.hints import hint_for, otsu_mask
 from deepcv.images import InputError, as_image
 from deepcv.level_set import LevelSet, boundary_length, check_descent
@@ -95,7 +96,8 @@ def chan_vese(
     Returns
     -------
     Segmentation
-        `trace["energy"]` is (3.7) after each round of the exact solver.
+        `trace["energy"]`, of the exact solver alone, is (3.7) of the hint's mask, of the one found on pixels of twice
+        the size where that is lower, and after each round.
 
     Raises
     ------
@@ -110,6 +112,7 @@ def chan_vese(
     if tolerance is None:
         tolerance = 1e-2 if solver == "exact" else 1e-3
     check_descent(nu, dt, max_iterations)
+    check_real("tolerance", tolerance)
     mask = otsu_mask(hint_for(image, hint))
     start = time.perf_counter()
     channels = np.atleast_3d(image)

@@ -34,17 +34,16 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from deepcv.checks import check_real, check_whole
 from deepcv.hints import hint_for, otsu_mask
 from deepcv.images import SMALLEST_SIDE, InputError, as_colour, resize, to_uint8, working_shape
 from deepcv.networks import SkipNetwork
@@ -99,12 +98,9 @@ class Settings:
             value = getattr(self, name)
             if value is None and name == "size":
                 continue
-            if not isinstance(value, int | np.integer) or value < low:
-                raise InputError(f"{name} is {value!r}; it must be a whole number of at least {low}")
+            check_whole(name, value, low)
         for name in ("learning_rate", "jitter", "exclusion", "target_psnr"):
-            value = getattr(self, name)
-            if not isinstance(value, Real) or not 0 <= value < math.inf:
-                raise InputError(f"{name} is {value!r}; it must be a finite number of at least 0")
+            check_real(name, getattr(self, name))
 
 
 def double_dip(

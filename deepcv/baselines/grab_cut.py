@@ -9,8 +9,9 @@ import time
 
 import numpy as np
 
+from deepcv.checks import check_seed, check_whole
 from deepcv.hints import hint_for, otsu_mask
-from deepcv.images import InputError, as_colour, as_image, to_uint8
+from deepcv.images import as_colour, as_image, to_uint8
 from deepcv.segmentation import Segmentation, two_phase
 
 
@@ -30,11 +31,16 @@ def grab_cut(image, hint=None, *, seed: int = 0, device=None, iterations: int = 
     Segmentation
         The hint's own mask where GrabCut can't fit two colour models or leaves one side empty; then
         `settings["kept_hint"]` is True.
+
+    Raises
+    ------
+    InputError
+        For an image, hint or seed that can't be used, or fewer than one iteration.
     """
     import cv2
 
-    if iterations < 1:
-        raise InputError(f"iterations is {iterations}; GrabCut needs at least 1")
+    check_whole("iterations", iterations, 1)
+    check_seed(seed)
     image = as_image(image)
     hint = hint_for(image, hint)
     start = time.perf_counter()

@@ -29,7 +29,6 @@ Where this deviates from it:
 
 from __future__ import annotations
 
-import math
 import time
 
 import numpy as np
@@ -37,6 +36,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from deepcv.checks import check_real, check_whole
 from deepcv.hints import hint_for, otsu_mask
 from deepcv.images import SMALLEST_SIDE, InputError, as_colour, as_image, resize
 from deepcv.segmentation import Segmentation, two_phase
@@ -90,7 +90,7 @@ def inpainting_error_maximization(
     Raises
     ------
     InputError
-        For an image or hint that can't be used, or a parameter out of range.
+        For an image, or a hint where it is the start, that can't be used, or a parameter out of range.
     """
     if start not in ("centre", "hint"):
         raise InputError(f"start is {start!r}; it is 'centre' or 'hint'")
@@ -100,14 +100,11 @@ def inpainting_error_maximization(
         ("kernel_size", kernel_size, 3),
         ("passes", passes, 1),
     ):
-        if value < least:
-            raise InputError(f"{name} is {value}; it must be at least {least}")
+        check_whole(name, value, least)
     if kernel_size % 2 == 0:
         raise InputError(f"kernel_size is {kernel_size}; it must be odd, so that a pixel is in the middle")
-    if not 0 < width < math.inf:
-        raise InputError(f"width is {width}; it must be above 0 and finite")
-    if not 0 <= diversity < math.inf:
-        raise InputError(f"diversity is {diversity}; it must be at least 0 and finite")
+    check_real("width", width, above=True)
+    check_real("diversity", diversity)
     image = as_image(image)
     chosen_device = torch_device(device)
     shape = _shorter_side_at(image.shape[:2], size)

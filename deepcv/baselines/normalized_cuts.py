@@ -32,6 +32,7 @@ import time
 
 import numpy as np
 
+from deepcv.checks import check_real, check_whole
 from deepcv.hints import hint_for
 from deepcv.images import InputError, as_colour, as_image
 from deepcv.metrics import f_measure
@@ -81,15 +82,11 @@ def normalized_cuts(
     InputError
         For an image or hint that can't be used, a parameter out of range, or more regions than superpixels.
     """
-    if not 2 <= regions <= _MOST_REGIONS:
-        raise InputError(f"regions is {regions}; it must be from 2 to {_MOST_REGIONS}")
-    if superpixels < 2:
-        raise InputError(f"superpixels is {superpixels}; it must be at least 2")
-    for name, value in {"colour_width": colour_width, "distance_width": distance_width}.items():
-        if not 0 < value < math.inf:
-            raise InputError(f"{name} is {value}; it must be above 0 and finite")
-    if not radius > 1:
-        raise InputError(f"radius is {radius}; it must be above 1, or superpixels have no neighbours")
+    check_whole("regions", regions, 2, _MOST_REGIONS)
+    check_whole("superpixels", superpixels, 2)
+    check_real("colour_width", colour_width, above=True)
+    check_real("distance_width", distance_width, above=True)
+    check_real("radius", radius, 1, above=True)  # or superpixels have no neighbours
     image = as_image(image)
     hint = hint_for(image, hint) if merge else None
     start = time.perf_counter()

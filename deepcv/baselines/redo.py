@@ -20,16 +20,15 @@ import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from numbers import Real
 from typing import NamedTuple
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from deepcv.amortized import Segmenter, as_input
+from deepcv.checks import check_real, check_whole
 from deepcv.images import InputError
 
 SIZES = (32, 64, 128)
@@ -79,13 +78,9 @@ class Settings:
         if self.size not in SIZES:
             raise InputError(f"size is {self.size!r}; ReDO is built for {', '.join(map(str, SIZES))} pixels a side")
         for name in ("width", "mask_width", "latent", "epochs", "batch", "patience"):
-            value = getattr(self, name)
-            if not isinstance(value, int | np.integer) or value < 1:
-                raise InputError(f"{name} is {value!r}; it must be a whole number of at least 1")
+            check_whole(name, getattr(self, name), 1)
         for name in ("learning_rate", "mask_learning_rate", "mask_decay", "latent_weight", "least_area"):
-            value = getattr(self, name)
-            if not isinstance(value, Real) or not 0 <= value < math.inf:
-                raise InputError(f"{name} is {value!r}; it must be a finite number of at least 0")
+            check_real(name, getattr(self, name))
         if self.precision not in ("float32", "bfloat16"):
             raise InputError(f"precision is {self.precision!r}; it is 'float32' or 'bfloat16'")
         if self.width % 8 or self.mask_width % 4:

@@ -10,7 +10,13 @@ from deepcv.segmentation import Segmentation, two_phase
 
 
 def saliency_threshold(image, hint=None, *, seed: int = 0, device=None) -> Segmentation:
-    """The hint above its Otsu threshold. `seed` and `device` are ignored; parameters as for every method."""
+    """The hint above its Otsu threshold. `seed` and `device` are ignored; parameters as for every method.
+
+    Raises
+    ------
+    InputError
+        For an image or hint that can't be used.
+    """
     image = as_image(image)
     hint = hint_for(image, hint)
     start = time.perf_counter()

@@ -15,13 +15,13 @@ Ours: the moments are those of φ > 0 and φ ≤ 0 as in `chan_vese`, H not smoo
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator
 
 import numpy as np
 import torch
 
+from deepcv.checks import check_real
 from deepcv.hints import hint_for, otsu_mask
 from deepcv.images import InputError, as_image
 from deepcv.level_set import LevelSet, boundary_length, check_descent, run_until_settled
@@ -107,8 +107,7 @@ def statistical(
     """
     if covariance not in ("full", "diagonal"):
         raise InputError(f"covariance is {covariance!r}; it is 'full' or 'diagonal'")
-    if not 0 < floor < math.inf:
-        raise InputError(f"floor is {floor}; what is added to the variances must be positive and finite")
+    check_real("floor", floor, above=True)
     check_descent(nu, dt, max_iterations, settled)
     image = as_image(image)
     mask = otsu_mask(hint_for(image, hint))

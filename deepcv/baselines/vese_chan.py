@@ -26,6 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from deepcv.checks import check_seed, check_whole
 from deepcv.images import InputError, as_image
 from deepcv.level_set import LevelSet, boundary_length, check_descent, run_until_settled
 from deepcv.segmentation import Segmentation
@@ -119,8 +120,8 @@ def vese_chan(
     """
     if start not in ("circles", "clusters"):
         raise InputError(f"start is {start!r}; it is 'circles' or 'clusters'")
-    if not spacing >= 4:
-        raise InputError(f"spacing is {spacing}; circles need at least 4 pixels")
+    check_whole("spacing", spacing, 4)
+    check_seed(seed)
     check_descent(nu, dt, max_iterations, settled)
     image = as_image(image)
     began = time.perf_counter()

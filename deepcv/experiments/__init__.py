@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from deepcv.checks import check_seed, check_whole
 from deepcv.images import SMALLEST_SIDE, InputError
 
 
@@ -34,7 +35,7 @@ class Settings:
     Raises
     ------
     InputError
-        For an unknown profile, no seed, or a number out of range.
+        For an unknown profile, no seed or an empty list, or a number out of range.
     """
 
     profiles: ClassVar[Mapping[str, Any]] = {}
@@ -53,12 +54,17 @@ class Settings:
         for field in dataclasses.fields(self):  # a notebook's parameters come as lists
             if isinstance(getattr(self, field.name), list):
                 object.__setattr__(self, field.name, tuple(getattr(self, field.name)))
-        if self.n_images is not None and self.n_images < 1:
-            raise InputError(f"n_images is {self.n_images}; it must be at least 1")
+        for field in dataclasses.fields(self):
+            if getattr(self, field.name) == () and field.name != "seeds":
+                raise InputError(f"{field.name} is empty; name at least one, or leave it out")
+        if self.n_images is not None:
+            check_whole("n_images", self.n_images, 1)
         if self.size is not None and self.size < SMALLEST_SIDE:
             raise InputError(f"size is {self.size}; images need at least {SMALLEST_SIDE} pixels a side")
         if not self.seeds:
             raise InputError("there is no seed; give at least one, three for an interval that means something")
+        for seed in self.seeds:
+            check_seed(seed)
 
     @property
     def defaults(self):

@@ -239,6 +239,8 @@ def test_seed_and_iterations_are_reported_and_the_seed_changes_nothing():
         ({"nu": -0.1}, r"nu is -0\.1"),
         ({"nu": float("nan")}, "nu is nan"),
         ({"nu": float("inf")}, "nu is inf"),
+        ({"tolerance": -1.0}, r"tolerance is -1\.0; it must be a finite number of at least 0"),
+        ({"max_iterations": 2.5}, r"max_iterations is 2\.5; it must be a whole number"),
         ({"max_iterations": 0}, "max_iterations is 0"),
         ({"hint": np.eye(5)}, "resize the hint"),
     ],

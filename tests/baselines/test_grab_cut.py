@@ -91,4 +91,6 @@ def test_iterations_are_checked():
     image, inside = disk()
     with pytest.raises(InputError, match="iterations is 0"):
         grab_cut(image, inside, iterations=0)
+    with pytest.raises(InputError, match=r"iterations is 2\.5; it must be a whole number"):
+        grab_cut(image, inside, iterations=2.5)
     assert grab_cut(image, inside, iterations=2).settings["iterations"] == 2

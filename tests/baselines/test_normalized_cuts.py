@@ -193,7 +193,7 @@ def test_the_oracle_takes_the_single_segment_of_greatest_f():
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        ({"regions": 1}, "regions is 1; it must be from 2 to 255"),
+        ({"regions": 1}, "regions is 1; it must be a whole number of at least 2 and at most 255"),
         ({"regions": 256}, "regions is 256"),
         ({"regions": 200}, r"regions is 200 but the image has only \d+ superpixels; ask for fewer"),
         ({"superpixels": 1}, "superpixels is 1"),
