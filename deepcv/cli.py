@@ -225,7 +225,7 @@ def _check_outputs(out: Path, overlay: Path | None, *inputs: Path | None) -> Non
     from .images import InputError, check_picture
 
     if out.suffix.lower() not in LOSSLESS:
-        raise InputError(f"a mask can't be kept in {out.name}; call it {out.stem.removeprefix('.') or 'mask'}.png")
+        raise InputError(f"a mask can't be kept in {out.name}; call it {'mask' if out.name[0] == '.' else out.stem}.png")
     taken = [path.resolve() for path in inputs if path is not None]
     for path in (out, overlay):
         if path is None:

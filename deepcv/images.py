@@ -265,5 +265,5 @@ def check_picture(path: Path) -> None:
         raise InputError(f"there is no folder {path.parent} to write {path.name} into; make it first")
     Image.init()
     if Image.EXTENSION.get(path.suffix.lower()) not in Image.SAVE:
-        name = path.stem.removeprefix(".") or "picture"
+        name = "picture" if path.name[0] == "." else path.stem
         raise InputError(f"{path.name} has no ending that names a picture format to write; call it {name}.png")
