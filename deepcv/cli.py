@@ -222,10 +222,10 @@ def _enlarged(labels: np.ndarray, phases: int, shape: tuple[int, int]) -> np.nda
 
 def _check_outputs(out: Path, overlay: Path | None, *inputs: Path | None) -> None:
     """See that both pictures can be written, before anything is computed."""
-    from .images import InputError, check_picture
+    from .images import InputError, check_picture, picture_name
 
     if out.suffix.lower() not in LOSSLESS:
-        raise InputError(f"a mask can't be kept in {out.name}; call it {'mask' if out.name[0] == '.' else out.stem}.png")
+        raise InputError(f"a mask can't be kept in {out}; call it {picture_name(out)}.png")
     taken = [path.resolve() for path in inputs if path is not None]
     for path in (out, overlay):
         if path is None:

@@ -243,7 +243,7 @@ def write_images(pictures: Mapping[Path, np.ndarray]) -> None:
             picture.save(stream, Image.EXTENSION[path.suffix.lower()])
         except OSError as error:
             reason = error.strerror or error
-            raise InputError(f"can't write {path} ({reason}); make room or call it {path.stem}.png") from None
+            raise InputError(f"can't write {path} ({reason}); make room or call it {picture_name(path)}.png") from None
         encoded[path] = stream.getvalue()
     try:
         write_together(encoded)
@@ -265,5 +265,9 @@ def check_picture(path: Path) -> None:
         raise InputError(f"there is no folder {path.parent} to write {path.name} into; make it first")
     Image.init()
     if Image.EXTENSION.get(path.suffix.lower()) not in Image.SAVE:
-        name = "picture" if path.name[0] == "." else path.stem
-        raise InputError(f"{path.name} has no ending that names a picture format to write; call it {name}.png")
+        raise InputError(f"{path} has no ending that names a picture format to write; call it {picture_name(path)}.png")
+
+
+def picture_name(path: Path) -> str:
+    """What a picture might be called whose path has an ending that won't do."""
+    return path.stem if path.stem and not path.name.startswith(".") else "picture"
