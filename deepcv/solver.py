@@ -18,9 +18,9 @@ from __future__ import annotations
 import dataclasses
 import functools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -170,6 +170,13 @@ class Settings:
         """
         released = {"nu": 0.0, "latent_mean": 60.0, "warmup": 200, "learning_rate": 1e-3, "relaxation": "arctan"}
         return cls(**(_AUTHORS | released | {"channel_mean": True} | changes))
+
+
+def idle(settings: Mapping[str, Any]) -> set[str]:
+    """Which of all `Settings`, by name, have no effect beside the others."""
+    exact = settings["u_step"] == "exact"
+    other = {"penalty", "warmup", "learning_rate_phi", "relaxation"} if exact else {"rounds", "settled", "more_steps"}
+    return other | ({"start"} if settings["phases"] == 2 else set())
 
 
 _AUTHORS = {

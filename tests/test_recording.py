@@ -91,6 +91,17 @@ def test_a_setting_that_older_code_did_not_know_is_at_its_default(computed, monk
     assert [len(gap.lacking) for gap in gaps] == [0, 8]
 
 
+def test_a_setting_without_effect_makes_no_row_lack():
+    settings = METHODS["deep-cv"].settings()
+    row = SimpleNamespace(method="deep-cv", preset="default", dataset="tiny", image="a", seed=0)
+    same, other = (
+        recording._fingerprint("cpu", "hash", settings | change, row)
+        == recording._fingerprint("cpu", "hash", settings, row)
+        for change in ({"start": "random", "warmup": 3}, {"rounds": 1})
+    )
+    assert same and not other
+
+
 def test_rows_of_older_code_are_counted_and_computed_again_only_when_wanted(computed, monkeypatch):
     fill(experiment(["saliency"]))
     monkeypatch.setitem(results.provenance(), "source", "newer")

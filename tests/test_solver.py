@@ -628,6 +628,23 @@ def test_random_memberships_are_smooth_probabilities_of_their_seed():
     assert np.abs(np.diff(first, axis=1)).mean() < 0.5 * first.std()
 
 
+@pytest.mark.parametrize("phases", [2, 3])
+@pytest.mark.parametrize("u_step", ["exact", "gradient"])
+def test_settings_without_effect_have_none(u_step, phases):
+    image, inside = disk()
+    other = {"penalty": 3.0, "warmup": 0, "learning_rate_phi": 0.7, "relaxation": "arctan"}
+    other |= {"rounds": 2, "settled": 0.5, "more_steps": 3, "start": "random"}
+    given = {"phases": phases, "u_step": u_step, "size": 24, "steps": 4, "levels": 0, "width": 2}
+    unused = solver.idle(dataclasses.asdict(solver.resolve(given)))
+    assert unused and ("start" in unused) == (phases == 2)
+    found = [
+        deep_chan_vese(image, inside if phases == 2 else None, device="cpu", **given, **changes)
+        for changes in ({}, {name: other[name] for name in unused})
+    ]
+    np.testing.assert_array_equal(found[0].memberships, found[1].memberships)
+    assert found[0].trace == found[1].trace
+
+
 # what is refused
 
 

@@ -48,7 +48,9 @@ _EVERYTHING = (*_COMPARED, _DOUBLE_DIP)
 
 PROFILES = {
     "quick": Profile("samples", 5, (0, 100, 160), ("deep-cv", "chan-vese", "grabcut", "saliency")),
-    "cpu": Profile("weizmann", 2 * CHOSEN_ON, SIGMAS, _EVERYTHING, {_DOUBLE_DIP: Slow(SLOW[_DOUBLE_DIP].changes, CHOSEN_ON)}),
+    "cpu": Profile(
+        "weizmann", 2 * CHOSEN_ON, SIGMAS, _EVERYTHING, {_DOUBLE_DIP: Slow(SLOW[_DOUBLE_DIP].changes, CHOSEN_ON)}
+    ),
     "paper": Profile("weizmann", None, SIGMAS, _EVERYTHING, {_DOUBLE_DIP: Slow()}),
 }
 
