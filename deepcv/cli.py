@@ -29,8 +29,8 @@ LOSSLESS = (".png", ".tif", ".tiff", ".bmp")
 """Endings that a mask may have: JPEG would smear its values."""
 
 WORKING_SIZE = 1024
-"""Longest side for methods that don't bound it themselves: well under 1 GiB, and seconds but for Double-DIP, however large
-the picture."""
+"""Longest side for methods that don't bound it themselves: well under 1 GiB, and seconds but for Double-DIP, however
+large the picture."""
 
 OUTLINE = (255, 225, 0)
 """Colour of the outline in an overlay, with a dark rim so that it shows on any picture."""
