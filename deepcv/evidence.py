@@ -272,7 +272,7 @@ def papers_settings(rows: DataFrame) -> Verdict:
         "paper" in found and found["paper"].status == Status.REPRODUCED,
         Status.REPRODUCED in statuses or Status.PARTLY in statuses,
     )
-    how = _reduced(rows, "deep-cv:paper")
+    how = "".join(_reduced(rows, f"deep-cv:{preset}") for preset in found)
     evidence = " ".join(f"With {_PRESETS[preset]}, F {each.evidence}" for preset, each in found.items())
     return Verdict(status, evidence + how, {preset: each.numbers["ours"] for preset, each in found.items()})
 
