@@ -213,6 +213,7 @@ class RandomModel(NamedTuple):
 
     @classmethod
     def draw(cls, image: Tensor, seed: int, width: int, generator: torch.Generator) -> RandomModel:
+        """Networks of the seed and `width` channels; the prior's numbers are the generator's next."""
         dimensions = 2
         encoder = smooth_network(image.shape[1], 2 * dimensions, width, 2 * seed)
         decoder = smooth_network(dimensions, image.shape[1], width, 2 * seed + 1)
