@@ -1,6 +1,7 @@
 """What holds for every test."""
 
 import os
+import sys
 
 # Read when numpy and torch are loaded, so before any test module is. Side by side with the kernels of the notebooks,
 # more threads only get into each other's way, and sums are the same in the same order.
@@ -19,3 +20,11 @@ def repository() -> Path:
     if not (root / "pyproject.toml").exists():
         pytest.skip("the tests are not in a checkout of the repository")
     return root
+
+
+@pytest.fixture(autouse=True)
+def closed_figures():
+    """No test leaves its figures in memory."""
+    yield
+    if pyplot := sys.modules.get("matplotlib.pyplot"):
+        pyplot.close("all")
