@@ -59,8 +59,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     if code == 130:
         given = sys.argv[1:] if arguments is None else arguments
-        kept = given[:1] in (["run"], ["record"], ["train"])
-        print("deepcv: stopped" + kept * "; what was finished is kept, run it again to go on", file=sys.stderr)
+        goes_on = given and given[0] in ("run", "record", "train")
+        kept = "; what was finished is kept, run it again to go on" if goes_on else ""
+        print(f"deepcv: stopped{kept}", file=sys.stderr)
     return code or 0
 
 
@@ -396,10 +397,9 @@ def export(
     deepcv export run flowers.safetensors
     """
     from .amortized import Segmenter
-    from .images import InputError
+    from .images import InputError, check_parent
 
-    if not out.parent.is_dir():
-        raise InputError(f"there is no folder {out.parent} to write {out.name} into; make it first")
+    check_parent(out)
     if out.suffix.lower() not in (".onnx", ".safetensors"):
         raise InputError(f"a network can't be written to {out.name}; call it {out.stem}.onnx or {out.stem}.safetensors")
     segmenter = Segmenter.load(_weights(model))

@@ -257,12 +257,17 @@ def write_image(path, array: np.ndarray) -> None:
     write_images({Path(path): array})
 
 
+def check_parent(path: Path) -> None:
+    """Raise `InputError` unless there is a folder for the file."""
+    if not path.parent.is_dir():
+        raise InputError(f"there is no folder {path.parent} to write {path.name} into; make it first")
+
+
 def check_picture(path: Path) -> None:
     """Raise `InputError` unless there is a folder for the file and its ending names a format that can be written."""
     from PIL import Image
 
-    if not path.parent.is_dir():
-        raise InputError(f"there is no folder {path.parent} to write {path.name} into; make it first")
+    check_parent(path)
     Image.init()
     if Image.EXTENSION.get(path.suffix.lower()) not in Image.SAVE:
         raise InputError(f"{path} has no ending that names a picture format to write; call it {picture_name(path)}.png")

@@ -18,7 +18,7 @@ from deepcv.baselines.statistical import statistical
 from deepcv.baselines.vese_chan import vese_chan
 from deepcv.images import InputError
 from deepcv.segmentation import Segmentation
-from deepcv.solver import Settings, deep_chan_vese, deep_chan_vese_batch, resolve
+from deepcv.solver import Settings, deep_chan_vese, deep_chan_vese_batch, idle, resolve
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,8 @@ class Method:
         The presets that give more than two regions, and so no mask.
     takes_hint : callable
         Whether the method looks at a hint, given all its settings.
+    idle : callable
+        Names of the settings, of all of them, that have no effect beside the others.
     batch : callable, optional
         `batch(images, hints, *, seeds, device=None, **settings)`, many images at once, where a GPU gains by it.
     resolve : callable, optional
@@ -56,6 +58,7 @@ class Method:
     random: bool = False
     several: tuple[str, ...] = ()
     takes_hint: Callable[[dict[str, Any]], bool] = lambda settings: True
+    idle: Callable[[dict[str, Any]], set[str]] = lambda settings: set()
     batch: Callable[..., list[Segmentation]] | None = None
     resolve: Callable[[dict[str, Any]], Any] | None = None
 
@@ -103,6 +106,7 @@ METHODS: dict[str, Method] = {
             {"default": {}, "paper": _differences(Settings.paper()), "released": _differences(Settings.released())},
             random=True,
             takes_hint=lambda settings: settings["phases"] == 2,
+            idle=idle,
             batch=deep_chan_vese_batch,
             resolve=resolve,
         ),

@@ -28,7 +28,6 @@ from .experiments import _scored
 from .images import InputError
 from .methods import METHODS
 from .results import Item, Store, Unit
-from .solver import idle
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -175,8 +174,8 @@ def _recorded(name: str, folder) -> dict[tuple, dict[str, Any]]:
 
 def _fingerprint(profile: str, data: str, settings: dict[str, Any], row) -> tuple:
     settings = _defaults(row.method, row.preset) | settings
-    if row.method == "deep-cv":
-        settings |= dict.fromkeys(idle(settings))
+    if row.method in METHODS:
+        settings |= dict.fromkeys(METHODS[row.method].idle(settings))
     named = results.as_json(settings)
     return profile, row.dataset, row.image, row.method, row.preset, row.seed, data[:8], named
 

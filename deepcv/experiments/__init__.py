@@ -51,11 +51,12 @@ class Settings:
     def __post_init__(self):
         if self.profile not in self.profiles:
             raise InputError(f"there is no profile {self.profile!r}; there are {', '.join(self.profiles)}")
-        for field in dataclasses.fields(self):  # a notebook's parameters come as lists
-            if isinstance(getattr(self, field.name), list):
-                object.__setattr__(self, field.name, tuple(getattr(self, field.name)))
         for field in dataclasses.fields(self):
-            if getattr(self, field.name) == () and field.name != "seeds":
+            value = getattr(self, field.name)
+            if isinstance(value, list):  # as a notebook's parameters come
+                value = tuple(value)
+                object.__setattr__(self, field.name, value)
+            if value == () and field.name != "seeds":
                 raise InputError(f"{field.name} is empty; name at least one, or leave it out")
         if self.n_images is not None:
             check_whole("n_images", self.n_images, 1)

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from deepcv import experiments
+from deepcv.checks import check_whole
 from deepcv.data import Sample, load_dataset
 from deepcv.experiments._pictures import head_grid, show_mask
 from deepcv.experiments._scored import Slow, complete, grid, variant
 from deepcv.experiments.table1 import CHOSEN_ON, SLOW, parts, title
-from deepcv.images import InputError
 from deepcv.metrics import bootstrap_interval
 from deepcv.results import Item, Store, full_names
 
@@ -80,8 +80,7 @@ class Settings(experiments.Settings):
     def __post_init__(self):
         super().__post_init__()
         for sigma in self.sigmas or ():
-            if not (isinstance(sigma, int) and sigma >= 0):
-                raise InputError(f"sigma is {sigma!r}; it must be a whole number of at least 0")
+            check_whole("sigma", sigma, 0)
         for name in self.methods or ():
             variant(name)
 

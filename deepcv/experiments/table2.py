@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from deepcv import data, experiments
+from deepcv.checks import check_whole
 from deepcv.data import Sample, load_dataset
 from deepcv.experiments import _trained, table1
 from deepcv.experiments._scored import Variant, complete, grid, interval, parted, variant
@@ -133,8 +134,8 @@ class CollectionSettings(experiments.Settings):
         if self.dataset is not None and self.dataset not in data.SPLITS:
             raise InputError(f"{self.dataset!r} is no collection to train on; there are {', '.join(data.SPLITS)}")
         for name in ("n_train", "epochs"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise InputError(f"{name} is {getattr(self, name)}; it must be at least 1")
+            if getattr(self, name) is not None:
+                check_whole(name, getattr(self, name), 1)
 
     @property
     def collection(self) -> str:

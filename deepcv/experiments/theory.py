@@ -186,7 +186,7 @@ def elbo(image: Tensor, hint: Tensor, seed: int, settings: dict[str, Any]) -> di
         "closed": closed.mean() / pixels,
         "sampled": sampled.mean() / pixels,
         "error": error / pixels,
-        "z": abs(sampled.mean() - closed.mean()) / error,
+        "z": _z(closed, sampled),
     }
 
 
@@ -259,6 +259,11 @@ def _error(*samples: np.ndarray) -> float:
     return float(np.sqrt(sum(each.var(ddof=1) / len(each) for each in samples)))
 
 
+def _z(first: np.ndarray, second: np.ndarray) -> float:
+    """The difference of two means in standard errors, without its sign."""
+    return float(abs(first.mean() - second.mean()) / _error(first, second))
+
+
 # -- Proposition 7.4 ---------------------------------------------------------------------------------------------------
 
 
@@ -287,19 +292,15 @@ def dataset_elbo(image: Tensor, hint: Tensor, seed: int, settings: dict[str, Any
     of_u = Bernoulli(between)
     drawn = [torch.bernoulli(between, generator=generator) for _ in noise[2]]
     with torch.no_grad():
-        closed = model.reconstructed(noise[0])
+        reconstructed = model.reconstructed(noise[0])
         one = model.sampled([binary] * len(drawn), noise[1])
         many = model.sampled(drawn, noise[2]) - np.array([of_u.log_prob(u).sum().item() for u in drawn])
-    entropy = of_u.entropy().sum().item()
-
-    def z(sampled: np.ndarray, shift: float) -> float:
-        return abs(sampled.mean() - closed.mean() - shift) / _error(closed, sampled)
-
+    bound = reconstructed - model.of_regions(between)
     return {
-        "z_binary": z(one, -model.of_regions(binary)),
-        "z_printed": z(one, -model.of_regions(binary, -1)),
-        "z_between": z(many, -model.of_regions(between)),
-        "z_entropy": z(many, entropy - model.of_regions(between)),
+        "z_binary": _z(reconstructed - model.of_regions(binary), one),
+        "z_printed": _z(reconstructed - model.of_regions(binary, -1), one),
+        "z_between": _z(bound, many),
+        "z_entropy": _z(bound + of_u.entropy().sum().item(), many),
     }
 
 
