@@ -32,3 +32,27 @@ def otsu_mask(hint: np.ndarray) -> np.ndarray:
     from skimage.filters import threshold_otsu
 
     return hint > threshold_otsu(hint)
+
+
+SURENESS = ("map", "sharpened", "otsu")
+"""How sure a hint may be made, `surer`."""
+
+
+def surer(hint: np.ndarray, sureness: str) -> np.ndarray:
+    """The hint itself, or made surer of what it believes, float32 `(H, W)` in [0, 1].
+
+    A saliency map is below 0.9 nearly everywhere, while networks are random at first: what isn't sure is overrun.
+
+    Parameters
+    ----------
+    hint : numpy.ndarray, `(H, W)`, in [0, 1]
+    sureness : {"map", "sharpened", "otsu"}
+        As it is; through a logistic of slope 12 about its Otsu threshold; 1 above the threshold and 0 below.
+    """
+    if sureness == "map":
+        return hint
+    if sureness == "otsu":
+        return otsu_mask(hint).astype(np.float32)
+    from skimage.filters import threshold_otsu
+
+    return (1 / (1 + np.exp(-12 * (hint - threshold_otsu(hint))))).astype(np.float32)

@@ -20,6 +20,14 @@ from torch import Tensor, nn
 
 from deepcv.images import InputError
 
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": torch.relu_,
+    "celu": partial(F.celu, alpha=1e-3),
+    "softplus": F.softplus,
+    "sigmoid": torch.sigmoid,
+}
+"""What a U-Net can be built with."""
+
 
 class StackedConv2d(nn.Module):
     """B independent convolutions with zero padding to the same size, as one grouped convolution.

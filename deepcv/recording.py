@@ -43,6 +43,7 @@ WANTED = (
     "figure10a",
     "figure06",
     "ambiguities",
+    "readings",
     "choices",
     "figure09",
     "theory",

@@ -28,9 +28,9 @@ from torch import Tensor, nn
 
 from deepcv import energy, labelling, phases
 from deepcv.checks import check_real, check_seed, check_whole
-from deepcv.hints import hint_for, otsu_mask
+from deepcv.hints import SURENESS, hint_for, surer
 from deepcv.images import SMALLEST_SIDE, InputError, as_image, resize, working_shape
-from deepcv.networks import SkipNetwork, UNet
+from deepcv.networks import ACTIVATIONS, SkipNetwork, UNet
 from deepcv.refinement import guided_filter
 from deepcv.saliency import NOTICEABLE_NOISE, noise_level
 from deepcv.segmentation import Segmentation
@@ -116,6 +116,14 @@ class Settings:
     """Of φ."""
     relaxation: str = "sigmoid"
     """Of u in the KL term, gradient step only: "sigmoid", or "arctan" as in the released code."""
+    sureness: str = "map"
+    """How sure the hint is that φ starts from, gradient step only: the "map" itself, the map "sharpened" by a logistic
+    about its Otsu threshold, or its "otsu" mask (`hints.surer`)."""
+    start_limit: float = 1.0
+    """|φ| at the start at most, gradient step only; 1 is the released code's. A hint of 0 or 1 starts at ±4.6."""
+    activation: str = "relu"
+    """Of the U-Net: "relu"; "celu" with α = 1e-3 as in the released code; "softplus" or "sigmoid", which are smooth as
+    Theorem 3.3 asks."""
     guided_radius: int = 0
     """Radius in pixels of the guided filter on the result; 0 leaves it out."""
 
@@ -131,6 +139,10 @@ class Settings:
             raise InputError(f"precision is {self.precision!r}; it is 'float32' or 'bfloat16'")
         if self.relaxation not in ("sigmoid", "arctan"):
             raise InputError(f"relaxation is {self.relaxation!r}; it is 'sigmoid' or 'arctan'")
+        if self.sureness not in SURENESS:
+            raise InputError(f"sureness is {self.sureness!r}; it is 'map', 'sharpened' or 'otsu'")
+        if self.activation not in ACTIVATIONS:
+            raise InputError(f"activation is {self.activation!r}; it is 'relu', 'celu', 'softplus' or 'sigmoid'")
         if self.relaxation == "arctan" and self.u_step == "gradient" and self.phases > 2:
             raise InputError(
                 f"relaxation is 'arctan', which is for two phases, and phases is {self.phases}; take 'sigmoid', or the "
@@ -142,7 +154,7 @@ class Settings:
             check_whole(name, getattr(self, name), low)
         for name in ("nu", "edge_sensitivity", "hint_weight", "noise_caution", "balance", "settled"):
             check_real(name, getattr(self, name))
-        for name in ("penalty", "latent_mean", "latent_unit", "pixel_range", "learning_rate", "learning_rate_phi"):
+        for name in ("penalty", "latent_mean", "latent_unit", "pixel_range", "learning_rate", "learning_rate_phi", "start_limit"):
             check_real(name, getattr(self, name), above=True)
         if self.architecture == "skip" and self.levels == 0:
             raise InputError("levels is 0, and architecture 'skip' needs at least 1; the paper has 2 to 5")
@@ -175,8 +187,10 @@ class Settings:
 def idle(settings: Mapping[str, Any]) -> set[str]:
     """Which of all `Settings`, by name, have no effect beside the others."""
     exact = settings["u_step"] == "exact"
-    other = {"penalty", "warmup", "learning_rate_phi", "relaxation"} if exact else {"rounds", "settled", "more_steps"}
-    return other | ({"start"} if settings["phases"] == 2 else set())
+    loop = {"penalty", "warmup", "learning_rate_phi", "relaxation", "sureness", "start_limit"}
+    other = loop if exact else {"rounds", "settled", "more_steps"}
+    other |= {"start"} if settings["phases"] == 2 else {"sureness", "start_limit"}
+    return other | ({"activation"} if settings["architecture"] == "skip" else set())
 
 
 _AUTHORS = {
@@ -264,7 +278,8 @@ class Model(nn.Module):
         if settings.architecture == "skip":
             network = functools.partial(SkipNetwork, widths=[settings.width] * settings.levels)
         else:
-            network = functools.partial(UNet, width=settings.width, levels=settings.levels)
+            activation = ACTIVATIONS[settings.activation]
+            network = functools.partial(UNet, width=settings.width, levels=settings.levels, activation=activation)
         outputs = self.dimensions * (2 if settings.learned_variance else 1)
         self.encoder = network(channels, outputs, seeds=[2 * seed for seed in seeds])
         self.decoder = network(self.dimensions, channels, seeds=[2 * seed + 1 for seed in seeds])
@@ -369,7 +384,7 @@ def _gradient(problem: Problem, settings: Settings) -> Iterator[State]:
     memberships_of = phases.sigmoid_memberships if two else phases.softmax_memberships
     relaxed_of = phases.arctan_memberships if settings.relaxation == "arctan" else memberships_of
     model = Model(image.shape[1], settings, problem.seeds).to(image.device)
-    phi = (phases.initial_phi(u[:, 1]) if two else torch.log(u.clamp(min=1e-2))).clone().requires_grad_()
+    phi = (phases.initial_phi(u[:, 1], settings.start_limit) if two else torch.log(u.clamp(min=1e-2))).clone().requires_grad_()
     w = energy.gradient(phases.contours(memberships_of(phi.detach())))
     # (3.20) with a weight of its own at each pixel: a threshold of its own at each pixel
     threshold = (settings.nu / settings.penalty * problem.edges)[:, None, None]
@@ -563,11 +578,11 @@ def hint_prior(hint: np.ndarray, weight: float) -> np.ndarray:
 
 
 def initial_memberships(hint: np.ndarray, settings: Settings) -> np.ndarray:
-    """Where u starts, `(2, H, W)`: the saliency map itself, as in the paper, or its Otsu threshold for the exact step.
+    """Where u starts, `(2, H, W)`: the saliency map, as sure as asked for, or its Otsu threshold for the exact step.
 
     The exact step wants a mask: networks fitted to a soft map reproduce its doubts.
     """
-    u = otsu_mask(hint).astype(np.float32) if settings.u_step == "exact" else hint
+    u = surer(hint, "otsu" if settings.u_step == "exact" else settings.sureness)
     return np.stack((1 - u, u))
 
 
@@ -919,6 +934,9 @@ def at_full_size(image: np.ndarray, memberships: np.ndarray, settings: Settings)
     memberships = np.atleast_3d(resize(memberships.transpose(1, 2, 0), image.shape[:2])).transpose(2, 0, 1)
     if settings.guided_radius:
         memberships = np.stack([guided_filter(image, each, radius=settings.guided_radius) for each in memberships])
+        memberships = np.clip(memberships, 0, 1)
+        # the filter is linear, so they sum to 1 but for its single precision, which is felt where windows are flat
+        return memberships / memberships.sum(axis=0).clip(min=np.finfo(np.float32).tiny)
     return np.clip(memberships, 0, 1)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from deepcv import saliency
-from deepcv.hints import hint_for, otsu_mask
+from deepcv.hints import SURENESS, hint_for, otsu_mask, surer
 from deepcv.images import InputError
 
 IMAGE = np.random.default_rng(0).random((12, 16)).astype(np.float32)
@@ -52,3 +52,14 @@ def test_mask_of_any_hint_that_passes_the_check_is_neither_empty_nor_full(marked
 def test_a_hint_that_says_nothing_is_refused(hint):
     with pytest.raises(InputError, match="says nothing about the foreground"):
         hint_for(IMAGE, hint)
+
+
+@pytest.mark.parametrize("sureness", SURENESS)
+def test_a_surer_hint_believes_the_same_more_strongly(sureness):
+    hint = np.random.default_rng(3).random((12, 16)).astype(np.float32)
+    found = surer(hint, sureness)
+    assert found.dtype == np.float32 and found.shape == hint.shape and 0 <= found.min() and found.max() <= 1
+    order = hint.ravel().argsort()
+    assert (np.diff(found.ravel()[order]) >= 0).all()
+    np.testing.assert_array_equal(found > 0.5, hint > 0.5 if sureness == "map" else otsu_mask(hint))
+    assert np.ptp(found) >= np.ptp(hint)

@@ -634,6 +634,7 @@ def test_settings_without_effect_have_none(u_step, phases):
     image, inside = disk()
     other = {"penalty": 3.0, "warmup": 0, "learning_rate_phi": 0.7, "relaxation": "arctan"}
     other |= {"rounds": 2, "settled": 0.5, "more_steps": 3, "start": "random"}
+    other |= {"sureness": "sharpened", "start_limit": 3.0}
     given = {"phases": phases, "u_step": u_step, "size": 24, "steps": 4, "levels": 0, "width": 2}
     unused = solver.idle(dataclasses.asdict(solver.resolve(given)))
     assert unused and ("start" in unused) == (phases == 2)

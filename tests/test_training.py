@@ -355,8 +355,11 @@ TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "
     ids=["Fabric, hints", "torchrun, steps apart with CRI"],
 )
 def test_two_processes_compute_what_one_does(settings, more, devices, launcher, tmp_path):
-    """Losses, not weights: a bias in front of a norm moves by rounding alone."""
-    settings = (*settings, "--epochs", "2")
+    """Losses, not weights: a bias in front of a norm moves by rounding alone.
+
+    Of one epoch, three steps: where a longer run ends depends on rounding, which Adam amplifies from step to step.
+    """
+    settings = (*settings, "--epochs", "1")
 
     def losses(name, loss):
         return [row[loss] for row in load_checkpoint(tmp_path / name / CHECKPOINT)["history"]]
