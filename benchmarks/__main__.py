@@ -14,11 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks import contenders
 from benchmarks.measure import HINT, hint_path
-from deepcv import timings
+from deepcv.companion import timings
+from deepcv.companion.recorded import recorded
+from deepcv.companion.store import root
 from deepcv.data import load_dataset
-from deepcv.execution import ONE_THREAD
-from deepcv.images import InputError
-from deepcv.results import device_kind, provenance, recorded, root
+from deepcv.devices import device_kind
+from deepcv.errors import InputError
+from deepcv.parallel import ONE_THREAD
+from deepcv.provenance import provenance
 
 if TYPE_CHECKING:
     from pandas import DataFrame

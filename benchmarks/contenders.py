@@ -81,9 +81,9 @@ def seconds_a_step(
 
 def _loop(name: str, image: np.ndarray, hint: np.ndarray, device: str):
     """The iterations of a method on an image at its own size, and how many they are at most."""
-    from deepcv import solver
     from deepcv.baselines import double_dip
     from deepcv.images import as_image
+    from deepcv.model import segment, settings, solver
 
     method, _, preset = name.partition(":")
     image, given = as_image(image), get_method(method).presets[preset or "default"]
@@ -91,8 +91,8 @@ def _loop(name: str, image: np.ndarray, hint: np.ndarray, device: str):
         settings = double_dip.resolve(given)
         posed = double_dip.pose(image, hint, settings, 0, device)
         return double_dip.iterate(posed, settings), settings.first_steps + settings.second_steps
-    settings = solver.resolve(given | {"size": max(image.shape[:2])})
-    return solver.iterate(solver.pose(image, hint, settings, 0, device), settings), settings.steps
+    settings = settings.resolve(given | {"size": max(image.shape[:2])})
+    return solver.iterate(segment.pose(image, hint, settings, 0, device), settings), settings.steps
 
 
 def synchronise(device: str) -> None:
@@ -119,7 +119,7 @@ def _chan_vese(image: np.ndarray, hint: np.ndarray, *, nu: float = 0.25) -> np.n
     """To its tolerance or 500 steps, from the hint; 0.25 is its own default."""
     from skimage.segmentation import chan_vese
 
-    from deepcv.hints import otsu_mask
+    from deepcv.hints.hint import otsu_mask
 
     return chan_vese(grey_in_unit_range(image), mu=nu, init_level_set=np.where(otsu_mask(hint), 1.0, -1.0))
 
@@ -128,7 +128,7 @@ def _morphological(image: np.ndarray, hint: np.ndarray) -> np.ndarray:
     """35 iterations with 3 smoothing steps each, as in scikit-image's gallery, from the hint; it has no weight ν."""
     from skimage.segmentation import morphological_chan_vese
 
-    from deepcv.hints import otsu_mask
+    from deepcv.hints.hint import otsu_mask
 
     start = otsu_mask(hint).astype(np.int8)
     return morphological_chan_vese(grey_in_unit_range(image), num_iter=35, init_level_set=start, smoothing=3) > 0

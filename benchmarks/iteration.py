@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks.contenders import synchronise
-from deepcv.images import InputError
+from deepcv.errors import InputError
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -51,7 +51,7 @@ def rows(device: str, sizes: list[str]) -> DataFrame:
     import pandas as pd
     import torch
 
-    from deepcv.results import device_kind
+    from deepcv.devices import device_kind
 
     shapes = [_shape(size) for size in sizes]
     torch.set_num_threads(1)
@@ -106,9 +106,10 @@ def _training(batch: int, size: int, device: str) -> Iterator:
     """Algorithm 3's loop with its default settings at the size of its profile "cpu", or "paper" on a GPU."""
     import torch
 
-    from deepcv import amortized
+    from deepcv.amortized import model as amortized
+    from deepcv.amortized import settings
 
-    settings = amortized.settings_for("default", "cpu" if device == "cpu" else "paper", size=size, batch=batch)
+    settings = settings.settings_for("default", "cpu" if device == "cpu" else "paper", size=size, batch=batch)
     model = amortized.Model(settings, 0).to(device).train()
     optimizers = model.optimizers()
     random = torch.Generator(device).manual_seed(0)
@@ -131,7 +132,7 @@ def _read(batch: int, size: int, device: str) -> float:
     """Images a second that training takes from the cache, a file mapped into memory, in random order."""
     import torch
 
-    from deepcv.training import _take
+    from deepcv.amortized.training import _take
 
     count = 50 * batch
     with tempfile.TemporaryFile() as file:
@@ -146,7 +147,9 @@ def _states(height: int, width: int, device: str) -> Iterator:
     """The model's loop on an embedded photograph of that size."""
     from deepcv.data import samples
     from deepcv.images import as_image, resize
-    from deepcv.solver import Settings, iterate, pose
+    from deepcv.model.segment import pose
+    from deepcv.model.settings import Settings
+    from deepcv.model.solver import iterate
 
     sample, shape = samples.load("coffee"), (height, width)
     image, hint = resize(as_image(sample.image), shape), resize(sample.mask.astype(np.float32), shape).clip(0, 1)

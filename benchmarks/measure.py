@@ -22,7 +22,7 @@ import numpy as np
 from benchmarks import contenders
 from deepcv.baselines.chan_vese import chan_vese_energy
 from deepcv.data import load_dataset
-from deepcv.hints import hint_for
+from deepcv.hints.hint import hint_for
 from deepcv.images import as_image, resize
 from deepcv.metrics import f_measure, iou
 

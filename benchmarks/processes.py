@@ -3,16 +3,16 @@
     python -m benchmarks.processes
 
 Three ways, each over the same images in this one run; the ratios are what counts, on an otherwise idle machine. About
-a minute on two cores. `deepcv.execution` starts processes of one thread because of this.
+a minute on two cores. `deepcv.parallel` starts processes of one thread because of this.
 """
 
 import time
 
 import torch
 
-from deepcv import execution
+from deepcv import parallel as execution
 from deepcv.data import samples
-from deepcv.solver import deep_chan_vese
+from deepcv.model.segment import deep_chan_vese
 
 NAMES = 5 * tuple(samples.COMPOSITES)[:8]
 

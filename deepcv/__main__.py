@@ -1,8 +1,10 @@
 """`python -m deepcv` is the command line."""
 
+from __future__ import annotations
+
 import sys
 
-from .cli import main
+from deepcv.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from numbers import Integral, Real
 
-from .images import InputError
+from deepcv.errors import InputError
 
 LARGEST_SEED = 2**31 - 1
 """OpenCV's generator takes no larger one."""

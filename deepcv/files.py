@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Mapping
 from pathlib import Path
+
+from deepcv.errors import InputError
 
 
 def write_together(content_of: Mapping[Path, bytes]) -> None:
@@ -32,3 +35,24 @@ def write_together(content_of: Mapping[Path, bytes]) -> None:
     finally:
         for temporary in written:
             temporary.unlink(missing_ok=True)
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+def write_whole(path, content: bytes) -> None:
+    """Write a file, and its folder, as `deepcv.files.write_together` does.
+
+    Raises
+    ------
+    InputError
+        When it can't be written.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_together({path: content})
+    except OSError as error:
+        kept = "what was there before is intact; " if path.exists() else ""
+        remedy = "make room, then run it again to go on" if error.errno == errno.ENOSPC else "choose another place"
+        raise InputError(f"can't write {path} ({error.strerror}); {kept}{remedy}") from None

@@ -16,9 +16,34 @@ from deepcv.baselines.normalized_cuts import normalized_cuts
 from deepcv.baselines.saliency_threshold import saliency_threshold
 from deepcv.baselines.statistical import statistical
 from deepcv.baselines.vese_chan import vese_chan
-from deepcv.images import InputError
+from deepcv.errors import InputError
+from deepcv.model.segment import deep_chan_vese, deep_chan_vese_batch
+from deepcv.model.settings import Settings, idle, resolve
 from deepcv.segmentation import Segmentation
-from deepcv.solver import Settings, deep_chan_vese, deep_chan_vese_batch, idle, resolve
+
+
+def parted(name: str) -> tuple[str, str]:
+    """Method and preset of "method" or "method:preset"."""
+    method, _, preset = name.partition(":")
+    return method, preset or "default"
+
+
+def title(name: str) -> str:
+    """How the table calls "method:preset"."""
+    method, preset = parted(name)
+    named = get_method(method).title
+    return named if preset == "default" else f"{named}, {_PRESET_TITLES.get(preset, preset)}"
+
+
+_PRESET_TITLES = {
+    "paper": "paper's settings",
+    "released": "released settings",
+    "exact": "exact steps",
+    "regions": "best region",
+    "textbook-filter": "textbook filter",
+    "otsu": "surer hint",
+    "gradient": "Algorithm 2",
+}
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from deepcv.images import InputError
+from deepcv.errors import InputError
 
 
 def _counts(mask, truth, ignore) -> tuple[int, int, int, int]:

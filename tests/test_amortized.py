@@ -9,10 +9,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from deepcv import amortized
-from deepcv.amortized import Augmentation, Model, Segmenter, Settings, as_input
-from deepcv.images import InputError
-from deepcv.networks import Discriminator, UNet
+from deepcv.amortized import model as amortized
+from deepcv.amortized.model import Augmentation, Model
+from deepcv.amortized.segmenter import FORMAT, VERSION, Segmenter, as_input
+from deepcv.amortized.settings import Settings, settings_for
+from deepcv.errors import InputError
+from deepcv.model.networks import Discriminator, UNet
 
 TINY = {"size": 16, "levels": 2, "width": 4, "model_width": 4, "discriminator_width": 4, "batch": 3}
 
@@ -86,11 +88,11 @@ def test_settings_out_of_range_are_named(changes, said):
 
 
 def test_a_profile_changes_any_preset_and_is_overruled_by_what_is_given():
-    assert amortized.settings_for("paper", "cpu", size=32).size == 32
-    assert amortized.settings_for("paper", "cpu").hint == ""
-    assert amortized.settings_for("default", "paper") == Settings()
+    assert settings_for("paper", "cpu", size=32).size == 32
+    assert settings_for("paper", "cpu").hint == ""
+    assert settings_for("default", "paper") == Settings()
     with pytest.raises(InputError, match=r"no profile 'fast'; there are quick, cpu, paper"):
-        amortized.settings_for("default", "fast")
+        settings_for("default", "fast")
 
 
 # -- the terms ---------------------------------------------------------------------------------------------------------
@@ -374,11 +376,11 @@ def test_a_file_cut_short_of_another_version_or_kind_is_a_sentence(path, tmp_pat
     save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
     with pytest.raises(InputError, match="is no model of deepcv"):
         Segmenter.load(tmp_path / "other.safetensors")
-    about = {"format": amortized.FORMAT, "version": "99", "about": json.dumps({})}
+    about = {"format": FORMAT, "version": "99", "about": json.dumps({})}
     save_file({"a": torch.zeros(1)}, tmp_path / "later.safetensors", about)
     with pytest.raises(InputError, match=r"version 99 of the format, this deepcv reads 1"):
         Segmenter.load(tmp_path / "later.safetensors")
-    about = {"format": amortized.FORMAT, "version": amortized.VERSION, "about": json.dumps({"size": 16})}
+    about = {"format": FORMAT, "version": VERSION, "about": json.dumps({"size": 16})}
     save_file({"a": torch.zeros(1)}, tmp_path / "edited.safetensors", about)
     with pytest.raises(InputError, match="doesn't hold the network that it tells of"):
         Segmenter.load(tmp_path / "edited.safetensors")

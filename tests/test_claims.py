@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 import yaml
 
-from deepcv import evidence, results, verdict
-from deepcv.claims import CLAIMS, Claim, cells
-from deepcv.evidence import TOLERANCE, Estimate, Status, Verdict, near
+from deepcv.companion import recorded, verdict
+from deepcv.companion.claims import TOLERANCE, Claim, Estimate, Status, Verdict, near
+from deepcv.companion.experiments import figure04, table2, table3
+from deepcv.companion.verdict import CLAIMS, cells
 
 ROOT = Path(__file__).parents[1]
 
@@ -65,7 +66,7 @@ def test_every_claim_names_a_notebook_and_every_table_and_figure_has_a_claim():
 def test_every_printed_number_is_used_by_a_claim():
     files = {path.stem for path in (ROOT / "results" / "paper").glob("*.csv")}
     assert files == {claim.printed for claim in (*CLAIMS, *cells())} - {None}
-    scores = [results.paper(f"table{number}").select_dtypes("number").size for number in (1, 2, 3)]
+    scores = [recorded.paper(f"table{number}").select_dtypes("number").size for number in (1, 2, 3)]
     assert scores == [10, 12, 16], "the cells of the paper's tables"
     assert len(cells()) == sum(scores)
 
@@ -348,27 +349,27 @@ def test_a_claim_is_decided_by_rows(claim, status):
 
 
 def test_where_nothing_collapses_there_is_nothing_to_prevent():
-    found = evidence.constraints_prevent_collapse(collapses([0, 0], [0, 0]))
+    found = table3.constraints_prevent_collapse(collapses([0, 0], [0, 0]))
     assert found.status == Status.NOT_RUN and "nothing to prevent" in found.evidence
-    assert evidence.constraints_prevent_collapse(collapses([0, 0], [1, 0])).status == Status.NOT
+    assert table3.constraints_prevent_collapse(collapses([0, 0], [1, 0])).status == Status.NOT
 
 
 def test_what_the_papers_own_algorithm_does_stands_beside_and_decides_nothing():
     rows = flowers([0.3] * 6, NOTHING, "redo")
     own = rows[rows["method"] == "amortized"].assign(preset="paper", accuracy=0.1, iou=0.1)
-    alone, beside = (evidence.flowers_ahead(each, theirs="redo") for each in (rows, pd.concat([rows, own])))
+    alone, beside = (table2.flowers_ahead(each, theirs="redo") for each in (rows, pd.concat([rows, own])))
     assert alone.status == beside.status == Status.REPRODUCED
     assert "Not judged" not in alone.evidence and "test mIoU -0.500" in beside.evidence
     rows = partitions([0.8] * 4, [0.5] * 4)
     own = rows[rows["preset"] == "clusters"].assign(method="deep-cv", preset="gradient", mean_iou_matched=0.1)
-    beside = evidence.better_partitions(pd.concat([rows, own]))
+    beside = figure04.better_partitions(pd.concat([rows, own]))
     assert beside.status == Status.REPRODUCED
     assert "Algorithm 2 from a random start, reduced, has 0.100" in beside.evidence
 
 
 def test_an_interval_that_tells_nothing_is_called_so():
-    assert "too wide" in evidence.constraints_matter_little(constrained((0.4, -0.2))).evidence
-    assert "too wide" not in evidence.constraints_matter_little(constrained(SURE)).evidence
+    assert "too wide" in table3.constraints_matter_little(constrained((0.4, -0.2))).evidence
+    assert "too wide" not in table3.constraints_matter_little(constrained(SURE)).evidence
 
 
 @pytest.mark.parametrize("claim", (*CLAIMS, *cells()), ids=lambda claim: claim.id)

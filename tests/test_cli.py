@@ -17,9 +17,13 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from deepcv import cli, results
-from deepcv.images import InputError, read_image
-from deepcv.results import Store
+from deepcv import pictures
+from deepcv.cli import main
+from deepcv.cli import segment as cli
+from deepcv.companion import recorded
+from deepcv.companion.store import Store
+from deepcv.errors import InputError
+from deepcv.pictures import read_image
 from deepcv.segmentation import Segmentation
 
 HEIGHT, WIDTH = 60, 90
@@ -51,7 +55,7 @@ def stand_in(monkeypatch):
 
 
 def deepcv(*arguments):
-    return cli.main([str(argument) for argument in arguments])
+    return main.main([str(argument) for argument in arguments])
 
 
 FAST = ("--method", "grabcut", "--hint", "hint.png", "--out", "mask.png")
@@ -75,7 +79,7 @@ def test_an_overlay_shows_the_outline_and_leaves_the_rest(folder):
     picture, overlay, mask = read_image("disc.png"), read_image("outline.png"), read_image("mask.png")
     drawn = (overlay != picture).any(axis=2)
     edge = cv2.morphologyEx(mask, cv2.MORPH_GRADIENT, np.ones((5, 5))) > 0
-    assert (overlay == cli.OUTLINE).all(axis=2).any()
+    assert (overlay == pictures.OUTLINE).all(axis=2).any()
     assert drawn.any() and not drawn[~edge].any()
 
 
@@ -386,14 +390,15 @@ def test_run_records_its_rows(folder, capsys, monkeypatch):
     arguments = ("run", "table1", "--methods", "grabcut", "--n-images", 1, "--workers", 1, "--seeds", 0, "--record")
     assert deepcv(*arguments) == 0
     assert "table1.csv" in capsys.readouterr().out
-    rows, described = results.recorded("table1")
+    rows, described = recorded.recorded("table1")
     assert rows["method"].tolist() == ["grabcut"] and described["rows"] == 1
 
 
 @pytest.fixture
 def quick_table(folder, monkeypatch):
     """Table 1 of the embedded images by the saliency threshold alone, with hints that take no time."""
-    from deepcv.experiments import _scored, table1
+    from deepcv.companion import compute as _scored
+    from deepcv.companion.experiments import table1
 
     monkeypatch.setenv("DEEPCV_RESULTS", str(folder / "results"))
     monkeypatch.setitem(table1.PROFILES, "quick", table1.Profile("samples", ("saliency",), {}))
@@ -413,11 +418,11 @@ def test_record_lists_computes_goes_on_and_merges(quick_table, folder, capsys):
     assert capsys.readouterr().out == "table1: 15 rows added, 0 rows replaced, 0 rows left\n"
     assert deepcv(*quick_table, "--list") == 0
     assert "15 recorded, 0 of them by older code; 0 lacking, 0.0 minutes\n" in capsys.readouterr().out
-    assert len(results.recorded("table1")[0]) == 15
+    assert len(recorded.recorded("table1")[0]) == 15
 
 
 def test_record_stopped_with_ctrl_c_keeps_what_it_has(quick_table, folder, capsys, monkeypatch):
-    from deepcv.experiments import _scored
+    from deepcv.companion import compute as _scored
 
     good, computed = _scored.compute, []
 
@@ -431,7 +436,7 @@ def test_record_stopped_with_ctrl_c_keeps_what_it_has(quick_table, folder, capsy
     assert deepcv(*quick_table, "--workers", 1) == 130
     out, err = capsys.readouterr()
     assert "4 rows merged" in out and "11 lacking" in out and "run it again" in err
-    assert len(results.recorded("table1")[0]) == 4
+    assert len(recorded.recorded("table1")[0]) == 4
 
 
 def test_methods_and_data_sets_are_listed(capsys, tmp_path, monkeypatch):
@@ -496,7 +501,7 @@ def test_without_a_command_there_is_help(capsys):
 
 def test_help_answers_at_once():
     code = (
-        "import sys; from deepcv.cli import main; code = main(['segment', '--help']); "
+        "import sys; from deepcv.cli.segment import main; code = main(['segment', '--help']); "
         "print([name for name in ('numpy', 'torch', 'pandas', 'cv2', 'skimage', 'rich') if name in sys.modules]); "
         "sys.exit(code)"
     )
@@ -515,8 +520,8 @@ def test_the_module_is_the_command_line():
 
 
 def test_input_errors_are_told_from_ours():
-    assert cli._sentence(InputError("a\n b")) == "a b"
-    assert cli._sentence(ValueError("a")) is None
+    assert main._sentence(InputError("a\n b")) == "a b"
+    assert main._sentence(ValueError("a")) is None
 
 
 @pytest.mark.slow

@@ -5,9 +5,9 @@ import pytest
 from scipy.integrate import quad
 from scipy.stats import norm
 
-from deepcv import distributions
-from deepcv.distributions import contrast, discriminant, distance_to_fit, distance_to_normal, overlap
-from deepcv.images import InputError
+from deepcv.companion import distributions
+from deepcv.companion.distributions import contrast, discriminant, distance_to_fit, distance_to_normal, overlap
+from deepcv.errors import InputError
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import torch
 from scipy.optimize import minimize
 from torch.distributions import Independent, Normal, kl_divergence
 
-from deepcv import energy
+from deepcv.model import energy
 
 
 def random(*shape, seed=0):

@@ -12,8 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from deepcv import execution, results
-from deepcv.images import InputError
+from deepcv import parallel as execution
+from deepcv import provenance
+from deepcv.companion import store as results
+from deepcv.errors import InputError
 
 # Workers import what they compute with, so these functions stand in a module that a test writes.
 FUNCTIONS = """
@@ -159,18 +161,18 @@ def on_cluster(tmp_path_factory):
 
 
 def test_a_cluster_gives_the_rows_of_this_process_and_says_which_machine(on_cluster, tmp_path, monkeypatch):
-    from deepcv.experiments import _scored, table1
+    from deepcv.companion.experiments import experiment, table1
 
     address, _ = on_cluster
     settings = table1.Settings(methods=("deep-cv", "chan-vese"), size=32, seeds=(0, 1), device="cpu")
     items = [item for item in table1.items(settings) if item.image == "overlap-pair"]
     options = {"progress": False, "description": ""}
     monkeypatch.setenv("DEEPCV_RESULTS", str(tmp_path / "here"))
-    here = _scored.complete(items, settings, workers=1, **options)
+    here = experiment.complete(items, settings, workers=1, **options)
     monkeypatch.setenv("DEEPCV_RESULTS", str(tmp_path / "there"))
-    monkeypatch.setitem(results.provenance(), "machine", "the client")
+    monkeypatch.setitem(provenance.provenance(), "machine", "the client")
     with execution.cluster(address) as executor:
-        there = _scored.complete(items, settings, workers=executor, **options)
+        there = experiment.complete(items, settings, workers=executor, **options)
     assert len(here) == 3
     same = [name for name in results.COLUMNS if name not in ("seconds", "created", "extra")]
     assert there[same].to_dict("records") == here[same].to_dict("records")
@@ -215,7 +217,7 @@ def test_items_that_a_cluster_drops_are_named(on_cluster):
 
 
 def test_workers_with_other_code_are_refused(on_cluster, monkeypatch):
-    monkeypatch.setitem(results.provenance(), "source", "abc")
+    monkeypatch.setitem(provenance.provenance(), "source", "abc")
     with (
         pytest.raises(InputError, match=r"the worker tcp://\S+ has source [0-9a-f]{12}, here it is abc"),
         execution.cluster(on_cluster[0]),

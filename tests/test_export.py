@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from deepcv import amortized, cli
-from deepcv.amortized import Model, Segmenter, Settings
-from deepcv.baselines import redo
-from deepcv.export import to_onnx
-from deepcv.images import InputError
+from deepcv.amortized import redo, settings
+from deepcv.amortized.model import Model
+from deepcv.amortized.onnx import to_onnx
+from deepcv.amortized.segmenter import Segmenter
+from deepcv.amortized.settings import Settings
+from deepcv.cli import main
+from deepcv.errors import InputError
 
 pytest.importorskip("onnx", reason="install the extra `onnx`")
 onnxruntime = pytest.importorskip("onnxruntime", reason="install the extra `onnx`")
@@ -37,12 +39,12 @@ def test_the_command_writes_onnx_and_half_precision(tmp_path, capsys):
     UNET.as_segmenter(1, {"seed": 3}).save(tmp_path / "last.safetensors")
     for name in ("model.onnx", "small.safetensors"):
         assert (
-            cli.main(["export", str(tmp_path), str(tmp_path / name)]) == 0
+            main.main(["export", str(tmp_path), str(tmp_path / name)]) == 0
         )  # a run's folder stands for its last epoch
     assert "small.safetensors: " in capsys.readouterr().out
     assert (tmp_path / "small.safetensors").stat().st_size < 0.6 * (tmp_path / "last.safetensors").stat().st_size
     assert Segmenter.load(tmp_path / "small.safetensors").card == {"seed": 3}
-    assert cli.main(["export", str(tmp_path), str(tmp_path / "model.tflite")]) == 2
+    assert main.main(["export", str(tmp_path), str(tmp_path / "model.tflite")]) == 2
     assert "call it model.onnx" in capsys.readouterr().err
 
 
@@ -66,7 +68,7 @@ def test_a_network_worth_shipping_takes_under_20_ms_on_one_core():
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        segmenter = Model(amortized.settings_for("default", "cpu"), 0).as_segmenter(1, {})
+        segmenter = Model(settings.settings_for("default", "cpu"), 0).as_segmenter(1, {})
         segmenter.network.eval()
         x = torch.zeros(1, 3, 128, 128)
         took = []

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from deepcv import saliency
-from deepcv.hints import SURENESS, hint_for, otsu_mask, surer
-from deepcv.images import InputError
+from deepcv.errors import InputError
+from deepcv.hints import saliency
+from deepcv.hints.hint import SURENESS, hint_for, otsu_mask, surer
 
 IMAGE = np.random.default_rng(0).random((12, 16)).astype(np.float32)
 
@@ -58,7 +58,7 @@ def test_a_hint_that_says_nothing_is_refused(hint):
 def test_a_surer_hint_believes_the_same_more_strongly(sureness):
     hint = np.random.default_rng(3).random((12, 16)).astype(np.float32)
     found = surer(hint, sureness)
-    assert found.dtype == np.float32 and found.shape == hint.shape and 0 <= found.min() and found.max() <= 1
+    assert found.dtype == np.float32 and found.shape == hint.shape and found.min() >= 0 and found.max() <= 1
     order = hint.ravel().argsort()
     assert (np.diff(found.ravel()[order]) >= 0).all()
     np.testing.assert_array_equal(found > 0.5, hint > 0.5 if sureness == "map" else otsu_mask(hint))

@@ -9,7 +9,9 @@ import pytest
 from PIL import Image
 
 from deepcv import images
-from deepcv.images import InputError, as_hint, as_image, read_image, write_image
+from deepcv.errors import InputError
+from deepcv.images import as_hint, as_image
+from deepcv.pictures import read_image, write_image
 
 RGB = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
 GREY = RGB[..., 0]

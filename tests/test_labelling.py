@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from deepcv import energy, labelling
-from deepcv.images import InputError
+from deepcv.errors import InputError
+from deepcv.model import energy, labelling
 
 
 def random(*shape, seed=0):

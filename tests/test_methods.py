@@ -5,9 +5,9 @@ import inspect
 import numpy as np
 import pytest
 
-from deepcv.images import InputError
+from deepcv.errors import InputError
 from deepcv.methods import METHODS, get_method
-from deepcv.solver import Settings
+from deepcv.model.settings import Settings
 
 QUICK = {
     "deep-cv": {"steps": 3, "rounds": 1, "width": 2, "size": 24, "levels": 0},

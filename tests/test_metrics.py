@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from deepcv.images import InputError
+from deepcv.errors import InputError
 from deepcv.metrics import (
     accuracy,
     adjusted_rand_index,

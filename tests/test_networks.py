@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from deepcv.images import InputError
-from deepcv.networks import SkipNetwork, StackedConv2d, StackedInstanceNorm2d, UNet
+from deepcv.errors import InputError
+from deepcv.model.networks import SkipNetwork, StackedConv2d, StackedInstanceNorm2d, UNet
 
 
 def random(*shape, seed=0):

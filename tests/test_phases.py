@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from deepcv import energy, phases
-from deepcv.images import InputError
+from deepcv.errors import InputError
+from deepcv.model import energy, phases
 
 
 def random(*shape, seed=0):

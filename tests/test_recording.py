@@ -10,19 +10,22 @@ from types import SimpleNamespace
 
 import pytest
 
-from deepcv import execution, recording, results
+from deepcv import parallel as execution
+from deepcv import provenance
+from deepcv.companion import compute as _scored
+from deepcv.companion import recorded, recording
+from deepcv.companion.experiments import table1
+from deepcv.companion.store import Item, Store
 from deepcv.data import load_dataset
-from deepcv.experiments import _scored, table1
-from deepcv.images import InputError
+from deepcv.errors import InputError
 from deepcv.methods import METHODS
-from deepcv.results import Item, Store
 
 IMAGES = ("modes-blob", "modes-disk", "modes-pair", "overlap-pair")
 HASHES = {name: sample.hash for sample in load_dataset("samples") if (name := sample.name) in IMAGES}
 
 
 def experiment(methods=("saliency", "grabcut"), **settings):
-    """A module like those of `deepcv.experiments`."""
+    """A module like those of `deepcv.companion.experiments.experiment`."""
 
     def items(_):
         return [
@@ -31,7 +34,9 @@ def experiment(methods=("saliency", "grabcut"), **settings):
             for method in methods
         ]
 
-    return SimpleNamespace(__name__="deepcv.experiments.tiny", Settings=SimpleNamespace, items=items)
+    return SimpleNamespace(
+        __name__="deepcv.companion.experiments.experiment.tiny", Settings=SimpleNamespace, items=items
+    )
 
 
 @pytest.fixture
@@ -58,7 +63,7 @@ def fill(*experiments, into=None, **options):
 
 
 def _recorded(folder=None):
-    rows = results.recorded("tiny", folder)[0]
+    rows = recorded.recorded("tiny", folder)[0]
     return set(rows["image"] + " " + rows["method"])
 
 
@@ -104,7 +109,7 @@ def test_a_setting_without_effect_makes_no_row_lack():
 
 def test_rows_of_older_code_are_counted_and_computed_again_only_when_wanted(computed, monkeypatch):
     fill(experiment(["saliency"]))
-    monkeypatch.setitem(results.provenance(), "source", "newer")
+    monkeypatch.setitem(provenance.provenance(), "source", "newer")
     gap = recording.find_gap(experiment(), profile="quick", device="cpu")
     assert len(gap.lacking) == len(gap.outdated) == 4
     del computed[:]
@@ -112,7 +117,7 @@ def test_rows_of_older_code_are_counted_and_computed_again_only_when_wanted(comp
     assert set(computed) == {f"{image} grabcut" for image in IMAGES}
     fill(experiment(), outdated=True)
     assert set(computed) == ALL
-    assert {run["source"] for run in results.recorded("tiny")[1]["runs"].values()} == {"newer"}
+    assert {run["source"] for run in recorded.recorded("tiny")[1]["runs"].values()} == {"newer"}
 
 
 def test_what_would_take_too_long_is_not_begun(computed):
@@ -137,7 +142,7 @@ def test_the_pace_of_this_code_counts_before_that_of_older_code(computed, monkey
     fill(experiment(["saliency"]))
     item = experiment(["saliency"]).items(None)[0]
     with Store() as store:
-        monkeypatch.setitem(results.provenance(), "source", "newer")
+        monkeypatch.setitem(provenance.provenance(), "source", "newer")
         pace = recording.Pace(store, ["tiny"], profile="quick", device="cpu")
         assert pace.of(item) == 0.2
         pace.learn([item], [{"seconds": 3.0, "extra": {}}])
@@ -188,7 +193,7 @@ def test_rows_that_a_killed_session_left_in_the_store_are_recorded(computed):
             store.put(item, profile="paper", f_measure=0.25)
     fill(experiment())
     assert len(computed) == 3 and _recorded() == ALL
-    assert set(results.recorded("tiny")[0]["profile"]) == {"quick"}
+    assert set(recorded.recorded("tiny")[0]["profile"]) == {"quick"}
 
 
 def test_pieces_are_computed_elsewhere_and_merged(computed, tmp_path, monkeypatch):
@@ -216,7 +221,7 @@ def test_the_listing_counts_and_computes_nothing(computed):
     with Store() as store:
         first = experiment().items(None)[0]
         store.put(first, profile="quick", seconds=60.0, extra={"hint_seconds": 6.0})
-        results.record(store.rows([first]), "tiny")
+        recorded.record(store.rows([first]), "tiny")
     gap = recording.find_gap(experiment(), profile="quick", device="cpu")
     table = recording.listing([gap], **options)
     saliency = table.loc[("tiny", "saliency", "default")]
@@ -249,7 +254,7 @@ def test_a_gpu_gets_images_of_the_deep_model_together_and_the_cpu_one_by_one():
 
 
 def test_a_batch_is_one_call_and_gives_each_image_its_row(monkeypatch):
-    from deepcv import solver
+    from deepcv.model import solver
 
     calls = []
 

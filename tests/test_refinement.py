@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from deepcv.images import InputError
+from deepcv.errors import InputError
 from deepcv.metrics import iou
-from deepcv.refinement import guided_filter
+from deepcv.model.refinement import guided_filter
 
 
 def disk(size=48, radius=14.0):

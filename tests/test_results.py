@@ -12,9 +12,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from deepcv import recording, results, timings
-from deepcv.images import InputError
-from deepcv.results import Item, Store, Unit
+from deepcv import devices, provenance
+from deepcv.companion import pictures, recorded, recording, timings
+from deepcv.companion import store as results
+from deepcv.companion.store import Item, Store, Unit
+from deepcv.errors import InputError
 
 
 def item(image="coffee", **changes):
@@ -46,7 +48,7 @@ def test_a_row_comes_back_as_it_was_put(store):
 
 
 def test_a_row_says_which_machine_computed_it(store):
-    elsewhere = results.provenance() | {"machine": {"cpu": "another"}}
+    elsewhere = provenance.provenance() | {"machine": {"cpu": "another"}}
     store.put(item(), profile="quick", made_by=elsewhere)
     assert store.get(item())["machine"] == {"cpu": "another"}
 
@@ -59,8 +61,8 @@ def test_a_row_says_which_machine_computed_it(store):
     ],
 )
 def test_rows_that_other_code_made_are_refused(store, change, says):
-    made_by = results.provenance() | change
-    made_by["libraries"] = results.provenance()["libraries"] | made_by["libraries"]
+    made_by = provenance.provenance() | change
+    made_by["libraries"] = provenance.provenance()["libraries"] | made_by["libraries"]
     with pytest.raises(InputError, match=says):
         store.put(item(), profile="quick", made_by=made_by)
     assert store.rows().empty
@@ -100,10 +102,10 @@ def test_what_has_no_plain_value_is_refused():
         item(settings={"function": len}).key  # noqa: B018
 
 
-@pytest.mark.parametrize("part", results.MADE_BY)
+@pytest.mark.parametrize("part", provenance.MADE_BY)
 def test_other_code_or_libraries_compute_anew(store, monkeypatch, part):
     store.put(item(), profile="quick")
-    other = results.provenance() | {part: "other"}
+    other = provenance.provenance() | {part: "other"}
     monkeypatch.setattr(results, "provenance", lambda: other)
     assert store.missing([item()]) == [item()]
     assert store.rows().empty
@@ -113,14 +115,14 @@ def test_other_code_or_libraries_compute_anew(store, monkeypatch, part):
 def test_source_hash_follows_what_can_change_a_number(tmp_path):
     (tmp_path / "experiments").mkdir()
     (tmp_path / "baselines").mkdir()
-    hashes = [results.source_hash(tmp_path)]
+    hashes = [provenance.source_hash(tmp_path)]
     for name in ("solver.py", "baselines/chan_vese.py", "cli.py", "experiments/table1.py", "results.py"):
         (tmp_path / name).write_text("pass\n")
-        hashes.append(results.source_hash(tmp_path))
+        hashes.append(provenance.source_hash(tmp_path))
     assert len(set(hashes)) == 3
     assert hashes[2] == hashes[-1]
     (tmp_path / "solver.py").write_bytes(b"pass\r\n")  # line ends are git's business
-    assert results.source_hash(tmp_path) == hashes[-1]
+    assert provenance.source_hash(tmp_path) == hashes[-1]
 
 
 def test_a_second_put_keeps_the_row_unless_told_to_replace_it(store):
@@ -316,12 +318,12 @@ def test_the_results_folder_is_the_nearest_one(tmp_path, monkeypatch):
 def test_the_numbers_of_table_1_are_the_papers(monkeypatch):
     monkeypatch.chdir(os.path.dirname(__file__))
     monkeypatch.delenv("DEEPCV_RESULTS", raising=False)
-    table = results.paper("table1").set_index("method")
+    table = recorded.paper("table1").set_index("method")
     assert table.loc["deep-cv"].to_dict() == {"f_measure": 0.87, "iou": 0.79}
     assert table["f_measure"].idxmin() == "normalized-cuts"
     assert len(table) == 5
     with pytest.raises(InputError, match=r"called 'tabel1'; there are .*table1"):
-        results.paper("tabel1")
+        recorded.paper("tabel1")
 
 
 @pytest.fixture
@@ -331,16 +333,16 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_without_a_recorded_run_there_are_the_columns(folder):
-    rows, provenance = results.recorded("table1")
-    assert rows.empty and tuple(rows.columns) == results.RECORDED and provenance == {}
-    assert results.paper("table1").empty
+    rows, provenance = recorded.recorded("table1")
+    assert rows.empty and tuple(rows.columns) == recorded.RECORDED and provenance == {}
+    assert recorded.paper("table1").empty
 
 
 def test_a_recorded_run_is_read_as_it_was_recorded(folder, store):
     items = [item(image, method=method, seed=1) for image in ("b", "007") for method in ("grabcut", "chan-vese")]
     rows = store.complete(items, compute, workers=1, progress=False)
-    path = results.record(rows, "table1", note="first")
-    again, described = results.recorded("table1")
+    path = recorded.record(rows, "table1", note="first")
+    again, described = recorded.recorded("table1")
     assert [tuple(row) for row in again[["method", "image"]].to_numpy()] == [
         ("chan-vese", "007"),
         ("chan-vese", "b"),
@@ -363,76 +365,76 @@ def _recorded_by(cpu, rows, **changes):
 
 
 def _machines(folder=None):
-    rows, described = results.recorded("table1", folder)
+    rows, described = recorded.recorded("table1", folder)
     return dict(zip(rows["image"], [described["runs"][run]["machine"]["cpu"] for run in rows["run"]], strict=True))
 
 
 def test_new_rows_take_the_place_of_recorded_ones_and_the_others_stay(folder, store):
     rows = store.complete(map(item, "abc"), compute, workers=1, progress=False)
-    results.record(_recorded_by("first", rows.iloc[:2]), "table1")
-    path = results.record(_recorded_by("second", rows.iloc[1:], f_measure=0.7), "table1")
+    recorded.record(_recorded_by("first", rows.iloc[:2]), "table1")
+    path = recorded.record(_recorded_by("second", rows.iloc[1:], f_measure=0.7), "table1")
     assert _machines() == {"a": "first", "b": "second", "c": "second"}
-    assert results.recorded("table1")[0]["f_measure"].tolist() == [0.1, 0.7, 0.7]
+    assert recorded.recorded("table1")[0]["f_measure"].tolist() == [0.1, 0.7, 0.7]
     text = path.read_text()
-    results.record(_recorded_by("second", rows, f_measure=[0.1, 0.7, 0.7]), "table1")
+    recorded.record(_recorded_by("second", rows, f_measure=[0.1, 0.7, 0.7]), "table1")
     assert set(_machines().values()) == {"second"}
-    assert len(results.recorded("table1")[1]["runs"]) == 1, "what made rows that are gone is gone"
-    results.record(_recorded_by("first", rows.iloc[:1]), "table1")
+    assert len(recorded.recorded("table1")[1]["runs"]) == 1, "what made rows that are gone is gone"
+    recorded.record(_recorded_by("first", rows.iloc[:1]), "table1")
     assert path.read_text() == text
 
 
 def test_of_two_recorded_runs_the_newer_rows_stay(folder, store, tmp_path):
     rows = store.complete(map(item, "abcd"), compute, workers=1, progress=False)
     days = np.array(["2026-01-01", "2026-01-02", "2026-01-02", "2026-01-01"])
-    results.record(_recorded_by("ours", rows.iloc[:3], created=days[:3]), "table1")
+    recorded.record(_recorded_by("ours", rows.iloc[:3], created=days[:3]), "table1")
     theirs = ["2026-01-02", "2026-01-02", "2026-01-01", "2026-01-01"]
-    results.record(_recorded_by("theirs", rows, created=theirs), "table1", folder=tmp_path / "piece")
+    recorded.record(_recorded_by("theirs", rows, created=theirs), "table1", folder=tmp_path / "piece")
     before = {path: path.read_bytes() for path in (tmp_path / "piece").iterdir()}
-    assert results.merge(tmp_path / "piece", "table1") == {"added": 1, "replaced": 1, "left": 2}
+    assert recorded.merge(tmp_path / "piece", "table1") == {"added": 1, "replaced": 1, "left": 2}
     assert _machines() == {"a": "theirs", "b": "ours", "c": "ours", "d": "theirs"}
     text = (folder / "recorded" / "table1.csv").read_text()
-    assert results.merge(tmp_path / "piece", "table1") == {"added": 0, "replaced": 0, "left": 4}
+    assert recorded.merge(tmp_path / "piece", "table1") == {"added": 0, "replaced": 0, "left": 4}
     assert (folder / "recorded" / "table1.csv").read_text() == text
     assert {path: path.read_bytes() for path in (tmp_path / "piece").iterdir()} == before
     with pytest.raises(InputError, match=r"no recorded run choices in .*piece"):
-        results.merge(tmp_path / "piece", "choices")
+        recorded.merge(tmp_path / "piece", "choices")
 
 
 @pytest.mark.parametrize("name", ["ours", "double_dip"])
 def test_every_measured_number_is_recorded_and_merged_under_its_name(folder, store, tmp_path, name):
     rows = store.complete([item("a")], compute, workers=1, progress=False)
     measured = rows.assign(extra=[{"measured": {name: 0.25}}])
-    results.record(measured, "figure10b", folder=tmp_path / "piece")
-    results.merge(tmp_path / "piece", "figure10b")
-    assert results.recorded("figure10b")[0][name].tolist() == [0.25]
+    recorded.record(measured, "figure10b", folder=tmp_path / "piece")
+    recorded.merge(tmp_path / "piece", "figure10b")
+    assert recorded.recorded("figure10b")[0][name].tolist() == [0.25]
 
 
 def test_recording_does_not_depend_on_the_order_of_the_rows(folder, store):
     rows = store.complete([item(image) for image in "abc"], compute, workers=1, progress=False)
-    text = results.record(rows, "table1").read_text()
-    assert results.record(rows.iloc[::-1], "table1").read_text() == text
+    text = recorded.record(rows, "table1").read_text()
+    assert recorded.record(rows.iloc[::-1], "table1").read_text() == text
 
 
 def test_what_is_no_single_run_is_not_recorded(folder, store):
     with pytest.raises(InputError, match=r"no row to record"):
-        results.record(store.rows(), "table1")
+        recorded.record(store.rows(), "table1")
     rows = store.complete([item(), item(settings={"nu": 2.0})], compute, workers=1, progress=False)
     with pytest.raises(InputError, match=r"coffee has two rows"):
-        results.record(rows, "table1")
+        recorded.record(rows, "table1")
     assert not folder.exists()
 
 
 def test_a_recorded_run_that_was_changed_by_hand_is_noticed(folder, store):
-    path = results.record(store.complete([item()], compute, workers=1, progress=False), "table1")
+    path = recorded.record(store.complete([item()], compute, workers=1, progress=False), "table1")
     path.write_text(path.read_text().replace("0.6000", "0.9000"))
     with pytest.raises(InputError, match=r"don't belong together"):
-        results.recorded("table1")
+        recorded.recorded("table1")
     path.write_text("method,seed\nsaliency,0\n")
     with pytest.raises(InputError, match=r"table1.csv has other columns .*; record it again"):
-        results.recorded("table1")
+        recorded.recorded("table1")
     path.with_suffix(".json").write_text("{")
     with pytest.raises(InputError, match=r"can't be read .* restore both files"):
-        results.recorded("table1")
+        recorded.recorded("table1")
 
 
 def test_nothing_is_left_when_recording_fails(folder, store, monkeypatch):
@@ -443,7 +445,7 @@ def test_nothing_is_left_when_recording_fails(folder, store, monkeypatch):
 
     monkeypatch.setattr(os, "replace", full)
     with pytest.raises(OSError, match="No space"):
-        results.record(rows, "table1")
+        recorded.record(rows, "table1")
     assert not list(folder.rglob("*.*"))
 
 
@@ -456,10 +458,10 @@ def test_a_figure_is_saved_for_print_and_for_the_screen_and_given_back(folder, m
         return figure
 
     figure = drawn()
-    assert results.saved(figure, "figure07") is figure
+    assert pictures.saved(figure, "figure07") is figure
     svg, png = ((folder / "figures" / f"figure07.{kind}").read_bytes() for kind in ("svg", "png"))
     assert "σ of the noise" in svg.decode() and png.startswith(b"\x89PNG")
-    results.saved(drawn(), "figure07")
+    pictures.saved(drawn(), "figure07")
     assert (folder / "figures" / "figure07.svg").read_bytes() == svg, "the same figure, the same file"
 
     def full(*_):
@@ -467,7 +469,7 @@ def test_a_figure_is_saved_for_print_and_for_the_screen_and_given_back(folder, m
 
     monkeypatch.setattr(os, "replace", full)
     with pytest.raises(InputError, match=r"No space left on device.*DEEPCV_RESULTS"):
-        results.saved(figure, "another")
+        pictures.saved(figure, "another")
     assert {path.name for path in (folder / "figures").iterdir()} == {"figure07.svg", "figure07.png"}
 
 
@@ -479,8 +481,8 @@ def test_what_the_repository_records_can_be_read(repository, monkeypatch):
         rows, made_by = timings.recorded(name)
         assert len(rows) and {"machine", "libraries"} <= set.intersection(*map(set, made_by.values()))
     for name in files - {*timings.NAMES}:
-        rows, described = results.recorded(name)
-        assert len(rows) == described["rows"] and not rows.duplicated(list(results.RECORDED_AS)).any()
+        rows, described = recorded.recorded(name)
+        assert len(rows) == described["rows"] and not rows.duplicated(list(recorded.RECORDED_AS)).any()
         for digest, run in described["runs"].items():
             made = rows[rows["run"] == digest]
             assert len(made) == run["rows"]
@@ -488,12 +490,12 @@ def test_what_the_repository_records_can_be_read(repository, monkeypatch):
 
 
 def test_device_kinds():
-    assert results.device_kind("cpu") == "cpu"
+    assert devices.device_kind("cpu") == "cpu"
     with pytest.raises(InputError, match=r"no device 'tpux' here; use cpu"):
-        results.device_kind("tpux")
+        devices.device_kind("tpux")
 
 
 def test_provenance_is_plain():
-    json.dumps(results.provenance())
-    assert set(results.provenance()) == {"package", "source", "libraries", "machine"}
-    assert results.provenance()["libraries"]["opencv"]
+    json.dumps(provenance.provenance())
+    assert set(provenance.provenance()) == {"package", "source", "libraries", "machine"}
+    assert provenance.provenance()["libraries"]["opencv"]

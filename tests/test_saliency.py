@@ -7,26 +7,19 @@ import numpy as np
 import pytest
 from skimage.filters import threshold_otsu
 
-from deepcv.images import InputError
-from deepcv.saliency import (
-    SaliencySettings,
-    adjacency,
-    boundary_connectivity,
+from deepcv.errors import InputError
+from deepcv.hints.decomposition import (
     capping_level,
     decompose,
-    index_tree,
-    inside_frame,
-    laplacian,
-    node_weights,
-    noise_level,
     objective,
-    pixel_features,
     shrink_singular_values,
     shrink_tree,
-    structured_matrix_decomposition,
     tree_nodes,
-    without_noise,
 )
+from deepcv.hints.features import noise_level, pixel_features
+from deepcv.hints.saliency import inside_frame, structured_matrix_decomposition, without_noise
+from deepcv.hints.settings import SaliencySettings
+from deepcv.hints.superpixels import adjacency, boundary_connectivity, index_tree, laplacian, node_weights
 
 QUICK = {"superpixels": (150,), "longest_side": 128}
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from deepcv import data
-from deepcv.amortized import Segmenter
+from deepcv.amortized.onnx import to_onnx
+from deepcv.amortized.segmenter import Segmenter
 from deepcv.data import flowerlike, load_dataset
 from deepcv.data.crops import centre_crop
-from deepcv.export import to_onnx
 from deepcv.metrics import scores
 
 PATH = Path(__file__).parents[1] / "results" / "models" / "flowers17-64px.safetensors"

@@ -8,26 +8,21 @@ import pytest
 import torch
 from torch.func import functional_call
 
-from deepcv import energy, labelling, phases, solver
 from deepcv.baselines.chan_vese import chan_vese
-from deepcv.images import InputError
+from deepcv.errors import InputError
 from deepcv.methods import METHODS
 from deepcv.metrics import iou, mean_iou_matched
-from deepcv.networks import SkipNetwork, UNet
-from deepcv.solver import (
-    Model,
-    Problem,
-    Settings,
+from deepcv.model import descent, energy, labelling, phases, settings
+from deepcv.model.networks import SkipNetwork, UNet
+from deepcv.model.segment import deep_chan_vese, deep_chan_vese_batch, pose
+from deepcv.model.settings import Settings, resolve
+from deepcv.model.solver import Model, Problem, iterate
+from deepcv.model.start import (
     clustered_memberships,
-    deep_chan_vese,
-    deep_chan_vese_batch,
     edge_weights,
     hint_prior,
-    iterate,
     local_histograms,
-    pose,
     random_memberships,
-    resolve,
     start_prior,
 )
 
@@ -274,13 +269,13 @@ def test_what_the_gradient_step_descends_is_the_splitting_energy(changes, monkey
     # (3.18), (4.5) put together anew from what the states show
     given = GRADIENT | {"nu": 0.05, "penalty": 0.4, "balance": 1.0, "hint_weight": 0.0, "edge_sensitivity": 1.0}
     settings = Settings(**given | changes)
-    losses, original = [], solver._descend
+    losses, original = [], descent._descend
 
     def watched(optimiser, loss, image):
         losses.append(loss.detach().clone())
         original(optimiser, loss, image)
 
-    monkeypatch.setattr(solver, "_descend", watched)
+    monkeypatch.setattr(descent, "_descend", watched)
     posed = problem(settings)
     states = list(iterate(posed, settings))
     two = settings.phases == 2
@@ -484,7 +479,7 @@ def test_networks_in_bfloat16_find_nearly_the_same_mask(settings):
 def test_steps_replayed_from_a_cuda_graph_are_those_taken_one_by_one(settings, monkeypatch):
     image, inside = disk()
     replayed = deep_chan_vese(image, rough_hint(inside), device="cuda", **settings)
-    monkeypatch.setattr(solver.Descent, "__call__", solver.Descent._step)
+    monkeypatch.setattr(descent.Descent, "__call__", descent.Descent._step)
     stepped = deep_chan_vese(image, rough_hint(inside), device="cuda", **settings)
     assert (replayed.labels != stepped.labels).mean() < 0.01
     for name, values in stepped.trace.items():
@@ -580,7 +575,7 @@ def test_more_than_two_phases_do_not_need_a_hint():
 
 
 def test_without_a_hint_the_saliency_is_where_it_starts():
-    from deepcv.saliency import structured_matrix_decomposition
+    from deepcv.hints.saliency import structured_matrix_decomposition
 
     image, _ = disk((40, 48))
     asked = deep_chan_vese(image, structured_matrix_decomposition(image), device="cpu", **QUICK)
@@ -636,7 +631,7 @@ def test_settings_without_effect_have_none(u_step, phases):
     other |= {"rounds": 2, "settled": 0.5, "more_steps": 3, "start": "random"}
     other |= {"sureness": "sharpened", "start_limit": 3.0}
     given = {"phases": phases, "u_step": u_step, "size": 24, "steps": 4, "levels": 0, "width": 2}
-    unused = solver.idle(dataclasses.asdict(solver.resolve(given)))
+    unused = settings.idle(dataclasses.asdict(settings.resolve(given)))
     assert unused and ("start" in unused) == (phases == 2)
     found = [
         deep_chan_vese(image, inside if phases == 2 else None, device="cpu", **given, **changes)

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from deepcv import timings
-from deepcv.images import InputError
+from deepcv.companion import timings
+from deepcv.errors import InputError
 
 
 def images(contender, seconds, scores, **more):

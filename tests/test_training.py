@@ -13,13 +13,16 @@ import pytest
 import torch
 from PIL import Image
 
-from deepcv import cli, training
-from deepcv.amortized import Model, Segmenter, Settings, as_input
-from deepcv.baselines import redo
+from deepcv.amortized import redo, teaching, training
+from deepcv.amortized.model import Model
+from deepcv.amortized.segmenter import Segmenter, as_input
+from deepcv.amortized.settings import Settings
+from deepcv.amortized.training import BEST, CHECKPOINT, LAST, LOG, load_checkpoint, train
+from deepcv.cli import main
 from deepcv.data import flowerlike, load_dataset
 from deepcv.data.crops import UNSCORED, Crops, crops
-from deepcv.images import InputError, read_image
-from deepcv.training import BEST, CHECKPOINT, LAST, LOG, load_checkpoint, train
+from deepcv.errors import InputError
+from deepcv.pictures import read_image
 
 pytest.importorskip("lightning_fabric", reason="install the extra `train`")
 
@@ -129,7 +132,7 @@ def test_a_killed_process_leaves_a_checkpoint_that_can_be_gone_on_from(tmp_path)
     assert 1 <= kept["epoch"] < 60
     assert Segmenter.load(out / LAST).card["data"] == str(tmp_path / "pictures")
     for folder in (out, tmp_path / "whole"):
-        assert cli.main(train_command(tmp_path, folder, "--epochs", "60")[3:]) == 0
+        assert main.main(train_command(tmp_path, folder, "--epochs", "60")[3:]) == 0
     assert_equal(weights(out), weights(tmp_path / "whole"))
 
 
@@ -300,12 +303,12 @@ def test_redo_trains_in_the_same_loop_and_its_mask_network_is_kept_alike(tmp_pat
 
 def test_hints_are_computed_once_by_the_method_that_is_named(images, monkeypatch):
     few = Crops(images.names[:3], crops(flowerlike.dataset("train")[:3], 48).images, images.truths[:3])
-    found = training.hints_of(few, "saliency", workers=1)
+    found = teaching.hints_of(few, "saliency", workers=1)
     assert (found.shape, found.dtype) == ((3, 48, 48), np.uint8)
     truths = crops(flowerlike.dataset("train")[:3], 48).truths
     assert training.mean_scores(found / 255, truths)["accuracy"] > 0.8
     monkeypatch.setattr(training, "_teach", lambda *_: pytest.fail("computed again"))
-    assert np.array_equal(training.hints_of(few, "saliency", workers=1), found)
+    assert np.array_equal(teaching.hints_of(few, "saliency", workers=1), found)
 
 
 def test_hints_that_the_settings_ask_for_must_be_given(images, tmp_path):
@@ -364,7 +367,7 @@ def test_two_processes_compute_what_one_does(settings, more, devices, launcher, 
     def losses(name, loss):
         return [row[loss] for row in load_checkpoint(tmp_path / name / CHECKPOINT)["history"]]
 
-    assert cli.main(train_command(tmp_path, tmp_path / "one", *settings)[3:]) == 0
+    assert main.main(train_command(tmp_path, tmp_path / "one", *settings)[3:]) == 0
     command = train_command(tmp_path, tmp_path / "two", *settings, *devices, launcher=launcher)
     found = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=120)
     assert found.returncode == 0, found.stderr
@@ -377,11 +380,11 @@ def test_two_processes_compute_what_one_does(settings, more, devices, launcher, 
 
 def test_train_and_predict_on_a_folder_of_ones_own(tmp_path, monkeypatch, capsys):
     command = train_command(tmp_path, tmp_path / "run", "--epochs", "1")
-    assert cli.main(command[3:]) == 0
+    assert main.main(command[3:]) == 0
     assert "epoch 1, the last epoch, chosen without labels" in capsys.readouterr().out
     monkeypatch.chdir(tmp_path)
     Image.fromarray(flowerlike.draw(50)[0][:, :, 0]).save("grey.png")
-    assert cli.main(["predict", "run", "pictures/0.png", "pictures/1.png", "grey.png", "--out", "masks"]) == 0
+    assert main.main(["predict", "run", "pictures/0.png", "pictures/1.png", "grey.png", "--out", "masks"]) == 0
     for name in ("pictures/0.png", "pictures/1.png", "grey.png"):
         mask = read_image(tmp_path / "masks" / os.path.basename(name))
         assert mask.shape == read_image(name).shape[:2]
@@ -392,7 +395,7 @@ def test_train_and_predict_on_a_folder_of_ones_own(tmp_path, monkeypatch, capsys
         (["grey.png"], ".", "grey.png would be overwritten by a mask"),
         (["grey.png"], "grey.jpg", "grey.jpg is a file"),
     ):
-        assert cli.main(["predict", "run", *given, "--out", out]) == 2
+        assert main.main(["predict", "run", *given, "--out", out]) == 2
         assert said in capsys.readouterr().err
         assert not (tmp_path / "both").exists()
 
@@ -418,7 +421,7 @@ def test_bad_input_is_one_sentence(arguments, said, tmp_path, monkeypatch, capsy
     Image.fromarray(flowerlike.draw(0)[0]).save("a.png")
     Image.fromarray(flowerlike.draw(0)[0]).convert("RGBA").save("clear.png")
     monkeypatch.setattr(training, "hints_of", lambda *_, **__: pytest.fail("hints were computed first"))
-    assert cli.main(arguments) == 2
+    assert main.main(arguments) == 2
     error = capsys.readouterr().err
     assert said in error
     assert error.count("\n") == 1

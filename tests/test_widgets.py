@@ -13,11 +13,12 @@ from PIL import Image
 
 pytest.importorskip("ipywidgets", reason="install the extra `companion`")
 
-from deepcv import deep_chan_vese, methods, widgets
-from deepcv.experiments import playground as pictures
-from deepcv.experiments.playground import MULTIPLES, Settings
-from deepcv.images import InputError
-from deepcv.widgets import OWN, Playground, Stream, uploaded
+from deepcv import deep_chan_vese, methods
+from deepcv.companion import widgets
+from deepcv.companion.experiments import playground as pictures
+from deepcv.companion.experiments.playground import MULTIPLES, Settings
+from deepcv.companion.widgets import OWN, Playground, Stream, uploaded
+from deepcv.errors import InputError
 
 DISK = np.hypot(*np.mgrid[-24:24, -24:24] + 0.5) < 14
 IMAGE = (np.where(DISK, 0.7, 0.3) + np.random.default_rng(0).normal(0, 0.1, DISK.shape)).clip(0, 1).astype(np.float32)
@@ -218,7 +219,7 @@ def test_a_cell_runs_while_it_works():
             assert reply["content"]["status"] == "ok"
             return "".join(told).strip()
 
-        printed("import asyncio; from deepcv.widgets import Playground; p = Playground()")
+        printed("import asyncio; from deepcv.companion.widgets import Playground; p = Playground()")
         assert printed("print(p.task.done())") == "False"
         printed("await p.task")
         assert printed("print(p.line.value)").startswith("Done. Step")

@@ -4,7 +4,7 @@
 
 Two solvers. "level-set" evolves φ as one knows it, semi-implicitly (Getreuer, IPOL 2012, equation 22), and on a grey
 image agrees with `skimage.segmentation.chan_vese`; it also takes colour, which that one doesn't. "exact" alternates the
-means and, for fixed means, the globally minimal mask (`deepcv.labelling`), from coarse to fine; the energy never rises.
+means and, for fixed means, the globally minimal mask (`deepcv.model.labelling`), from coarse to fine; the energy never rises.
 
 Where "level-set" deviates from [11], with Getreuer: the length's delta function has no 1/π, which the step size takes
 up; there is no area term; φ is not made a distance function again; it stops when φ hardly changes, not when the means
@@ -24,13 +24,14 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from deepcv import labelling
+from deepcv.baselines.level_set import LevelSet, boundary_length, check_descent
 from deepcv.checks import check_real
-from deepcv.hints import hint_for, otsu_mask
-from deepcv.images import InputError, as_image
-from deepcv.level_set import LevelSet, boundary_length, check_descent
+from deepcv.devices import torch_device
+from deepcv.errors import InputError
+from deepcv.hints.hint import hint_for, otsu_mask
+from deepcv.images import as_image
+from deepcv.model import labelling
 from deepcv.segmentation import Segmentation, two_phase
-from deepcv.solver import torch_device
 
 
 def means(image: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -73,7 +74,7 @@ def chan_vese(
     image : array_like, `(H, W)` or `(H, W, 3)`
         uint8, or float in [0, 1].
     hint : array_like `(H, W)`, optional
-        Its Otsu threshold is where the contour starts, as in the paper; default the saliency of `deepcv.saliency`.
+        Its Otsu threshold is where the contour starts, as in the paper; default the saliency of `deepcv.hints.saliency`.
         It also says which side is called foreground.
     seed : int
         Ignored: nothing is random.
@@ -167,6 +168,8 @@ def _alternate(image: np.ndarray, mask: np.ndarray, nu: float, rounds: int, tole
 
 
 _COARSEST = 16  # pixels on the shorter side
+
+
 _TINY = np.finfo(np.float32).tiny
 
 

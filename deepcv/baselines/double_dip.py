@@ -44,18 +44,31 @@ import torch
 from torch import Tensor, nn
 
 from deepcv.checks import check_real, check_whole
-from deepcv.hints import hint_for, otsu_mask
-from deepcv.images import SMALLEST_SIDE, InputError, as_colour, resize, to_uint8, working_shape
-from deepcv.networks import SkipNetwork
-from deepcv.refinement import guided_filter
+from deepcv.devices import torch_device
+from deepcv.errors import InputError
+from deepcv.hints.hint import hint_for, otsu_mask
+from deepcv.images import SMALLEST_SIDE, as_colour, resize, to_uint8, working_shape
+from deepcv.model.batches import checked_batch, side_by_side, traces_of
+from deepcv.model.descent import Descent, adam
+from deepcv.model.networks import SkipNetwork
+from deepcv.model.refinement import guided_filter
 from deepcv.segmentation import Segmentation, two_phase
-from deepcv.solver import Descent, adam, checked_batch, side_by_side, torch_device, traces_of
 
 _SIDES_DIVIDE_BY = 32
+
+
 _WIDTHS = (8, 16, 32)
+
+
 _NOISE_CHANNELS = 2
+
+
 _NOISE_SCALE = 0.01
+
+
 _SURE_FOREGROUND, _SURE_BACKGROUND = 239.5, 15.5  # of the equalised hint, 0..255
+
+
 _ASKED_EVERY = 25  # iterations: more wait less for a GPU, and compute more in vain
 
 

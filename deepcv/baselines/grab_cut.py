@@ -10,7 +10,7 @@ import time
 import numpy as np
 
 from deepcv.checks import check_seed, check_whole
-from deepcv.hints import hint_for, otsu_mask
+from deepcv.hints.hint import hint_for, otsu_mask
 from deepcv.images import as_colour, as_image, to_uint8
 from deepcv.segmentation import Segmentation, two_phase
 

@@ -37,12 +37,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from deepcv.checks import check_real, check_whole
-from deepcv.hints import hint_for, otsu_mask
-from deepcv.images import SMALLEST_SIDE, InputError, as_colour, as_image, resize
+from deepcv.devices import torch_device
+from deepcv.errors import InputError
+from deepcv.hints.hint import hint_for, otsu_mask
+from deepcv.images import SMALLEST_SIDE, as_colour, as_image, resize
 from deepcv.segmentation import Segmentation, two_phase
-from deepcv.solver import torch_device
 
 _REFERENCE_PIXELS = 128**2  # of the images that the original's λ is for
+
+
 _NEIGHBOURS_NEEDED = 4  # of a pixel and its 8 neighbours, to be foreground after smoothing
 
 

@@ -33,12 +33,15 @@ import time
 import numpy as np
 
 from deepcv.checks import check_real, check_whole
-from deepcv.hints import hint_for
-from deepcv.images import InputError, as_colour, as_image
+from deepcv.errors import InputError
+from deepcv.hints.hint import hint_for
+from deepcv.images import as_colour, as_image
 from deepcv.metrics import f_measure
 from deepcv.segmentation import Segmentation, two_phase
 
 _SMALLEST_SUPERPIXEL = 40  # pixels, on average
+
+
 _MOST_REGIONS = 255  # labels are uint8
 
 

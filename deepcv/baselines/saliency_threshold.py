@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from deepcv.hints import hint_for, otsu_mask
+from deepcv.hints.hint import hint_for, otsu_mask
 from deepcv.images import as_image
 from deepcv.segmentation import Segmentation, two_phase
 

@@ -10,7 +10,7 @@ its pixels. They take turns with a step of the gradient descent
 With S₁ = S₂ = s²·1 this is Chan-Vese (3.7) divided by 2s², with a ν of 2s² times this one.
 
 Ours: the moments are those of φ > 0 and φ ≤ 0 as in `chan_vese`, H not smoothed; S has a floor; the step is that of
-`deepcv.level_set`, and φ isn't made a distance again in between.
+`deepcv.baselines.level_set`, and φ isn't made a distance again in between.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
+from deepcv.baselines.level_set import LevelSet, boundary_length, check_descent, run_until_settled
 from deepcv.checks import check_real
-from deepcv.hints import hint_for, otsu_mask
-from deepcv.images import InputError, as_image
-from deepcv.level_set import LevelSet, boundary_length, check_descent, run_until_settled
+from deepcv.errors import InputError
+from deepcv.hints.hint import hint_for, otsu_mask
+from deepcv.images import as_image
 from deepcv.segmentation import Segmentation, two_phase
 
 
@@ -74,7 +75,7 @@ def statistical(
     image : array_like, `(H, W)` or `(H, W, 3)`
         uint8, or float in [0, 1].
     hint : array_like `(H, W)`, optional
-        Its Otsu threshold is where the contour starts, as in the paper; default the saliency of `deepcv.saliency`.
+        Its Otsu threshold is where the contour starts, as in the paper; default the saliency of `deepcv.hints.saliency`.
         It also says which side is called foreground.
     seed, device
         Ignored: nothing is random, and the descent runs on the CPU.

@@ -10,7 +10,7 @@ of Vese and Chan (2002). The means c_ab are weighted by H_ab, and
 the same for φ₂ with the two digits exchanged. H is ½ + arctan(φ)/π as there. It matters: with the sharp step each field
 takes the other for certain from the start, and four flat quadrants end half wrong.
 
-Ours: the means, φ₁ and φ₂ take turns, each with the latest of the others; the step is that of `deepcv.level_set`.
+Ours: the means, φ₁ and φ₂ take turns, each with the latest of the others; the step is that of `deepcv.baselines.level_set`.
 
 There are always four phases. An image of three regions leaves one empty, or splits a region between two: nothing in the
 model but the length keeps two phases from having the same mean.
@@ -26,11 +26,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from deepcv.baselines.level_set import LevelSet, boundary_length, check_descent, run_until_settled
 from deepcv.checks import check_seed, check_whole
-from deepcv.images import InputError, as_image
-from deepcv.level_set import LevelSet, boundary_length, check_descent, run_until_settled
+from deepcv.errors import InputError
+from deepcv.images import as_image
+from deepcv.model.start import clustered_memberships
 from deepcv.segmentation import Segmentation
-from deepcv.solver import clustered_memberships
 
 
 def circles(shape: tuple[int, int], spacing: int) -> np.ndarray:
@@ -46,7 +47,7 @@ def circles(shape: tuple[int, int], spacing: int) -> np.ndarray:
 
 
 def clusters(image: np.ndarray, seed: int) -> np.ndarray:
-    """φ₁ and φ₂ `(2, H, W)`, ±10, whose phases are clusters of colour (`deepcv.solver.clustered_memberships`).
+    """φ₁ and φ₂ `(2, H, W)`, ±10, whose phases are clusters of colour (`deepcv.model.start.clustered_memberships`).
 
     Where both fields change sign the length counts twice: of the three ways to pair four clusters this is the one with
     the shortest boundaries. At ±10 H is nearly sharp and δ leaves room to move. At ±1 the first means are mixtures of

@@ -17,7 +17,8 @@ import re
 from functools import partial
 from pathlib import Path
 
-from ..images import InputError
+from deepcv.errors import InputError
+
 from . import flowerlike, flowers, folder, noise, regions, samples, weizmann
 from .crops import cropped
 from .dataset import Dataset, Sample, cache_folder, data_folder, file_stamp

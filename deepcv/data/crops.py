@@ -16,11 +16,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ..images import InputError, as_colour, as_image, resize
-from .dataset import Dataset, Sample, cache_folder
+from deepcv.data.dataset import Dataset, Sample, cache_folder
+from deepcv.errors import InputError
+from deepcv.images import as_colour, as_image, resize
 
 UNSCORED = 255
 """In `Crops.truths`: nobody has said which side the pixel is on."""
+
 
 NAMED = 3
 """So many unusable pictures are named; of the others the number is told."""

@@ -17,12 +17,16 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from ..images import InputError
-from . import weizmann
-from .dataset import data_folder
+from deepcv.data import weizmann
+from deepcv.data.dataset import data_folder
+from deepcv.errors import InputError
 
 FLOWERS = "https://www.robots.ox.ac.uk/~vgg/data/flowers/"
+
+
 SEGMENTATION_DATABASE = "https://www.wisdom.weizmann.ac.il/~vision/Seg_Evaluation_DB/"
+
+
 TIMEOUT = 30
 """Seconds without an answer after which a server counts as dead."""
 

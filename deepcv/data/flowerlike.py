@@ -12,13 +12,15 @@ from functools import partial
 
 import numpy as np
 
-from .dataset import Dataset, Sample
+from deepcv.data.dataset import Dataset, Sample
 
 COUNTS = {"train": 256, "val": 64, "test": 128}
 """Pictures in each split; their numbers don't overlap."""
 
+
 SIDES = (96, 128)
 """Least and greatest side, in pixels."""
+
 
 VERSION = "1"
 """Changed with what is drawn, so that nothing is kept of what was drawn before."""

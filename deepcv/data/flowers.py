@@ -22,14 +22,18 @@ from pathlib import Path
 
 import numpy as np
 
-from ..images import InputError, as_colour, read_image
-from .dataset import Dataset, Sample, data_folder, file_stamp
+from deepcv.data.dataset import Dataset, Sample, data_folder, file_stamp
+from deepcv.errors import InputError
+from deepcv.images import as_colour
+from deepcv.pictures import read_image
 
 FLOWER, BOUNDARY = 1, 0
 """Values of a trimap. 2 leaf, 3 background, 4 sky and 5 unknown count as background."""
 
+
 SETID = {"train": "tstid", "val": "valid", "test": "trnid"}
 """Flowers-102's own name of each split. As in ReDO [13] the largest, meant for tests, is what is trained on."""
+
 
 SOURCE = (
     "{} of the Visual Geometry Group (Nilsback, Zisserman), https://www.robots.ox.ac.uk/~vgg/data/flowers/; "

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..images import InputError, as_colour, as_image, read_image
-from .dataset import Dataset, Sample, file_stamp
+from deepcv.data.dataset import Dataset, Sample, file_stamp
+from deepcv.errors import InputError
+from deepcv.images import as_colour, as_image
+from deepcv.pictures import read_image
 
 
 def dataset(folder) -> Dataset:

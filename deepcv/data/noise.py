@@ -7,8 +7,8 @@ import hashlib
 
 import numpy as np
 
-from ..images import InputError
-from .dataset import Dataset
+from deepcv.data.dataset import Dataset
+from deepcv.errors import InputError
 
 
 def add_gaussian(image: np.ndarray, sigma: float, *, clip: bool = True, seed: int = 0) -> np.ndarray:

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..images import InputError
-from .dataset import Dataset, Sample
-from .samples import STRUCTURES, Texture, centred, colour_scores, composite_source, texture_scores
+from deepcv.data.dataset import Dataset, Sample
+from deepcv.data.samples import STRUCTURES, Texture, centred, colour_scores, composite_source, texture_scores
+from deepcv.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,14 @@ class Composite:
 
 
 _BRICK, _GRASS, _GRAVEL = Texture("brick", 2), Texture("grass"), Texture("gravel")
+
+
 _FINE_BRICK, _TURNED_BRICK = Texture("brick", 3), Texture("brick", 3, turned=True)
+
+
 _FINE_GRASS, _FINE_GRAVEL = Texture("grass", 3), Texture("gravel", 3)
+
+
 _COARSE_GRAVEL = Texture("gravel", 0.5)
 
 

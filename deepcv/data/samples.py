@@ -21,11 +21,14 @@ from pathlib import Path
 
 import numpy as np
 
-from ..images import InputError, read_image, working_shape
-from .dataset import Dataset, Sample
+from deepcv.data.dataset import Dataset, Sample
+from deepcv.errors import InputError
+from deepcv.images import working_shape
+from deepcv.pictures import read_image
 
 LONGEST_SIDE = 300
 """Photographs are reduced to this many pixels: the size of Weizmann's, and a run takes seconds."""
+
 
 PHOTOGRAPHS = {
     "astronaut": "Eileen Collins, NASA; public domain",
@@ -35,6 +38,7 @@ PHOTOGRAPHS = {
     "rocket": "Falcon 9 with DSCOVR, SpaceX; public domain",
 }
 """Each photograph's author and terms, as scikit-image states them."""
+
 
 MASKS = Path(__file__).with_name("masks.json")
 """Outlines in pixels of scikit-image's file: (x, y) from its top left corner, x to the right."""
@@ -139,6 +143,7 @@ TEXTURES = {
     "gravel": "CC0Textures, Gravel04; CC0",
 }
 """Each texture's author and terms, as scikit-image states them."""
+
 
 OWN_PATTERN = 0.7
 """How much of a colour channel of an `Overlap` is its own piece of texture; the rest is common to the three channels.
@@ -405,4 +410,6 @@ SHAPES = {
     "blob": _blob,
     "pair": lambda size, rng: np.any(_pair(size, rng), 0),
 }
+
+
 STRUCTURES = {"bands": _bands, "checks": _checks, "halves": _halves, "patches": _patches}

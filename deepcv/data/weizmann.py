@@ -13,11 +13,14 @@ from pathlib import Path
 
 import numpy as np
 
-from ..images import InputError, as_colour, read_image
-from .dataset import Dataset, Sample, data_folder
+from deepcv.data.dataset import Dataset, Sample, data_folder
+from deepcv.errors import InputError
+from deepcv.images import as_colour
+from deepcv.pictures import read_image
 
 PEOPLE = 3
 """How many people marked each photograph."""
+
 
 SOURCE = (
     "Weizmann segmentation evaluation database, 1 object (Alpert, Galun, Basri, Brandt 2007), "

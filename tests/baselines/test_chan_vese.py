@@ -7,12 +7,12 @@ import pytest
 import skimage.segmentation
 import torch
 
-from deepcv import labelling
 from deepcv.baselines.chan_vese import chan_vese, chan_vese_energy, evolve, means, region_cost
 from deepcv.data import samples
-from deepcv.energy import total_variation
-from deepcv.images import InputError
+from deepcv.errors import InputError
 from deepcv.metrics import iou
+from deepcv.model import labelling
+from deepcv.model.energy import total_variation
 
 
 def noisy_disk(shape=(32, 40), noise=0.15, seed=0):

@@ -26,7 +26,8 @@ from deepcv.baselines.double_dip import (
     separate,
     unpad,
 )
-from deepcv.images import InputError, as_image
+from deepcv.errors import InputError
+from deepcv.images import as_image
 from deepcv.metrics import iou
 
 QUICK = {"first_steps": 4, "second_steps": 5, "ramp": 10}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from deepcv.baselines.grab_cut import grab_cut
-from deepcv.images import InputError
+from deepcv.errors import InputError
 from deepcv.metrics import iou
 
 

@@ -17,7 +17,7 @@ from deepcv.baselines.inpainting_error import (
     smooth,
     step,
 )
-from deepcv.images import InputError
+from deepcv.errors import InputError
 from deepcv.metrics import iou
 
 CPU = torch.device("cpu")

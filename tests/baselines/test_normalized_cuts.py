@@ -19,7 +19,7 @@ from deepcv.baselines.normalized_cuts import (
     superpixel_labels,
     two_way,
 )
-from deepcv.images import InputError
+from deepcv.errors import InputError
 from deepcv.metrics import f_measure
 
 COLOURS = np.array(

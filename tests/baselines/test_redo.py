@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from deepcv.baselines import redo
-from deepcv.baselines.redo import Model, Settings
-from deepcv.images import InputError
+from deepcv.amortized import redo
+from deepcv.amortized.redo import Model, Settings
+from deepcv.errors import InputError
 
 TINY = Settings(size=32, width=8, mask_width=4, latent=3, batch=2)
 

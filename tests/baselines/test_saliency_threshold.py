@@ -3,8 +3,8 @@
 import numpy as np
 
 from deepcv.baselines.saliency_threshold import saliency_threshold
-from deepcv.hints import otsu_mask
-from deepcv.saliency import structured_matrix_decomposition
+from deepcv.hints.hint import otsu_mask
+from deepcv.hints.saliency import structured_matrix_decomposition
 
 IMAGE = np.random.default_rng(0).random((24, 30, 3)).astype(np.float32)
 

@@ -8,9 +8,9 @@ import scipy.stats
 
 from deepcv.baselines import chan_vese
 from deepcv.baselines import statistical as model
+from deepcv.baselines.level_set import boundary_length
 from deepcv.baselines.statistical import evolve, moments, negative_log, statistical
-from deepcv.images import InputError
-from deepcv.level_set import boundary_length
+from deepcv.errors import InputError
 from deepcv.metrics import iou
 
 

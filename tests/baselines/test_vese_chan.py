@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from deepcv.baselines import chan_vese
+from deepcv.baselines.level_set import LevelSet, boundary_length
 from deepcv.baselines.vese_chan import circles, clusters, evolve, phase_sums, vese_chan
-from deepcv.images import InputError
-from deepcv.level_set import LevelSet, boundary_length
+from deepcv.errors import InputError
 
 COLOURS = np.array([[0.8, 0.2, 0.2], [0.2, 0.7, 0.3], [0.3, 0.3, 0.8], [0.8, 0.8, 0.3]])
 GREYS = np.array([[0.15], [0.4], [0.62], [0.9]])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from deepcv.data import Dataset, Sample, data_folder, load_dataset
-from deepcv.images import InputError
+from deepcv.errors import InputError
 
 
 def sample(name="a", image=None, mask=None, regions=None):

@@ -15,7 +15,7 @@ from PIL import Image
 from deepcv.data import fetch as module
 from deepcv.data import load_dataset, weizmann
 from deepcv.data.fetch import FETCHABLE, Archive, Fetchable, fetch
-from deepcv.images import InputError
+from deepcv.errors import InputError
 
 PICTURE = io.BytesIO()
 Image.new("RGB", (9, 8), (255, 0, 0)).save(PICTURE, "PNG")

@@ -16,7 +16,7 @@ from deepcv import data, metrics
 from deepcv.data import crops as cropping
 from deepcv.data import fetch, flowerlike, flowers, folder, load_dataset, load_splits
 from deepcv.data.crops import UNSCORED, centre_crop, crops
-from deepcv.images import InputError
+from deepcv.errors import InputError
 
 BLUE = (0, 0, 254)
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from deepcv.data import load_dataset, noise
-from deepcv.images import InputError
+from deepcv.errors import InputError
 
 
 @pytest.mark.parametrize("shape", [(200, 200), (120, 120, 3)])

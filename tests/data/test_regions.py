@@ -7,7 +7,7 @@ import pytest
 from scipy.ndimage import gaussian_filter, sobel
 
 from deepcv.data import load_dataset, regions
-from deepcv.images import InputError
+from deepcv.errors import InputError
 from deepcv.metrics import mean_iou_matched
 
 SAMPLES = {sample.name: sample for sample in load_dataset("regions")}

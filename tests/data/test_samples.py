@@ -6,7 +6,7 @@ import pytest
 from skimage.segmentation import find_boundaries
 
 from deepcv.data import load_dataset, samples
-from deepcv.images import InputError
+from deepcv.errors import InputError
 
 MODES = sorted(name for name in samples.COMPOSITES if name.startswith("modes-"))
 OVERLAP = sorted(name for name in samples.COMPOSITES if name.startswith("overlap-"))

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from deepcv.data import data_folder, load_dataset, weizmann
-from deepcv.images import InputError
+from deepcv.errors import InputError
 
 RED = (255, 0, 40)
 

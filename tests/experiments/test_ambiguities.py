@@ -5,11 +5,11 @@ import dataclasses
 import matplotlib
 import pandas as pd
 
-from deepcv import solver
-from deepcv.experiments import ambiguities
-from deepcv.experiments.ambiguities import REFERENCE, RELEASED, VARIANTS, Settings, switches
+from deepcv.companion.experiments import ambiguities
+from deepcv.companion.experiments.ambiguities import REFERENCE, RELEASED, VARIANTS, Settings, switches
+from deepcv.model import settings
 
-PAPER, THEIRS = (dataclasses.asdict(preset()) for preset in (solver.Settings.paper, solver.Settings.released))
+PAPER, THEIRS = (dataclasses.asdict(preset()) for preset in (settings.Settings.paper, settings.Settings.released))
 
 
 def test_every_difference_is_turned_alone():

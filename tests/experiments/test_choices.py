@@ -2,8 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from deepcv.experiments import choices
-from deepcv.images import InputError
+from deepcv.companion.experiments import choices
+from deepcv.errors import InputError
 
 
 @pytest.fixture(autouse=True)

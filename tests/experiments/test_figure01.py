@@ -4,10 +4,10 @@ import matplotlib
 import pandas as pd
 import pytest
 
+from deepcv.companion.experiments import figure01, figure08
+from deepcv.companion.experiments.figure01 import Settings
 from deepcv.data import load_dataset
-from deepcv.experiments import figure01, figure08
-from deepcv.experiments.figure01 import Settings
-from deepcv.images import InputError
+from deepcv.errors import InputError
 
 
 def row(image, method, f, grey=0.0, latent=0.0, preset="default", seed=0):

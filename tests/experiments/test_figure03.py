@@ -5,10 +5,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from deepcv.companion.experiments import figure03, table1
+from deepcv.companion.experiments.figure03 import Settings
 from deepcv.data import load_dataset
-from deepcv.experiments import figure03, table1
-from deepcv.experiments.figure03 import Settings
-from deepcv.images import InputError
+from deepcv.errors import InputError
 
 SHOWN = ("modes-pair", "overlap-pair")
 

@@ -5,9 +5,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from deepcv.experiments import _scored, figure04
-from deepcv.experiments.figure04 import Settings
-from deepcv.images import InputError
+from deepcv.companion import compute as _scored
+from deepcv.companion.experiments import figure04
+from deepcv.companion.experiments.figure04 import Settings
+from deepcv.errors import InputError
 
 
 def rows_of(scores):

@@ -5,9 +5,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from deepcv.experiments import figure06
-from deepcv.experiments.figure06 import ARCHITECTURES, HINT, PAPERS, Settings
-from deepcv.images import InputError
+from deepcv.companion.experiments import figure06
+from deepcv.companion.experiments.figure06 import ARCHITECTURES, HINT, PAPERS, Settings
+from deepcv.errors import InputError
 from deepcv.methods import get_method
 
 

@@ -5,9 +5,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from deepcv.experiments import figure07
-from deepcv.experiments.figure07 import Settings
-from deepcv.images import InputError
+from deepcv.companion.experiments import figure07
+from deepcv.companion.experiments.figure07 import Settings
+from deepcv.errors import InputError
 
 
 def rows_of(**by_dataset):

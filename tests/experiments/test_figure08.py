@@ -5,10 +5,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from deepcv.companion.experiments import figure08
+from deepcv.companion.experiments.figure08 import Latent, Settings
 from deepcv.data import samples
-from deepcv.experiments import figure08
-from deepcv.experiments.figure08 import Latent, Settings
-from deepcv.solver import deep_chan_vese
+from deepcv.model.segment import deep_chan_vese
 
 SMALL = {"size": 48, "steps": 4, "rounds": 2, "more_steps": 2}
 

@@ -4,8 +4,8 @@ import matplotlib
 import numpy as np
 import pandas as pd
 
-from deepcv.experiments import figure10a
-from deepcv.experiments.figure10a import SAMPLES, Settings
+from deepcv.companion.experiments import figure10a
+from deepcv.companion.experiments.figure10a import SAMPLES, Settings
 
 
 def rows_of(**by_name):

@@ -8,10 +8,12 @@ import pandas as pd
 import pytest
 import torch
 
-from deepcv import solver
+from deepcv.companion import compute as _scored
+from deepcv.companion.experiments import figure10b
+from deepcv.companion.experiments.figure10b import Settings
 from deepcv.data import samples
-from deepcv.experiments import _scored, figure10b
-from deepcv.experiments.figure10b import Settings
+from deepcv.model import segment, solver
+from deepcv.model.settings import resolve
 
 
 def rows_of(sides=(64, 128, 256), seeds=(0, 1)):
@@ -86,8 +88,8 @@ def test_only_steps_after_the_first_of_a_part_are_timed_and_scaled_to_all(monkey
 
 def test_a_row_has_seconds_of_all_three_and_no_mask(monkeypatch):
     def short(image, hint, seed, device):  # the paper's networks take seconds to be made
-        settings = solver.resolve({"u_step": "gradient", "steps": 401, "size": 32})
-        return functools.partial(solver.iterate, solver.pose(image, hint, settings, seed, "cpu"), settings), 401
+        settings = resolve({"u_step": "gradient", "steps": 401, "size": 32})
+        return functools.partial(solver.iterate, segment.pose(image, hint, settings, seed, "cpu"), settings), 401
 
     monkeypatch.setattr(figure10b, "_papers_loop", short)
     monkeypatch.setattr(_scored, "_hint", lambda name: _scored.load_sample(*name).mask.astype(np.float32))

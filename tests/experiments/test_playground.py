@@ -4,8 +4,8 @@ import matplotlib
 import pandas as pd
 import pytest
 
-from deepcv.experiments import playground
-from deepcv.experiments.playground import MULTIPLES, SIGMAS, Settings
+from deepcv.companion.experiments import playground
+from deepcv.companion.experiments.playground import MULTIPLES, SIGMAS, Settings
 from deepcv.methods import METHODS, get_method
 
 

@@ -9,14 +9,17 @@ import pandas as pd
 import pytest
 import torch
 
-from deepcv import solver
+from deepcv import methods
+from deepcv.companion import compute as _scored
+from deepcv.companion.experiments import experiment, table1
+from deepcv.companion.experiments.table1 import Settings
+from deepcv.companion.recorded import record
+from deepcv.companion.store import Unit
 from deepcv.data import Dataset, Sample
-from deepcv.experiments import _scored, table1
-from deepcv.experiments.table1 import Settings
-from deepcv.images import InputError
+from deepcv.errors import InputError
 from deepcv.methods import METHODS
 from deepcv.metrics import bootstrap_interval
-from deepcv.results import Unit, record
+from deepcv.model import segment
 
 NAMES = ("ant", "bee", "cow")
 CHEAP = ("saliency", "chan-vese")
@@ -161,7 +164,7 @@ def test_authors_presets_are_reduced_on_a_cpu_and_only_over_the_first_images():
     presets = ("deep-cv", "deep-cv:paper")
     reduced = [i for i in table1.items(Settings("cpu", methods=presets, seeds=(0,))) if i.preset == "paper"]
     full = [i for i in table1.items(Settings("paper", methods=presets, seeds=(0,))) if i.preset == "paper"]
-    assert len(reduced) == table1.CHOSEN_ON and len(full) == 30
+    assert len(reduced) == experiment.CHOSEN_ON and len(full) == 30
     assert {(i.settings["size"], i.settings["width"]) for i in reduced} == {(96, 16)}
     assert {(i.settings["size"], i.settings["width"]) for i in full} == {(300, 64)}
     ours = [i for i in table1.items(Settings("cpu", methods=presets, seeds=(0,))) if i.preset == "default"]
@@ -222,7 +225,7 @@ def test_a_failure_keeps_what_was_finished_and_is_named(monkeypatch, counted):
 
 
 def test_a_batch_that_does_not_fit_into_memory_is_halved(monkeypatch):
-    tried, original = [], solver.deep_chan_vese_batch
+    tried, original = [], segment.deep_chan_vese_batch
 
     def small_memory(images, *hints, **options):
         tried.append(len(images))
@@ -231,7 +234,6 @@ def test_a_batch_that_does_not_fit_into_memory_is_halved(monkeypatch):
         return original(images, *hints, **options)
 
     items = table1.items(Settings(methods=("deep-cv",), seeds=(0,), size=20, device="cpu"))
-    monkeypatch.setattr(solver, "deep_chan_vese_batch", small_memory)
     monkeypatch.setitem(METHODS, "deep-cv", replace(METHODS["deep-cv"], batch=small_memory))
     monkeypatch.setattr(_scored, "_hints", {("samples", name): sample(name).mask.astype(np.float32) for name in NAMES})
     rows = _scored.compute(Unit(items), "quick", "cpu")
@@ -296,7 +298,7 @@ def test_table_stands_without_a_recorded_run_and_without_the_papers_numbers():
 
 
 def test_halves_part_the_images_by_name():
-    f = np.r_[np.full(table1.CHOSEN_ON, 0.9), np.full(10, 0.5)]
+    f = np.r_[np.full(experiment.CHOSEN_ON, 0.9), np.full(10, 0.5)]
     rows = rows_of({"deep-cv:default": f, "saliency:default": f - 0.2}, "weizmann")
     other = rows_of({"deep-cv:default": [0.0] * 5}, "samples")
     found = table1.halves(pd.concat([other, rows.sample(frac=1, random_state=0)]))
@@ -308,7 +310,7 @@ def test_halves_part_the_images_by_name():
 
 
 def test_every_method_and_preset_has_a_title_of_its_own():
-    titles = [table1.title(name) for profile in table1.PROFILES.values() for name in profile.methods]
+    titles = [methods.title(name) for profile in table1.PROFILES.values() for name in profile.methods]
     assert len(set(titles)) == len(set(name for profile in table1.PROFILES.values() for name in profile.methods))
 
 

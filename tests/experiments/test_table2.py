@@ -5,11 +5,15 @@ import dataclasses
 import pandas as pd
 import pytest
 
-from deepcv import amortized, execution, training
+from deepcv import parallel as execution
+from deepcv.amortized import model as amortized
+from deepcv.amortized import training
+from deepcv.companion import compute as _scored
+from deepcv.companion import networks as _trained
+from deepcv.companion.experiments import figure05, table2, table3
+from deepcv.companion.store import Store
 from deepcv.data import flowerlike, load_dataset
-from deepcv.experiments import _scored, _trained, figure05, table2, table3
-from deepcv.images import InputError
-from deepcv.results import Store
+from deepcv.errors import InputError
 
 pytest.importorskip("lightning_fabric", reason="install the extra `train`")
 

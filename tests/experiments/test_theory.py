@@ -8,9 +8,11 @@ import pandas as pd
 import pytest
 import torch
 
-from deepcv import energy
+from deepcv.companion import compute as _scored
+from deepcv.companion.experiments import theory
+from deepcv.companion.theory import bounds, descent, shrinkage
 from deepcv.data import samples
-from deepcv.experiments import _scored, theory
+from deepcv.model import energy
 
 SIZE = 8
 SETTINGS = {"size": SIZE, "width": 2, "steps": 20, "draws": 300}
@@ -24,24 +26,24 @@ def given():
 
 
 def test_closed_form_agrees_with_the_definition_and_a_wrong_one_does_not(given, monkeypatch):
-    assert theory.elbo(*given)["z"] < 4
+    assert bounds.elbo(*given)["z"] < 4
     right = energy.gaussian_kl
     monkeypatch.setattr(energy, "gaussian_kl", lambda *terms: right(*terms) + 0.5)  # without the -d/2 of one dimension
-    assert theory.elbo(*given)["z"] > 10
+    assert bounds.elbo(*given)["z"] > 10
 
 
 def test_the_loss_of_a_data_set_is_a_bound_for_masks_of_0_and_1_and_lacks_the_others_entropy(given, monkeypatch):
-    found = theory.dataset_elbo(*given)
+    found = bounds.dataset_elbo(*given)
     assert found["z_binary"] < 4 and found["z_entropy"] < 4
     assert found["z_printed"] > 10 and found["z_between"] > 10
     right = energy.gaussian_kl
     monkeypatch.setattr(energy, "gaussian_kl", lambda *terms: right(*terms) + 0.5)
-    wrong = theory.dataset_elbo(*given)
+    wrong = bounds.dataset_elbo(*given)
     assert wrong["z_binary"] > 10 and wrong["z_entropy"] > 10
 
 
 def test_shrinkage_is_what_a_search_finds(given):
-    found = theory.shrinkage(*given)
+    found = shrinkage.shrinkage(*given)
     assert found["deviation"] < -6
     assert found["excess"] < -12
     assert 0 < found["zeroed"] < 1
@@ -50,12 +52,12 @@ def test_shrinkage_is_what_a_search_finds(given):
 
 @pytest.mark.parametrize(("v", "expected"), [((3.0, 4.0), (2.4, 3.2)), ((0.3, 0.4), (0.0, 0.0))])
 def test_search_minimises(v, expected):
-    np.testing.assert_allclose(theory.searched_minimum(np.array(v), 1.0), expected, atol=1e-6)
+    np.testing.assert_allclose(shrinkage.searched_minimum(np.array(v), 1.0), expected, atol=1e-6)
 
 
 def test_lipschitz_constant_is_the_hessians_norm(given):
     image, hint, seed, _ = given
-    model = theory.SplitEnergy(image, hint, seed, width=2)
+    model = descent.SplitEnergy(image, hint, seed, width=2)
     w = model.best_w()
     gradient = model.gradient(w, create_graph=True)
     rows = [
@@ -65,36 +67,38 @@ def test_lipschitz_constant_is_the_hessians_norm(given):
     hessian = torch.stack(rows)
     torch.testing.assert_close(hessian, hessian.T)
     greatest = torch.linalg.eigvalsh(hessian).abs().max().item()
-    found, vector = theory.lipschitz(model, w)
+    found, vector = descent.lipschitz(model, w)
     assert found == pytest.approx(greatest, rel=0.01)
     assert np.linalg.norm(hessian.numpy() @ vector) == pytest.approx(found, rel=0.02)
 
 
 def test_steps_below_the_bound_keep_the_proofs_inequalities(given):
     image, hint, seed, settings = given
-    found = theory.bounded_descent(functools.partial(theory.SplitEnergy, image, hint, seed, width=2), settings["steps"])
+    found = descent.bounded_descent(
+        functools.partial(descent.SplitEnergy, image, hint, seed, width=2), settings["steps"]
+    )
     assert max(found.path.lipschitz.values()) <= found.bound
-    numbers = theory._of_path(found.path) | theory._of_descent(found)
+    numbers = descent._of_path(found.path) | descent._of_descent(found)
     assert numbers["falls"] == 1
     assert numbers["decrease"] >= 1
     assert numbers["decrease_c0"] >= 1
     assert numbers["relative_c1"] <= 1
     # (7.10): the squares of the steps add up to no more than the fall
-    c0 = min(1 / found.alpha - found.bound / 2, theory.PENALTY / 2)
+    c0 = min(1 / found.alpha - found.bound / 2, descent.PENALTY / 2)
     assert c0 * (found.path.lengths**2).sum() <= found.path.energy[0] - found.path.energy[-1]
 
 
 def test_steps_far_above_the_bound_climb(given):
     image, hint, seed, _ = given
-    model = theory.SplitEnergy(image, hint, seed, width=2)
-    bound, _ = theory.lipschitz(model, model.best_w())
-    path = theory.descend(model, torch.optim.SGD(model.parameters(), lr=20 * 2 / bound), 10, estimates=0)
+    model = descent.SplitEnergy(image, hint, seed, width=2)
+    bound, _ = descent.lipschitz(model, model.best_w())
+    path = descent.descend(model, torch.optim.SGD(model.parameters(), lr=20 * 2 / bound), 10, estimates=0)
     assert (np.diff(path.energy) > 0).any()
 
 
 def test_redrawn_noise_leaves_the_watched_energy_alone(given):
     image, hint, seed, _ = given
-    model = theory.SplitEnergy(image, hint, seed, width=2)
+    model = descent.SplitEnergy(image, hint, seed, width=2)
     w, before = model.best_w(), model.noise.clone()
     first = model.total(w)
     assert not torch.equal(model.gradient(w, model.draw()), model.gradient(w))

@@ -8,7 +8,6 @@ rounding has not yet been amplified in.
 
 import hashlib
 import json
-import platform
 from pathlib import Path
 
 import numpy as np

@@ -1,0 +1,1 @@
+"""Algorithm 3: networks trained on a collection of images, and their use."""

@@ -1,0 +1,301 @@
+"""Algorithm 3: a network U trained on a collection of images, none of them marked, that segments a new one at once.
+
+    E(U, F, G) = Σ over images of  reconstruction + Σₓ U(I)ₓ KL₁ₓ + (1 - U(I)ₓ) KL₂ₓ + R(U(I))            (4.9)
+
+G encodes an image as a latent image of one number a pixel, F decodes it, and R holds U together: augmentation
+invariance (4.10), and conservation of region information (4.11)-(4.12), for which a discriminator D tells real images
+from decoded ones without a foreground or a background. `Model` is these networks and one iteration; `deepcv.training`
+is the loop; `Segmenter` is what remains of it for use, U alone.
+
+Beside the paper's model there is a hint: R may also hold a cross-entropy to masks that another method found, without
+labels, in each training image by itself. The paper starts U at random.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from deepcv.amortized.segmenter import Segmenter, as_input
+from deepcv.amortized.settings import Settings
+from deepcv.model import energy
+from deepcv.model.networks import Discriminator, UNet
+from deepcv.model.phases import LatentPrior
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """The operator 𝒪 of (4.10): a rotation by `turns` quarters, then, if `flipped`, left and right exchanged."""
+
+    turns: int
+    flipped: bool
+
+    @classmethod
+    def draw(cls, generator: torch.Generator) -> Augmentation:
+        """One of the three rotations, flipped or not."""
+        chosen = int(torch.randint(6, (), generator=generator))
+        return cls(turns=1 + chosen // 2, flipped=chosen % 2 == 1)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """`(..., S, S)` to the same."""
+        x = torch.rot90(x, self.turns, dims=(-2, -1))
+        return x.flip(-1) if self.flipped else x
+
+
+TURN, VIEW, SHIFT, COLOUR = math.radians(15), (0.7, 1.15), 0.05, 0.3
+"""How far `distorted` goes at strength 1: angle; side of what is seen and shift, in sides of the image; change of
+brightness, contrast and saturation. With views as often wider as narrower, (3/4, 4/3), most of the gain is lost."""
+
+
+def distorted(x: Tensor, hints: Tensor | None, drawn: Tensor, strength: float = 1.0) -> tuple[Tensor, Tensor | None]:
+    """Other views of images and of their hints, the images in other light.
+
+    Parameters
+    ----------
+    x : Tensor, `(B, 3, S, S)`, in [-1, 1]
+    hints : Tensor, `(B, S, S)`, in [0, 1], or None
+    drawn : Tensor, `(B, 8)`, in [0, 1]
+        What is done to each image: the side of what is seen; angle, shift across and down, brightness, contrast and
+        saturation, of which 1/2 changes nothing; above 1/2 the last exchanges left and right.
+    strength : float, at least 0
+        In `TURN`, `VIEW`, `SHIFT` and `COLOUR`. What comes in from beyond an edge is the image mirrored there.
+
+    Returns
+    -------
+    Tensor, Tensor or None
+        Like `x` and `hints`.
+    """
+    turn, across, down, *colours = (strength * (2 * drawn[:, 1:7] - 1)).unbind(1)
+    least, most = (strength * math.log(side) for side in VIEW)
+    side = (least + (most - least) * drawn[:, 0]).exp()
+    cosine, sine = side * (TURN * turn).cos(), side * (TURN * turn).sin()
+    across, down = 2 * SHIFT * across, 2 * SHIFT * down  # a side goes from -1 to 1
+    mirror = torch.where(drawn[:, 7] > 0.5, -1.0, 1.0)
+    affine = torch.stack((mirror * cosine, -sine, across, mirror * sine, cosine, down), dim=1).unflatten(1, (2, 3))
+    grid = F.affine_grid(affine, list(x.shape), align_corners=False)
+
+    def seen(image: Tensor) -> Tensor:
+        return F.grid_sample(image, grid, padding_mode="reflection", align_corners=False)
+
+    brightness, contrast, saturation = (1 + COLOUR * each[:, None, None, None] for each in colours)
+    light = brightness * (seen(x) + 1) / 2
+    light = light.mean((1, 2, 3), keepdim=True).lerp(light, contrast)
+    light = light.mean(1, keepdim=True).lerp(light, saturation)
+    return 2 * light.clamp(0, 1) - 1, None if hints is None else seen(hints[:, None])[:, 0]
+
+
+class Model(nn.Module):
+    """The networks of Algorithm 3.
+
+    Parameters
+    ----------
+    settings : Settings
+    seed : int
+        Of all first weights.
+    """
+
+    def __init__(self, settings: Settings, seed: int):
+        super().__init__()
+        self.settings = settings
+        self.prior = LatentPrior.two_phase(settings.latent_mean)
+        unet = {"levels": settings.levels, "shared": True}
+        seeds = iter(range(10 * seed, 10 * seed + 6))
+        self.segmenter = UNet(3, 1, width=settings.width, seeds=[next(seeds)], **unet)
+        unet["width"] = settings.model_width
+        outputs = (1, 1) if settings.separate_encoders else (2,)
+        self.encoders = nn.ModuleList(UNet(3, out, seeds=[next(seeds)], **unet) for out in outputs)
+        decoders = 1 + settings.separate_decoders
+        self.decoders = nn.ModuleList(UNet(1, 3, seeds=[next(seeds)], **unet) for _ in range(decoders))
+        levels = min(5, settings.size.bit_length() - 2)
+        self.discriminator = Discriminator(width=settings.discriminator_width, levels=levels, seed=next(seeds))
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """One Adam for each update of an iteration that the settings ask for."""
+        settings = self.settings
+        groups = {"model": [self.segmenter, *self.encoders, *self.decoders]}
+        if settings.conservation:
+            groups["discriminator"] = [self.discriminator]
+        if not settings.joint:
+            groups |= {name: [self.segmenter] for name in ("invariance", "conservation") if getattr(settings, name)}
+        return {
+            name: torch.optim.Adam([p for net in networks for p in net.parameters()], lr=settings.learning_rate)
+            for name, networks in groups.items()
+        }
+
+    # --- the terms ----------------------------------------------------------------------------------------------------
+
+    def memberships(self, x: Tensor) -> Tensor:
+        """U(I): `(B, 3, S, S)` to `(B, S, S)`, in [0, 1]."""
+        return self.logits(x).sigmoid()
+
+    def logits(self, x: Tensor) -> Tensor:
+        return self.segmenter(x)[:, 0].float()
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """𝒢: mean and variance of the latent image, two `(B, 1, S, S)`."""
+        mean, log_variance = torch.cat([encoder(x) for encoder in self.encoders], dim=1).float().chunk(2, dim=1)
+        return mean, log_variance.clamp(-10, 10).exp()  # a variance of 0 would cost infinitely much
+
+    def decode(self, z: Tensor, u: Tensor) -> Tensor:
+        """ℱ: a latent image `(B, 1, S, S)`, and what the foreground is `(B, S, S)`, to `(B, 3, S, S)`.
+
+        u is used where the two regions have a decoder each; how the released code puts these together is not known,
+        here u mixes them.
+        """
+        if len(self.decoders) == 1:
+            return self.decoders[0](z).float()
+        u = u[:, None]
+        foreground, background = self.decoders
+        return u * foreground(u * z).float() + (1 - u) * background((1 - u) * z).float()
+
+    def elbo_loss(self, x: Tensor, u: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Reconstruction and KL of (4.9), each a mean over pixels and images.
+
+        Over images and pixels the paper sums; what that makes of (4.12) beside it, see `Settings.conservation_weight`.
+        """
+        mean, variance = self.encode(x)
+        decoded = energy.reconstruction(lambda z: self.decode(z, u), mean, variance, x, noise[None])
+        kl = energy.gaussian_kl(mean, variance, self.prior.mean, self.prior.variance)
+        region = energy.region(torch.stack((1 - u, u), dim=1), kl)
+        reconstruction = decoded / (x[0].numel() if self.settings.channel_mean else x[0, 0].numel())
+        return reconstruction.mean(), (region / x[0, 0].numel()).mean()
+
+    def invariance_loss(self, x: Tensor, u: Tensor, augmentation: Augmentation) -> Tensor:
+        """(4.10), a mean over pixels: 𝒪(U(I)) is the target and held fixed, U(𝒪(I)) moves.
+
+        In the paper's formula the second term has the wrong sign; this is the binary cross-entropy it names.
+        """
+        return F.binary_cross_entropy_with_logits(self.logits(augmentation(x)), augmentation(u).detach())
+
+    def discriminator_loss(self, x: Tensor, foreground: Tensor, background: Tensor) -> Tensor:
+        """(4.11), a mean over images; `foreground` and `background` are latent images drawn from the priors."""
+        everything = torch.ones_like(foreground[:, 0])
+        with torch.no_grad():
+            fakes = [self.decode(foreground, everything), self.decode(background, 1 - everything)]
+        real, *fake = (self.discriminator(each).float() for each in (x, *fakes))
+        return F.softplus(-real).mean() + sum(F.softplus(each).mean() for each in fake)
+
+    def conservation_loss(self, u: Tensor, foreground: Tensor, background: Tensor) -> Tensor:
+        """(4.12), a mean over images, with decoder and discriminator held fixed."""
+        with _fixed(self.decoders, self.discriminator):
+            composite = foreground * u[:, None] + background * (1 - u[:, None])
+            return F.softplus(-self.discriminator(self.decode(composite, u)).float()).mean()
+
+    # --- an iteration -------------------------------------------------------------------------------------------------
+
+    def step(
+        self,
+        images: Tensor,
+        hints: Tensor | None,
+        descend: Callable[[str, Tensor], None],
+        noise: Callable[[tuple[int, ...]], Tensor],
+        generator: torch.Generator,
+    ) -> dict[str, Tensor]:
+        """One iteration of Algorithm 3 (lines 3 to 7).
+
+        Parameters
+        ----------
+        images : Tensor of uint8, `(B, S, S, 3)`
+        hints : Tensor of uint8, `(B, S, S)`, in 0..255, or None
+        descend : callable
+            Takes a key of `optimizers()` and a loss, and makes that step.
+        noise : callable
+            Gives standard normal numbers, `(B, *shape)` for a shape.
+        generator : torch.Generator
+            On the CPU and the same in every process: for what concerns the whole batch.
+
+        Returns
+        -------
+        dict of str to Tensor
+            Each loss, and "area", the mean of U.
+        """
+        settings = self.settings
+        x = as_input(images)
+        h = None if hints is None else hints.float() / 255
+        if settings.distortion:
+            x, h = distorted(x, h, torch.special.ndtr(noise((8,))), settings.distortion)
+        latent = (1, settings.size, settings.size)
+
+        logits = self.logits(x)
+        u = logits.sigmoid()
+        reconstruction, kl = self.elbo_loss(x, u, noise(latent))
+        losses = {"reconstruction": reconstruction, "kl": kl}
+        total = reconstruction + kl
+        if h is not None:
+            losses["hint"] = F.binary_cross_entropy_with_logits(logits, h)
+            total = total + settings.hint_weight * losses["hint"]
+        augmentation = Augmentation.draw(generator) if settings.invariance else None
+        prior = [mean + noise(latent) for mean in self.prior.mean[:, 0].tolist()] if settings.conservation else []
+        background, foreground = prior or (None, None)
+        if settings.joint:
+            if settings.invariance:
+                losses["invariance"] = self.invariance_loss(x, u, augmentation)
+                total = total + settings.invariance_weight * losses["invariance"]
+            if settings.conservation:
+                losses["conservation"] = self.conservation_loss(u, foreground, background)
+                total = total + settings.conservation_weight * losses["conservation"]
+        descend("model", total)
+        if settings.invariance and not settings.joint:
+            losses["invariance"] = self.invariance_loss(x, self.memberships(x), augmentation)
+            descend("invariance", losses["invariance"])
+        if settings.conservation:
+            losses["discriminator"] = self.discriminator_loss(x, foreground, background)
+            descend("discriminator", losses["discriminator"])
+        if settings.conservation and not settings.joint:
+            losses["conservation"] = self.conservation_loss(self.memberships(x), foreground, background)
+            descend("conservation", losses["conservation"])
+        return {name: loss.detach() for name, loss in losses.items()} | {"area": u.detach().mean()}
+
+    def as_segmenter(self, foreground: int, card: Mapping) -> Segmenter:
+        """What `deepcv.amortized.training` keeps for use: a U of the weights as they are."""
+        settings = self.settings
+        architecture = {"kind": "unet", "width": settings.width, "levels": settings.levels}
+        return Segmenter(nn.Sequential(self.segmenter, nn.Sigmoid()), architecture, settings.size, foreground, card)
+
+
+@contextlib.contextmanager
+def _fixed(*networks: nn.Module) -> Iterator[None]:
+    """What is computed inside sends gradients through these networks but not into them."""
+    parameters = [parameter for network in networks for parameter in network.parameters()]
+    for parameter in parameters:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+
+
+# --- which side, and whether there are two ----------------------------------------------------------------------------
+
+
+def foreground_phase(u: np.ndarray) -> int:
+    """Which side of U is the foreground, decided without labels and once for the whole collection.
+
+    The side that is rarer on the frame, an eighth of the image wide all around, than inside it: photographers put what
+    they mean in the middle. 1 means u itself, 0 means 1 - u. With a hint this confirms what U was taught.
+
+    Parameters
+    ----------
+    u : numpy.ndarray, `(N, S, S)`
+        Memberships of training images.
+    """
+    side = u.shape[-1]
+    edge = max(1, side // 8)
+    mean = u.mean(axis=0)
+    inside = np.zeros(mean.shape, bool)
+    inside[edge:-edge, edge:-edge] = True
+    return int(mean[inside].mean() >= mean[~inside].mean())
+
+
+def smaller_side(u: np.ndarray) -> float:
+    """How much of an image the smaller of the two sides covers, the mean over images `(N, S, S)`: 0 in a collapse."""
+    area = (u > 0.5).mean(axis=(1, 2))
+    return float(np.minimum(area, 1 - area).mean())

@@ -1,0 +1,73 @@
+"""A trained network for other programs, as an ONNX file."""
+
+from __future__ import annotations
+
+import io
+import json
+import warnings
+
+import torch
+from torch import Tensor, nn
+
+from deepcv.amortized.segmenter import Segmenter
+from deepcv.errors import InputError
+from deepcv.files import write_whole
+
+OPSET = 18
+"""Version of the ONNX operators; ONNX Runtime reads it since 1.14."""
+
+
+class _Foreground(nn.Module):
+    """`(N, 3, H, W)` in [0, 1] to the foreground's membership, `(N, H, W)`."""
+
+    def __init__(self, segmenter: Segmenter):
+        super().__init__()
+        self.network, self.foreground = segmenter.network, segmenter.foreground
+
+    def forward(self, image: Tensor) -> Tensor:
+        u = self.network(2 * image - 1)[:, 0]
+        return u if self.foreground else 1 - u
+
+
+def to_onnx(segmenter: Segmenter, path) -> None:
+    """Write the network as an ONNX file.
+
+    Its input `image` is float32 `(N, 3, H, W)`, RGB in [0, 1]; its output `foreground` is the foreground's membership,
+    float32 `(N, H, W)`, in [0, 1]. N, H and W are free. The file's metadata tell `size`, to
+    which `Segmenter.predict` brings an image's shorter side before the network sees it, and the `card`.
+
+    Parameters
+    ----------
+    segmenter : Segmenter
+    path : path
+
+    Raises
+    ------
+    InputError
+        For ReDO's network, whose pooling to a fixed grid ONNX doesn't have for free sizes; when the package onnx is not
+        installed, or the file can't be written.
+    """
+    if segmenter.architecture["kind"] != "unet":
+        raise InputError("only a U-Net of Algorithm 3 can be written as ONNX, not ReDO's network; name another model")
+    try:
+        import onnx
+    except ImportError:
+        raise InputError("writing ONNX needs the package onnx; install the extra `onnx`") from None
+    stream = io.BytesIO()
+    side = segmenter.size
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that sizes are compared with Python's, and that there is another exporter
+        torch.onnx.export(
+            _Foreground(segmenter).cpu().eval(),
+            (torch.zeros(2, 3, side, side),),
+            stream,
+            input_names=["image"],
+            output_names=["foreground"],
+            dynamic_axes={"image": {0: "N", 2: "H", 3: "W"}, "foreground": {0: "N", 1: "H", 2: "W"}},
+            opset_version=OPSET,
+            dynamo=False,  # the other one asks for another package
+        )
+    model = onnx.load_from_string(stream.getvalue())
+    onnx.helper.set_model_props(model, {"size": str(side), "card": json.dumps(dict(segmenter.card))})
+    onnx.checker.check_model(model)
+    write_whole(path, model.SerializeToString())

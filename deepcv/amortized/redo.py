@@ -1,0 +1,308 @@
+"""ReDO [13]: a mask network trained on a collection, because redrawing an object must leave a plausible image.
+
+A mask network parts an image into two regions. One region at a time is redrawn by a generator from a random vector z,
+the other is kept; a discriminator tells the result from a photograph, and an encoder has to find z again in it, so that
+the generator can't ignore z and a region can't be empty. Which of the two regions is the object is left open.
+
+From Chen, Artières and Denoyer (NeurIPS 2019, arXiv:1905.13539); settings and architectures are those of the
+authors' code (github.com/mickaelChen/ReDO), in short: residual networks as in SAGAN, spectral normalisation, orthogonal
+weights, conditional instance normalisation, hinge loss.
+
+Deviations:
+
+- one encoder with an output for each region's z, where the original has an encoder a region;
+- images of 32 to 128 pixels a side, by the number of residual blocks, and any width, so that it runs without a GPU.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from deepcv.amortized.segmenter import Segmenter, as_input
+from deepcv.checks import check_real, check_whole
+from deepcv.errors import InputError
+from deepcv.model.networks import MaskNetwork, _make_orthogonal
+
+SIZES = (32, 64, 128)
+"""Sides of the square images it can be built for."""
+
+
+_SMALLEST = 4  # side of the generator's first feature map
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of ReDO; the default is the authors' code's for flowers."""
+
+    size: int = 128
+    """Side of the images."""
+    width: int = 64
+    """Channels of generators, discriminator and encoder where they are fewest."""
+    mask_width: int = 16
+    """Channels of the mask network where they are fewest."""
+    latent: int = 32
+    """Dimension of z."""
+    epochs: int = 600
+    """Over a thousand images 30 000 iterations; the authors' runs have 20 to 40 thousand."""
+    batch: int = 20
+    """Images an iteration."""
+    learning_rate: float = 1e-4
+    """Of generators, discriminator and encoder (Adam, betas 0 and 0.9)."""
+    decay: bool = False
+    """Whether the learning rates fall to nought along a cosine."""
+    precision: str = "float32"
+    """Of the networks' arithmetic, "float32" or "bfloat16"."""
+    mask_learning_rate: float = 1e-5
+    """Of the mask network; the faster, the more often it collapses."""
+    mask_decay: float = 1e-4
+    """Weight decay of the mask network."""
+    latent_weight: float = 5.0
+    """Weight of finding z again."""
+    least_area: float = 0.1
+    """A run has collapsed when the smaller region covers less than this share of an image on the average."""
+    patience: int = 2
+    """After so many collapsed epochs in a row training starts again with another seed."""
+    restarts: int = 3
+    """How often at most. The original collapses in about a third of its runs."""
+
+    def __post_init__(self):
+        if self.size not in SIZES:
+            raise InputError(f"size is {self.size!r}; ReDO is built for {', '.join(map(str, SIZES))} pixels a side")
+        for name in ("width", "mask_width", "latent", "epochs", "batch", "patience"):
+            check_whole(name, getattr(self, name), 1)
+        for name in ("learning_rate", "mask_learning_rate", "mask_decay", "latent_weight", "least_area"):
+            check_real(name, getattr(self, name))
+        if self.precision not in ("float32", "bfloat16"):
+            raise InputError(f"precision is {self.precision!r}; it is 'float32' or 'bfloat16'")
+        if self.width % 8 or self.mask_width % 4:
+            raise InputError(
+                f"width is {self.width} and mask_width {self.mask_width}; the first must divide by 8, the other by 4"
+            )
+
+    @property
+    def doublings(self) -> int:
+        """Of the side, from the generator's first feature map to the image."""
+        return int(math.log2(self.size // _SMALLEST))
+
+    def channels(self) -> list[int]:
+        """Of the generator's feature maps, from the smallest to the image's size; 16 times `width` at most."""
+        return [self.width * min(16, 2 ** (self.doublings - level)) for level in range(self.doublings + 1)]
+
+
+class ConditionalInstanceNorm(nn.Module):
+    """Instance normalisation whose scale and shift depend on z: `(B, C, H, W)` and `(B, latent)`."""
+
+    def __init__(self, channels: int, latent: int):
+        super().__init__()
+        self.norm = nn.InstanceNorm2d(channels)
+        self.affine = nn.Linear(latent, 2 * channels)
+
+    def forward(self, x: Tensor, z: Tensor) -> Tensor:
+        scale, shift = self.affine(z)[..., None, None].chunk(2, dim=1)
+        return self.norm(x) * (1 + scale) + shift
+
+
+class GeneratorBlock(nn.Module):
+    """Doubles the side; sees the region's mask beside its features, and z through the normalisations."""
+
+    def __init__(self, inputs: int, outputs: int, latent: int):
+        super().__init__()
+        self.norms = nn.ModuleList(ConditionalInstanceNorm(channels, latent) for channels in (inputs + 1, outputs))
+        self.first = spectral_norm(nn.Conv2d(inputs + 1, outputs, 3, padding=1))
+        self.second = spectral_norm(nn.Conv2d(outputs, outputs, 3, padding=1))
+        self.across = spectral_norm(nn.Conv2d(inputs + 1, outputs, 1))
+
+    def forward(self, x: Tensor, mask: Tensor, z: Tensor) -> Tensor:
+        x = torch.cat((x, F.adaptive_avg_pool2d(mask, x.shape[-2:])), dim=1)
+        above = F.interpolate(F.relu(self.norms[0](x, z)), scale_factor=2)
+        above = self.second(F.relu(self.norms[1](self.first(above), z)))
+        return above + self.across(F.interpolate(x, scale_factor=2))
+
+
+class Generator(nn.Module):
+    """Redraws a region: its mask `(B, 1, H, W)` and z `(B, latent)` to `(B, 3, H, W)` in [-1, 1], 0 outside."""
+
+    def __init__(self, settings: Settings):
+        super().__init__()
+        channels = settings.channels()
+        self.enter = nn.Linear(settings.latent, channels[0] * _SMALLEST**2)
+        self.blocks = nn.ModuleList(
+            GeneratorBlock(before, after, settings.latent) for before, after in itertools.pairwise(channels)
+        )
+        self.norm = nn.InstanceNorm2d(channels[-1] + 1, affine=True)
+        self.exit = spectral_norm(nn.Conv2d(channels[-1] + 1, 3, 3, padding=1))
+        _make_orthogonal(self)
+
+    def forward(self, mask: Tensor, z: Tensor) -> Tensor:
+        x = self.enter(z).unflatten(1, (-1, _SMALLEST, _SMALLEST))
+        for block in self.blocks:
+            x = block(x, mask, z)
+        x = F.relu(self.norm(torch.cat((x, mask), dim=1)))
+        return torch.tanh(self.exit(x)) * mask
+
+
+class SelfAttention(nn.Module):
+    """Each pixel sees all others, as in SAGAN; starts as the identity."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.query, self.key = (spectral_norm(nn.Conv2d(channels, channels // 8, 1)) for _ in range(2))
+        self.value = spectral_norm(nn.Conv2d(channels, channels // 2, 1))
+        self.exit = spectral_norm(nn.Conv2d(channels // 2, channels, 1))
+        self.weight = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        query = self.query(x).flatten(2).transpose(1, 2)  # (B, HW, C/8)
+        key, value = (F.max_pool2d(each(x), 2).flatten(2).transpose(1, 2) for each in (self.key, self.value))
+        seen = F.scaled_dot_product_attention(query, key, value, scale=1.0)  # (B, HW, C/2)
+        return x + self.weight * self.exit(seen.transpose(1, 2).unflatten(2, x.shape[-2:]))
+
+
+class Critic(nn.Module):
+    """Halves an image `(B, 3, H, W)` down to 4 × 4 and gives `(B, outputs)`: discriminator, or encoder of z."""
+
+    def __init__(self, settings: Settings, outputs: int, *, attention: bool):
+        super().__init__()
+        channels = [3, *reversed(settings.channels()[1:])]
+        blocks: list[nn.Module] = []
+        for index, (before, after) in enumerate(itertools.pairwise(channels)):
+            blocks.append(CriticBlock(before, after, first=index == 0))
+            if attention and index == 1:
+                blocks.append(SelfAttention(after))
+        self.blocks = nn.Sequential(*blocks)
+        self.exit = spectral_norm(nn.Linear(channels[-1], outputs))
+        _make_orthogonal(self)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.exit(F.relu(self.blocks(image)).sum(dim=(2, 3)))
+
+
+class CriticBlock(nn.Module):
+    """Two convolutions beside a 1×1 one, and half the side."""
+
+    def __init__(self, inputs: int, outputs: int, *, first: bool):
+        super().__init__()
+        self.first = first
+        self.one = spectral_norm(nn.Conv2d(inputs, outputs, 3, padding=1))
+        self.two = spectral_norm(nn.Conv2d(outputs, outputs, 3, padding=1))
+        self.across = spectral_norm(nn.Conv2d(inputs, outputs, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        above = self.two(F.relu(self.one(x if self.first else F.relu(x))))
+        return F.avg_pool2d(above + self.across(x), 2)
+
+
+class Model(nn.Module):
+    """All networks of ReDO, and one iteration, as `deepcv.amortized.training.train` asks for them; `mask` is what is kept.
+
+    Parameters
+    ----------
+    settings : Settings
+    seed : int
+        Of the weights.
+    """
+
+    def __init__(self, settings: Settings, seed: int = 0):
+        super().__init__()
+        self.settings = settings
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.mask = MaskNetwork(settings.mask_width)
+            self.generators = nn.ModuleList(Generator(settings) for _ in range(2))
+            self.encoder = Critic(settings, 2 * settings.latent, attention=False)
+            self.discriminator = Critic(settings, 1, attention=True)
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """Adam of mask network, generators and encoder together, and of the discriminator."""
+        settings = self.settings
+        common = {"lr": settings.learning_rate, "betas": (0.0, 0.9)}
+        slow = {"lr": settings.mask_learning_rate, "weight_decay": settings.mask_decay}
+        drawing = [
+            {"params": list(self.mask.parameters()), **slow},
+            {"params": [*self.generators.parameters(), *self.encoder.parameters()]},
+        ]
+        return {
+            "drawing": torch.optim.Adam(drawing, **common),
+            "discriminator": torch.optim.Adam(self.discriminator.parameters(), **common),
+        }
+
+    def memberships(self, x: Tensor) -> Tensor:
+        """The first region's, `(B, 3, S, S)` in [-1, 1] to `(B, S, S)` in [0, 1]."""
+        return self.mask(x)[:, 0].float()
+
+    def step(self, images: Tensor, hints: None, descend, noise, generator) -> dict[str, Tensor]:
+        """One iteration: a step of everything that draws, then one of the discriminator; as `amortized.Model.step`."""
+        x = as_input(images)
+        losses = generator_losses(self, x, self._draw(noise))
+        descend("drawing", losses.adversary + losses.latent)
+        judged = discriminator_loss(self, x, self._draw(noise))
+        descend("discriminator", judged)
+        return {name: loss.detach() for name, loss in losses._asdict().items()} | {"discriminator": judged.detach()}
+
+    def _draw(self, noise) -> Tensor:
+        return torch.stack([noise((self.settings.latent,)) for _ in self.generators])
+
+    def as_segmenter(self, foreground: int, card: Mapping) -> Segmenter:
+        """The mask network, ready for use."""
+        architecture = {"kind": "redo", "width": self.settings.mask_width}
+        return Segmenter(self.mask, architecture, self.settings.size, foreground, card)
+
+
+def regions(mask: Tensor) -> tuple[Tensor, Tensor]:
+    """The memberships of both regions."""
+    return mask, 1 - mask
+
+
+def redrawn(image: Tensor, mask: Tensor, generator: Generator, z: Tensor) -> Tensor:
+    """The image with the region of this mask redrawn, the rest kept, `(B, 3, H, W)`."""
+    return generator(mask, z) + (1 - mask) * image
+
+
+class Losses(NamedTuple):
+    """Of an iteration, each a scalar: `adversary`, `latent` (its weight included), and the smaller region's `area`."""
+
+    adversary: Tensor
+    latent: Tensor
+    area: Tensor
+
+
+def generator_losses(model: Model, image: Tensor, z: Tensor) -> Losses:
+    """What mask network, generators and encoder minimise, the sum of the first two.
+
+    Parameters
+    ----------
+    model : Model
+    image : Tensor, `(B, 3, H, W)`, in [-1, 1]
+    z : Tensor, `(2, B, latent)`
+        Standard normal, one for each region.
+    """
+    memberships = regions(model.mask(image))
+    adversary = latent = torch.zeros((), device=image.device)
+    for index, (mask, generator) in enumerate(zip(memberships, model.generators, strict=True)):
+        drawn = redrawn(image, mask, generator, z[index])
+        adversary = adversary - model.discriminator(drawn).mean()
+        found = model.encoder(drawn).unflatten(1, (2, -1))[:, index]
+        latent = latent + model.settings.latent_weight * (found - z[index]).square().mean()
+    area = torch.stack([mask.detach().mean() for mask in memberships]).min()
+    return Losses(adversary, latent, area)
+
+
+def discriminator_loss(model: Model, image: Tensor, z: Tensor) -> Tensor:
+    """The hinge loss of the discriminator: photographs against the same with either region redrawn; a scalar."""
+    with torch.no_grad():
+        memberships = regions(model.mask(image))
+        drawn = [
+            redrawn(image, mask, generator, each)
+            for mask, generator, each in zip(memberships, model.generators, z, strict=True)
+        ]
+    real = F.relu(1 - model.discriminator(image)).mean()
+    return real + sum(F.relu(1 + model.discriminator(each)).mean() for each in drawn) / len(drawn)

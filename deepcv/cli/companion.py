@@ -1,0 +1,205 @@
+"""`deepcv run`, `record`, `verdict`: the paper's experiments."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+WORKERS = "Processes at once. [default: the usable cores; on a GPU 1]"
+
+
+SCHEDULER = "Compute on the workers of this Dask scheduler, tcp://host:8786, not here."
+
+
+def run(
+    experiment: Annotated[str, typer.Argument(help="table1 …: the name of the table or figure.")],
+    profile: Annotated[
+        str | None,
+        typer.Option(help="quick: embedded images; cpu: real data, reduced; paper: wants a GPU. [default: quick]"),
+    ] = None,
+    dataset: Annotated[str | None, typer.Option(help="samples, weizmann …")] = None,
+    methods: Annotated[
+        str | None, typer.Option(help="Names with commas between, as `deepcv methods` gives them.")
+    ] = None,
+    n_images: Annotated[int | None, typer.Option(help="Only the first so many images.")] = None,
+    size: Annotated[int | None, typer.Option(help="Longest side, in pixels, at which the methods work.")] = None,
+    seeds: Annotated[str | None, typer.Option(help="Whole numbers with commas between: 0,1,2.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda …")] = None,
+    workers: Annotated[int | None, typer.Option(help=WORKERS)] = None,
+    scheduler: Annotated[str | None, typer.Option(help=SCHEDULER)] = None,
+    recompute: Annotated[bool, typer.Option("--recompute", help="Compute again what is in the store.")] = False,
+    record: Annotated[
+        bool,
+        typer.Option("--record", help="Also merge the rows into our recorded run, results/recorded/EXPERIMENT.csv."),
+    ] = False,
+) -> None:
+    """Run one of the paper's experiments and print its table.
+
+    Finished rows are kept in results/store.sqlite; a run that was stopped goes on where it was.
+
+    \b
+    deepcv run table1 --profile quick
+    deepcv run table1 --profile cpu --dataset weizmann --methods deep-cv,chan-vese --n-images 20
+    """
+    module = _experiment(experiment)
+    given = {
+        "profile": profile,
+        "dataset": dataset,
+        "methods": _split(methods),
+        "n_images": n_images,
+        "size": size,
+        "seeds": _numbers(seeds),
+        "device": device,
+        "recompute": recompute or None,
+    }
+    settings = module.Settings(**_known_to(module.Settings, experiment, given))
+    with _workers(workers, scheduler) as where:
+        rows = module.run(settings, workers=where, progress=True)
+    print(module.summary(rows).to_string(float_format=lambda value: f"{value:.3f}"))
+    if record:
+        from deepcv.companion import recorded
+
+        print(f"recorded in {recorded.record(rows, experiment)}")
+
+
+def record(
+    experiments: Annotated[
+        list[str] | None, typer.Argument(help="table1 … [default: all that are recorded, most wanted first]")
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="Stop before so many are over. [default: when nothing is lacking]")
+    ] = None,
+    profile: Annotated[str | None, typer.Option(help="[default: paper on a GPU, otherwise cpu]")] = None,
+    list_: Annotated[
+        bool, typer.Option("--list", help="Only show what is recorded, what lacks, and how long it would take.")
+    ] = False,
+    outdated: Annotated[
+        bool, typer.Option("--outdated", help="Compute rows again that older code made, after the lacking ones.")
+    ] = False,
+    merge: Annotated[
+        Path | None, typer.Option(help="Compute nothing, merge the recorded runs of this folder; newer rows win.")
+    ] = None,
+    into: Annotated[Path | None, typer.Option(help="Write to this folder, not to results/recorded.")] = None,
+    workers: Annotated[int | None, typer.Option(help=WORKERS)] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda … [default: the GPU when there is one]")] = None,
+    scheduler: Annotated[str | None, typer.Option(help=SCHEDULER)] = None,
+) -> None:
+    """Compute what results/recorded still lacks, for as long as you say, and merge it in.
+
+    Stopped by the time or by Ctrl-C, it keeps what it has and goes on from there next time. With --into and --merge,
+    part of it can be computed on another machine.
+
+    \b
+    deepcv record --list
+    deepcv record --minutes 30
+    deepcv record table1 --minutes 10 --into pieces
+    deepcv record --merge pieces
+    """
+    started = time.monotonic()
+    from deepcv.companion import recording
+    from deepcv.errors import InputError
+
+    if minutes is not None and not minutes > 0:
+        raise InputError(f"--minutes is {minutes:g}; it must be more than 0")
+    wanted = [_experiment(name) for name in experiments or recording.WANTED]
+    if merge is not None:
+        recording.merge(merge, experiments or (), into=into)
+        return
+    with _workers(workers, scheduler) as where:
+        profile = profile or recording.profile_for(device, where)
+        at = {"device": device, "workers": where}
+        gaps = [recording.find_gap(each, profile=profile, into=into, **at) for each in wanted]
+        if list_:
+            _print_listing(recording.listing(gaps, profile=profile, **at), profile)
+        else:
+            until = started + 60 * minutes if minutes else float("inf")
+            recording.fill(gaps, profile=profile, until=until, into=into, outdated=outdated, **at)
+
+
+def verdict(
+    format_: Annotated[str, typer.Option("--format", help="text or json.")] = "text",
+) -> None:
+    """The paper's claims one by one, each decided by the recorded runs.
+
+    \b
+    deepcv verdict
+    deepcv verdict --format json
+    """
+    import shutil
+
+    from deepcv.companion import verdict
+    from deepcv.errors import InputError
+
+    if format_ not in ("text", "json"):
+        raise InputError(f"--format is {format_!r}; it is text or json")
+    decided = verdict.decide()
+    columns = shutil.get_terminal_size().columns
+    print(verdict.as_json(decided) if format_ == "json" else verdict.as_text(decided, min(columns, 100)))
+
+
+def _print_listing(table, profile: str) -> None:
+    print(table.to_string(float_format="{:.1f}".format, na_rep="unknown"))
+    unknown = table["minutes"].isna().any()
+    print(
+        f"profile {profile}: {table['recorded'].sum()} recorded, {table['outdated'].sum()} of them by older code; "
+        f"{table['lacking'].sum()} lacking, {table['minutes'].sum():.1f} minutes"
+        + (" and what is unknown" if unknown else "")
+    )
+
+
+@contextlib.contextmanager
+def _workers(workers: int | None, scheduler: str | None):
+    """What experiments take as `workers`: a number, or the executor of a scheduler."""
+    if scheduler is None:
+        yield workers
+        return
+    from deepcv.errors import InputError
+    from deepcv.parallel import cluster
+
+    if workers is not None:
+        raise InputError("--workers is about this machine, --scheduler about a cluster; leave one out")
+    with cluster(scheduler) as executor:
+        yield executor
+
+
+def _known_to(settings: type, experiment: str, given: dict[str, Any]) -> dict[str, Any]:
+    """The options that were given, as the experiment's settings take them."""
+    import dataclasses
+
+    from deepcv.errors import InputError
+
+    given = {name: value for name, value in given.items() if value is not None}
+    for name in sorted(set(given) - {field.name for field in dataclasses.fields(settings)}):
+        raise InputError(f"{experiment} has no option --{name.replace('_', '-')}; leave it out")
+    return given
+
+
+def _experiment(name: str):
+    """Import an experiment by its name."""
+    import importlib
+    import pkgutil
+
+    from deepcv.companion.experiments import experiment as experiments
+    from deepcv.errors import InputError
+
+    known = sorted(module.name for module in pkgutil.iter_modules(experiments.__path__) if module.name[0] != "_")
+    if name not in known:
+        raise InputError(f"there is no experiment {name!r}; there are {', '.join(known)}")
+    return importlib.import_module(f"{experiments.__name__}.{name}")
+
+
+def _split(names: str | None) -> tuple[str, ...] | None:
+    return None if names is None else tuple(name.strip() for name in names.split(",") if name.strip())
+
+
+def _numbers(numbers: str | None) -> tuple[int, ...] | None:
+    from deepcv.errors import InputError
+
+    try:
+        return None if numbers is None else tuple(int(number) for number in _split(numbers))
+    except ValueError:
+        raise InputError(f"--seeds takes whole numbers with commas between, not {numbers!r}; write 0,1,2") from None

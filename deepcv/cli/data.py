@@ -1,0 +1,57 @@
+"""`deepcv data`: list and fetch data sets."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+data = typer.Typer(rich_markup_mode=None)
+
+
+@data.callback(invoke_without_command=True)
+def data_sets(context: typer.Context) -> None:
+    """List the data sets, fetch them."""
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+@data.command("list")
+def list_data() -> None:
+    """The data sets, and which of them are there."""
+    from deepcv.data import DATASETS, data_folder, load_dataset
+    from deepcv.errors import InputError
+
+    for name in DATASETS:
+        try:
+            state = f"{len(load_dataset(name))} images"
+        except InputError:
+            state = f"not there, or not all of it; `deepcv data fetch {name.partition('-')[0]}` downloads it"
+        print(f"{name:16} {state}")
+    print(f"looked for in {data_folder()} (DEEPCV_DATA)", file=sys.stderr)
+
+
+@data.command("fetch")
+def fetch_data(
+    name: Annotated[str, typer.Argument(help="weizmann …; `deepcv data list` lists them.")],
+    mirror: Annotated[
+        str | None, typer.Option(help="Another place for the archives: an address, or a folder you saved them in.")
+    ] = None,
+) -> None:
+    """Download a data set.
+
+    It goes into DEEPCV_DATA, or else the user's cache, whole and checked.
+
+    \b
+    deepcv data fetch weizmann
+    deepcv data fetch weizmann --mirror ~/Downloads
+    """
+    import functools
+
+    from deepcv.data.fetch import fetch
+
+    if mirror is not None and "://" not in mirror:
+        mirror = os.path.expanduser(mirror)
+    print(fetch(name, mirror=mirror, report=functools.partial(print, file=sys.stderr)))

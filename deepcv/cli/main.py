@@ -1,0 +1,98 @@
+"""The command line: its entry point, errors told in one sentence, exit codes."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from typing import Annotated
+
+import typer
+
+from deepcv import __version__
+from deepcv.cli.companion import record, run, verdict
+from deepcv.cli.data import data
+from deepcv.cli.segment import segment
+from deepcv.cli.train import export, predict, train
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]})
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command line, by default this process's, and return its exit code."""
+    command = typer.main.get_command(app)
+    try:
+        code = command.main(args=arguments, prog_name="deepcv", standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        code = 130
+    except Exception as error:
+        sentence = _sentence(error)
+        if sentence is None:
+            traceback.print_exc()
+            return 1
+        print(f"deepcv: {sentence}", file=sys.stderr)
+        return 2
+    if code == 130:
+        given = sys.argv[1:] if arguments is None else arguments
+        goes_on = given and given[0] in ("run", "record", "train")
+        kept = "; what was finished is kept, run it again to go on" if goes_on else ""
+        print(f"deepcv: stopped{kept}", file=sys.stderr)
+    return code or 0
+
+
+def _sentence(error: Exception) -> str | None:
+    """What to tell the user of an error that is not ours; None when it is."""
+    if hasattr(error, "format_message"):  # the parser's own: a missing argument, an unknown option
+        return f"{error.format_message().rstrip('.')}; see `{_command_of(error)} --help`"
+    errors = sys.modules.get("deepcv.errors")  # not imported, not raised
+    expected = (FileNotFoundError, PermissionError, *([errors.InputError] if errors else []))
+    return " ".join(str(error).split()) if isinstance(error, expected) else None
+
+
+def _command_of(error) -> str:
+    return error.ctx.command_path if getattr(error, "ctx", None) else "deepcv"
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(__version__)
+        raise typer.Exit()
+
+
+@app.callback(invoke_without_command=True)
+def deepcv(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Chan-Vese segmentation in a deep latent space: segment your own picture, or run the paper's experiments.
+
+    \b
+    deepcv segment photo.jpg --out mask.png --overlay outline.png
+    deepcv train photographs/ --out run
+    deepcv predict run new.jpg --out masks
+    deepcv run table1 --profile quick
+    deepcv data fetch weizmann
+    """
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+def methods() -> None:
+    """The methods and their presets."""
+    from deepcv.methods import METHODS
+
+    longest = max(map(len, METHODS))
+    for name, method in METHODS.items():
+        print(f"{name:{longest}}  {method.title}; presets: {', '.join(method.presets)}")
+    print("Numbers in brackets are the paper's references.", file=sys.stderr)
+
+
+def version() -> None:
+    """Print the version."""
+    print(__version__)
+
+
+for command in (segment, train, predict, export, run, record, verdict, methods, version):
+    app.command()(command)
+app.add_typer(data, name="data")

@@ -1,0 +1,176 @@
+"""The command line: `deepcv segment`, `train`, `predict`, `export`, `run`, `record`, `verdict`, `data`, `methods`.
+
+Exit codes: 0 done; 2 the input or an option can't be used, said in one sentence and with nothing written; 130 stopped
+with Ctrl-C; 1 an error of ours, with its traceback. Results go to stdout, progress and errors to stderr.
+
+Nothing heavy is imported before a command runs, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from deepcv.methods import Method
+
+LOSSLESS = (".png", ".tif", ".tiff", ".bmp")
+"""Endings that a mask may have: JPEG would smear its values."""
+
+
+WORKING_SIZE = 1024
+"""Longest side for methods that don't bound it themselves: well under 1 GiB, and seconds but for Double-DIP, however
+large the picture."""
+
+
+def segment(
+    image: Annotated[Path, typer.Argument(help="The picture: PNG, JPEG, anything still that Pillow reads.")],
+    out: Annotated[Path, typer.Option(help="Where the mask goes: 0 background, 255 foreground; PNG, TIFF or BMP.")],
+    overlay: Annotated[Path | None, typer.Option(help="Also write the picture with the outline on it.")] = None,
+    hint: Annotated[
+        Path | None,
+        typer.Option(
+            help="A grey picture of the same size, bright where the foreground is believed to be; for two regions."
+        ),
+    ] = None,
+    method: Annotated[str, typer.Option(help="`deepcv methods` lists them.")] = "deep-cv",
+    preset: Annotated[str, typer.Option(help="Named settings of the method.")] = "default",
+    phases: Annotated[
+        int | None, typer.Option(help="How many regions; with more than two the mask holds N grey levels.")
+    ] = None,
+    nu: Annotated[float | None, typer.Option(help="Weight ν of the boundary's length: more gives smoother.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the random numbers; the same seed gives the same mask.")] = 0,
+    size: Annotated[
+        int | None,
+        typer.Option(
+            help="Longest side, in pixels, at which the method works (of iem the shorter one); the mask has full size."
+        ),
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda … [default: the GPU when there is one]")] = None,
+    convert: Annotated[
+        bool,
+        typer.Option("--convert", help="Accept what loses information: first frame, 16-bit, alpha over white, CMYK."),
+    ] = False,
+) -> None:
+    """Segment a picture and write its mask.
+
+    \b
+    deepcv segment photo.jpg --out mask.png
+    deepcv segment photo.jpg --out mask.png --overlay outline.png --nu 2
+    deepcv segment photo.jpg --out regions.png --phases 4
+    deepcv segment scan.tif --out mask.png --convert --method chan-vese
+    """
+    started = time.perf_counter()
+    # before the libraries are loaded: on pictures of this size two threads wait for each other longer than they help
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    from deepcv import errors, images, pictures
+    from deepcv.devices import device_kind
+    from deepcv.methods import get_method
+    from deepcv.pictures import outlined, spread, write_images
+
+    chosen = get_method(method)
+    settings = _settings(chosen, preset, phases=phases, nu=nu, size=size)
+    device_kind(device)
+    _check_outputs(out, overlay, image, hint)
+    pixels = pictures.read_image(image, convert=convert)
+    images.as_image(pixels)
+    if hint is not None and not chosen.takes_hint(settings):
+        raise errors.InputError(f"{method} with these settings doesn't look at a hint; leave --hint out")
+    belief = None if hint is None else _read_hint(hint, pixels.shape[:2], convert)
+    height, width = pixels.shape[:2]
+    print(f"{image}: {width}×{height} pixels, {chosen.title} …", file=sys.stderr)
+    labels, regions = _labels(chosen, pixels, belief, settings | {"seed": seed, "device": device})
+    outputs = {out: spread(labels, regions)}
+    if overlay is not None:
+        outputs[overlay] = outlined(pixels, labels)
+    write_images(outputs)
+    print(f"{out}: {_areas(labels, regions)}, {time.perf_counter() - started:.1f} s")
+
+
+def _settings(method: Method, preset: str, **given) -> dict[str, Any]:
+    """The preset's settings with those given in their place; refused where the method doesn't have them."""
+    from deepcv.errors import InputError
+
+    given = {name: value for name, value in given.items() if value is not None}
+    for name in given:
+        if name != "size" and not method.has_setting(name):
+            raise InputError(f"{method.name} has no setting {name}; leave --{name} out or choose another --method")
+    size = {} if method.has_setting("size") else {"size": given.pop("size")} if "size" in given else {}
+    return method.settings(preset, **given) | size
+
+
+def _labels(method: Method, pixels: np.ndarray, hint: np.ndarray | None, settings: dict) -> tuple[np.ndarray, int]:
+    """Run a method at a bounded size: labels `(H, W)` of the picture's size, and the number of phases.
+
+    `WORKING_SIZE` unless a size is given or the method has its own. Where it has no setting `size` the picture is made
+    smaller here, and the regions larger again.
+    """
+    import inspect
+
+    from deepcv.errors import InputError
+    from deepcv.images import SMALLEST_SIDE, as_image, resize, working_shape
+    from deepcv.pictures import enlarged
+
+    shape = pixels.shape[:2]
+    if not method.has_setting("size"):
+        longest = settings.pop("size", WORKING_SIZE)
+        if longest < SMALLEST_SIDE:
+            raise InputError(f"--size is {longest}; a picture needs at least {SMALLEST_SIDE} pixels a side")
+        working = working_shape(shape, longest)
+        pixels = resize(as_image(pixels), working)
+        hint = None if hint is None else resize(hint, working)
+    elif settings["size"] is None:  # the image's own
+        settings["size"] = WORKING_SIZE
+    if "progress" in inspect.signature(method.function).parameters:
+        settings["progress"] = sys.stderr.isatty()
+    found = method.function(pixels, hint, **settings)
+    return enlarged(found.labels, len(found.memberships), shape), len(found.memberships)
+
+
+def _check_outputs(out: Path, overlay: Path | None, *inputs: Path | None) -> None:
+    """See that both pictures can be written, before anything is computed."""
+    from deepcv.errors import InputError
+    from deepcv.pictures import check_picture, picture_name
+
+    if out.suffix.lower() not in LOSSLESS:
+        raise InputError(f"a mask can't be kept in {out}; call it {picture_name(out)}.png")
+    taken = [path.resolve() for path in inputs if path is not None]
+    for path in (out, overlay):
+        if path is None:
+            continue
+        if path.resolve() in taken:
+            raise InputError(f"{path} is given twice and would be overwritten; give the output another name")
+        taken.append(path.resolve())
+        if path.is_dir():
+            raise InputError(f"{path} is a folder; name a file in it")
+        check_picture(path)
+        if not os.access(path.parent, os.W_OK):
+            raise InputError(f"you may not write into {path.parent}; choose another folder for {path.name}")
+
+
+def _read_hint(path: Path, shape: tuple[int, int], convert: bool) -> np.ndarray:
+    """A hint's picture as float32 `(H, W)`; colour is averaged."""
+    from deepcv.images import as_hint
+    from deepcv.pictures import read_image
+
+    pixels = read_image(path, convert=convert)
+    return as_hint(pixels if pixels.ndim == 2 else pixels.mean(axis=2, dtype="float32") / 255, shape)
+
+
+def _areas(labels: np.ndarray, phases: int) -> str:
+    import numpy as np
+
+    shares = np.bincount(labels.ravel(), minlength=phases) / labels.size
+    if phases == 2:
+        return f"foreground {shares[1]:.1%}"
+    empty = ", ".join(str(phase) for phase in np.flatnonzero(shares == 0))
+    return (
+        f"{phases} phases of " + ", ".join(f"{share:.1%}" for share in shares) + (f"; empty: {empty}" if empty else "")
+    )

@@ -1,0 +1,186 @@
+"""`deepcv train`, `predict`, `export`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def train(
+    collection: Annotated[str, typer.Argument(help="flowers17, flowers102, flowerlike, or a folder of pictures.")],
+    out: Annotated[Path, typer.Option(help="The run's folder; a run that was stopped goes on from what is in it.")],
+    preset: Annotated[str, typer.Option(help="default, paper, released: named settings.")] = "default",
+    profile: Annotated[str, typer.Option(help="quick, cpu: reduced sizes; paper: wants a GPU.")] = "cpu",
+    epochs: Annotated[int | None, typer.Option(help="Passes over the images.")] = None,
+    size: Annotated[int | None, typer.Option(help="Side of the training images, in pixels.")] = None,
+    width: Annotated[int | None, typer.Option(help="Channels of the network's first level.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Images an iteration, over all processes.")] = None,
+    hint: Annotated[
+        str | None, typer.Option(help="The method whose masks the network is held to; `none` for none.")
+    ] = None,
+    precision: Annotated[str | None, typer.Option(help="float32, or bfloat16 on a GPU.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the weights and of all that is drawn.")] = 0,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda … [default: the GPU when there is one]")] = None,
+    devices: Annotated[int, typer.Option(min=1, help="Processes, a GPU each; torchrun says it itself.")] = 1,
+    workers: Annotated[int | None, typer.Option(help="Processes that compute the hints.")] = None,
+) -> None:
+    """Train a network on a collection of unmarked images, so that it segments a new one at once.
+
+    Masks, where a collection has some, only score what was learned.
+
+    \b
+    deepcv train flowers17 --out run --profile paper
+    deepcv train flowers17 --out run --profile paper --devices 8 --precision bfloat16
+    deepcv train ~/photos --out run
+    deepcv predict run ~/photos/new.jpg --out masks
+    """
+    from deepcv import data
+    from deepcv.amortized import training
+    from deepcv.amortized.settings import settings_for
+    from deepcv.amortized.teaching import hints_of
+    from deepcv.data.crops import crops
+
+    given = {"epochs": epochs, "size": size, "width": width, "batch": batch, "precision": precision}
+    given = {name: value for name, value in given.items() if value is not None}
+    if hint is not None:
+        given["hint"] = "" if hint == "none" else hint
+    settings = settings_for(preset, profile, **given)
+    training.check_devices(device, devices)
+    training.check_folder(out, settings, seed)
+    training_set, validation_set = data.load_splits(collection)
+    bar = sys.stderr.isatty()
+    images = crops(training_set, settings.size, progress=bar)
+    validation = validation_set and crops(validation_set, settings.size, progress=bar)
+    taught = hints_of(images, settings.hint, workers=workers, progress=bar) if settings.hint else None
+    fabric = training.fabric_for(device, devices, settings.precision)  # may start this command once more
+    done = training.train(
+        settings,
+        images,
+        out,
+        hints=taught,
+        validation=validation,
+        seed=seed,
+        fabric=fabric,
+        dataset=collection,
+        progress=bar,
+        report=lambda sentence: fabric.is_global_zero and print(sentence, file=sys.stderr),
+    )
+    if fabric.is_global_zero:
+        print(done.summary())
+
+
+def predict(
+    model: Annotated[Path, typer.Argument(help="A .safetensors file of `deepcv train`, or a run's folder.")],
+    images: Annotated[list[Path], typer.Argument(help="Pictures, of any sizes.")],
+    out: Annotated[Path, typer.Option(help="The folder for the masks, PNG, 0 background and 255 foreground.")],
+    device: Annotated[str | None, typer.Option(help="cpu, cuda … [default: the GPU when there is one]")] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Pictures at a time.")] = 8,
+    convert: Annotated[
+        bool,
+        typer.Option("--convert", help="Accept what loses information: first frame, 16-bit, alpha over white, CMYK."),
+    ] = False,
+) -> None:
+    """Segment pictures with a trained network; each mask has its picture's size and name.
+
+    \b
+    deepcv predict run one.jpg two.png --out masks
+    deepcv predict run/best-validation.safetensors photo.jpg --out masks
+    """
+    started = time.perf_counter()
+    from deepcv.amortized.segmenter import Segmenter
+    from deepcv.devices import torch_device
+    from deepcv.pictures import spread, write_image
+
+    segmenter = Segmenter.load(_weights(model), torch_device(device))
+    places = _mask_places(images, out)
+    for path in images:  # read twice, so that a picture that can't be used stops it before anything is written
+        _read_checked(path, convert)
+    _make_folder(out)
+    for first in range(0, len(images), batch):
+        together = images[first : first + batch]
+        pixels = [_read_checked(path, convert) for path in together]
+        for path, found in zip(together, segmenter.predict(pixels, batch=batch), strict=True):
+            write_image(places[path], spread(found.labels, 2))
+    print(f"{out}: {len(images)} mask{'s' * (len(images) > 1)}, {time.perf_counter() - started:.1f} s")
+
+
+def export(
+    model: Annotated[Path, typer.Argument(help="A .safetensors file of `deepcv train`, or a run's folder.")],
+    out: Annotated[Path, typer.Argument(help="NAME.onnx, or NAME.safetensors for weights in half precision.")],
+) -> None:
+    """Write a trained network for other programs, or half as large.
+
+    \b
+    deepcv export run flowers.onnx
+    deepcv export run flowers.safetensors
+    """
+    from deepcv.amortized.segmenter import Segmenter
+    from deepcv.errors import InputError
+    from deepcv.pictures import check_parent
+
+    check_parent(out)
+    if out.suffix.lower() not in (".onnx", ".safetensors"):
+        raise InputError(f"a network can't be written to {out.name}; call it {out.stem}.onnx or {out.stem}.safetensors")
+    segmenter = Segmenter.load(_weights(model))
+    if out.suffix.lower() == ".onnx":
+        from deepcv.amortized.onnx import to_onnx
+
+        to_onnx(segmenter, out)
+    else:
+        segmenter.save(out, half=True)
+    print(f"{out}: {out.stat().st_size / 2**20:.2f} MiB")
+
+
+def _weights(model: Path) -> Path:
+    """The file that a model's path means: of a run's folder the last epoch's."""
+    return model / "last.safetensors" if model.is_dir() else model
+
+
+def _read_checked(path: Path, convert: bool) -> np.ndarray:
+    """A picture that can be segmented, or an error that names it."""
+    from deepcv.errors import InputError
+    from deepcv.images import as_image
+    from deepcv.pictures import read_image
+
+    pixels = read_image(path, convert=convert)
+    try:
+        as_image(pixels)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    return pixels
+
+
+def _mask_places(images: list[Path], out: Path) -> dict[Path, Path]:
+    """Where each picture's mask goes."""
+    from deepcv.errors import InputError
+
+    given = {path.resolve() for path in images}
+    places: dict[Path, Path] = {}
+    for path in images:
+        if not path.exists():
+            raise FileNotFoundError(f"there is no file {path}; check the spelling and the folder")
+        place = out / f"{path.stem}.png"
+        if place.resolve() in given:
+            raise InputError(f"{place} would be overwritten by a mask; choose another --out")
+        if place in places:
+            raise InputError(f"{places[place]} and {path} would have their masks in one file; give one another name")
+        places[place] = path
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out} is a file; name a folder for the masks")
+    return {path: place for place, path in places.items()}
+
+
+def _make_folder(out: Path) -> None:
+    from deepcv.errors import InputError
+
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"can't make the folder {out} ({error.strerror}); name another one") from None

@@ -1,0 +1,152 @@
+"""The package's own settings: what each choice does to the F-measure and to the time.
+
+Not in the paper. Every setting of the default is changed alone, over the images the settings were chosen on: the first
+20 of Weizmann by name. What was read off here is the default of `deepcv.model.settings.Settings`; Table 1 reports it on the
+other 80 images apart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from deepcv.companion.claims import Verdict, _not_run
+from deepcv.companion.experiments import variants as _variants
+from deepcv.companion.experiments.experiment import CHOSEN_ON, Slow, complete
+from deepcv.companion.experiments.variants import Profile, _changes, little_gained
+from deepcv.companion.store import Item
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+
+def unit_variance(rows: DataFrame) -> Verdict:
+    """Does a learned variance add nothing to a variance of 1?"""
+    from deepcv.companion.experiments import choices
+
+    gain = _changes(choices.summary(rows)).get("learned variance")
+    if gain is None:
+        return _not_run("a learned variance")
+    evidence = f"With a learned variance F changes by {gain:+} over {gain.images} images."
+    return Verdict(little_gained([gain]), evidence, {"gain": gain})
+
+
+EFFORT = ("size", "rounds", "settled", "steps", "more_steps", "width", "levels", "samples", "precision")
+"""The settings that buy score with time; the others are the model."""
+
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "default": {},
+    **{f"{name} = {str(value).removesuffix('.0')}": {name: value} for name, values in (
+        ("size", (100, 160, 300)),
+        ("rounds", (1, 2, 3)),
+        ("settled", (0.0, 0.001, 0.01)),
+        ("steps", (10, 20, 60)),
+        ("more_steps", (5, 20)),
+        ("width", (4, 16)),
+        ("levels", (1, 2)),
+        ("samples", (4,)),
+        ("precision", ("bfloat16",)),
+        ("balance", (0.0, 0.5, 1.0)),
+        ("nu", (0.0, 100.0, 1000.0)),
+        ("hint_weight", (0.0, 50.0, 200.0)),
+        ("edge_sensitivity", (0.0, 3.0)),
+        ("pixel_range", (20.0, 255.0)),
+        ("guided_radius", (10, 50)),
+    ) for value in values},
+    "learned variance": {"learned_variance": True},
+}  # fmt: skip
+
+
+_FARTHEST = -0.15  # changes of F below this are written, not drawn
+
+
+_SOME = ("default", "rounds = 1", "steps = 10", "width = 16", "levels = 2", "hint_weight = 0", "balance = 0")
+
+
+PROFILES = {
+    "quick": Profile("samples", {"default": Slow({"size": 128}, 5)}, _SOME),
+    "cpu": Profile("weizmann", {"default": Slow({}, CHOSEN_ON)}, tuple(VARIANTS)),
+    "paper": Profile("weizmann", {"default": Slow({}, CHOSEN_ON)}, tuple(VARIANTS)),
+}
+
+
+@dataclass(frozen=True)
+class Settings(_variants.Settings):
+    """What to run; the variants are names in `VARIANTS`, and the default is always run beside them."""
+
+    profiles = PROFILES
+    known = VARIANTS
+
+
+def items(settings: Settings) -> list[Item]:
+    """All results that are needed; `Item.preset` is the variant's name."""
+    return _variants.items("choices", settings, VARIANTS, "default")
+
+
+def run(settings: Settings, *, workers=None, progress: bool = True) -> DataFrame:
+    """Compute what the store lacks and return a row per image, variant and seed; parameters as in `table1.run`."""
+    return complete(items(settings), settings, workers=workers, progress=progress, description="Choices")
+
+
+def summary(rows: DataFrame) -> DataFrame:
+    """A row per variant, in the order of `VARIANTS`: means over images, and the paired difference to the default.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        From `run`, or of a recorded run.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns in groups: `F`, `mIoU` and `ΔF`, each with `mean`, `low` and `high` (95 %, bootstrap over images), and
+        `run` with `s/image` (median), `images`, `seeds`. An interval of ΔF across 0 says that the choice can't be told
+        from the default on so few images.
+    """
+    return _variants.summary(rows, VARIANTS, "default")
+
+
+def plot(table: DataFrame) -> Figure:
+    """F against seconds for the settings that buy score with time, and what every other choice does to F.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        From `summary`.
+    """
+    import matplotlib.pyplot as plt
+    import seaborn as sns
+    from matplotlib import ticker
+
+    figure, (trade, change) = plt.subplots(1, 2, figsize=(11, 0.28 * len(table) + 2.2), width_ratios=(1.15, 1))
+    cost = table.set_axis([" ".join(column) for column in table.columns], axis=1)
+    colours = dict(zip(EFFORT, sns.color_palette("colorblind"), strict=False))
+    markers = dict(zip(EFFORT, "osD^vP<X>", strict=True))
+    for name in EFFORT:
+        variants = cost[[index.startswith(f"{name} =") for index in cost.index]]
+        if variants.empty:
+            continue
+        along = cost.loc[["default", *variants.index]].sort_values("run s/image")
+        trade.plot("run s/image", "F mean", data=along, label="_", color=colours[name], lw=0.8, alpha=0.6)
+        trade.scatter(
+            "run s/image", "F mean", data=variants, color=colours[name], marker=markers[name], label=name, zorder=3
+        )
+        for label, row in variants.iterrows():
+            place = (row["run s/image"], row["F mean"])
+            trade.annotate(label.split("= ")[1], place, xytext=(4, 4), textcoords="offset points", fontsize=8)
+    default = cost.loc[["default"]]
+    trade.scatter("run s/image", "F mean", data=default, color="black", marker="*", s=140, label="default", zorder=4)
+    trade.set(xscale="log", xlabel="seconds an image, one core (log scale)", ylabel="F-measure, mean over images")
+    trade.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+    trade.xaxis.set_major_formatter("{x:g}")
+    trade.xaxis.set_minor_formatter(ticker.NullFormatter())
+    trade.legend(fontsize=8)
+    trade.grid(alpha=0.25)
+    _variants.plot_intervals(change, table["ΔF"].drop(index="default"), least=_FARTHEST, color="black", marker="o")
+    change.axvline(0, color="0.3", lw=0.8, ls="--")
+    change.set_xlabel("change of F against the default, 95 % interval")
+    change.xaxis.set_major_locator(ticker.MaxNLocator(5))
+    figure.tight_layout()
+    return figure

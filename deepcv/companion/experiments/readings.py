@@ -1,0 +1,119 @@
+"""Where section 5.1 leaves Algorithm 1 open: what each choice does to F, from a start that makes the loop work.
+
+The reference is one reading of the paper's loop: φ starts at ±4.6 on the hint's Otsu mask, the networks are moved by
+Adam at 1e-3 and φ at 1e-1 as in the released code, ν = 1. One choice is turned at a time, then the pairs that belong
+together. The choices are made on the first images of Weizmann; what is chosen is judged on the others, in Table 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from deepcv.companion.experiments import variants as _variants
+from deepcv.companion.experiments.experiment import CHOSEN_ON, Slow, complete
+from deepcv.companion.experiments.variants import Profile
+from deepcv.companion.store import Item
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+REFERENCE = "sure start"
+
+
+START: dict[str, Any] = {
+    "sureness": "otsu",
+    "start_limit": 4.6,
+    "learning_rate": 1e-3,
+    "steps": 150,
+}
+"""What the reference changes of the preset "paper"."""
+
+
+def variants(steps: int = START["steps"]) -> dict[str, dict[str, Any]]:
+    """What each variant changes of the reference, in a loop of so many steps."""
+    third, released = steps // 3, {"start_limit": 1.0, "warmup": steps // 2}
+    literal = {"sureness": "map", "learning_rate": 1e-1}
+    return {
+        REFERENCE: {},
+        "φ within ±1": {"start_limit": 1.0},
+        "φ within ±2": {"start_limit": 2.0},
+        "the map itself": {"sureness": "map"},
+        "sharpened map": {"sureness": "sharpened"},
+        "warm-up of a third": {"warmup": third},
+        "warm-up of half": {"warmup": steps // 2},
+        "φ within ±1, warm-up": released,
+        "the map itself, warm-up": {"sureness": "map", "warmup": steps // 2},
+        "sharpened map, ±1, warm-up": {"sureness": "sharpened"} | released,
+        "networks at 1e-4": {"learning_rate": 1e-4},
+        "networks at 3e-3": {"learning_rate": 3e-3},
+        "networks at 1e-2": {"learning_rate": 1e-2},
+        "networks at 1e-1": {"learning_rate": 1e-1},
+        "networks at 1e-1, warm-up": {"learning_rate": 1e-1, "warmup": steps // 2},
+        "φ at 1e-2": {"learning_rate_phi": 1e-2},
+        "φ at 3e-1": {"learning_rate_phi": 3e-1},
+        "φ at 1": {"learning_rate_phi": 1.0},
+        "λ = 1": {"penalty": 1.0},
+        "λ = 10": {"penalty": 10.0},
+        "λ = 100": {"penalty": 100.0},
+        "ν = 0": {"nu": 0.0},
+        "ν = 10, λ = 10": {"nu": 10.0, "penalty": 10.0},
+        "ν = 10, λ = 100": {"nu": 10.0, "penalty": 100.0},
+        "ν = 100, λ = 100": {"nu": 100.0, "penalty": 100.0},
+        "pixels in 0..10": {"pixel_range": 10.0},
+        "pixels in 0..255": {"pixel_range": 255.0},
+        "mean over channels": {"channel_mean": True},
+        "CELU": {"activation": "celu"},
+        "softplus": {"activation": "softplus"},
+        "arctan": {"relaxation": "arctan"},
+        "μ = ±60": {"latent_mean": 60.0},
+        "a third of the steps": {"steps": third},
+        "twice the steps": {"steps": 2 * steps},
+        "no guided filter": {"guided_radius": 0},
+        "literal": literal,
+        "literal, ±1": literal | {"start_limit": 1.0},
+        "no networks' steps": {"learning_rate": 1e-9},
+    }
+
+
+VARIANTS = variants()
+
+
+_REDUCED = {"size": 64, "width": 8}
+
+
+PROFILES = {
+    "quick": Profile("samples", {"paper": Slow(START | _REDUCED | {"steps": 24}, 3)}, tuple(VARIANTS)),
+    "cpu": Profile("weizmann", {"paper": Slow(START | _REDUCED, CHOSEN_ON)}, tuple(VARIANTS)),
+    "paper": Profile("weizmann", {"paper": Slow(START, CHOSEN_ON)}, tuple(VARIANTS)),
+}
+
+
+@dataclass(frozen=True)
+class Settings(_variants.Settings):
+    """What to run; the variants are names in `VARIANTS`, and the reference is always run beside them."""
+
+    profiles = PROFILES
+    known = VARIANTS
+
+
+def items(settings: Settings) -> list[Item]:
+    """All results that are needed."""
+    steps = settings.defaults.solvers["paper"].changes["steps"]
+    return _variants.items("readings", settings, variants(steps), REFERENCE)
+
+
+def run(settings: Settings, *, workers=None, progress: bool = True) -> DataFrame:
+    """Compute what the store lacks, a row per image, variant and seed; parameters as in `table1.run`."""
+    return complete(items(settings), settings, workers=workers, progress=progress, description="Readings")
+
+
+def summary(rows: DataFrame) -> DataFrame:
+    """Scores of each reading, and the paired difference to the reference; columns as of `choices.summary`."""
+    return _variants.by_solver(rows, VARIANTS, REFERENCE)
+
+
+def plot(table: DataFrame) -> Figure:
+    """F with each choice turned, and its paired difference to the reference; `table` from `summary`."""
+    return _variants.plot(table, REFERENCE)

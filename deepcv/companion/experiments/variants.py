@@ -1,0 +1,262 @@
+"""What experiments share that change our model's settings: their items, paired differences, and the plot of these.
+
+A variant is a name and the settings that it changes. It is run in one or more solvers, which are presets of the deep
+model; `Item.preset` is the variant's name, after "SOLVER: " where the solver isn't the default.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from deepcv.companion.claims import NOTHING_GAINED, Estimate, Status, _listed, judged
+from deepcv.companion.experiments import experiment as experiments
+from deepcv.companion.experiments.experiment import Slow, Variant, grid
+from deepcv.companion.pictures import compact
+from deepcv.companion.store import Item
+from deepcv.data import Dataset, load_dataset
+from deepcv.errors import InputError
+from deepcv.methods import get_method
+from deepcv.metrics import bootstrap_interval
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+    from pandas.io.formats.style import Styler
+
+# -- settings turned alone: a learned variance, Figures 6 and 10a -----------------------------------------------------
+
+
+def _changes(table: DataFrame) -> dict[str, Estimate]:
+    """What each variant of a summary changes of F."""
+    return {name: Estimate.told(row["ΔF"], row["run", "images"]) for name, row in table.iterrows()}
+
+
+def little_gained(gains: Iterable[Estimate]) -> Status:
+    """Reproduced: every gain below `NOTHING_GAINED`, with its interval. Partly: in the mean."""
+    gains = list(gains)
+    return judged(all(each.high < NOTHING_GAINED for each in gains), all(each.mean < NOTHING_GAINED for each in gains))
+
+
+def _by_solver(changes: dict[tuple[str, str], Estimate]) -> str:
+    solvers = dict.fromkeys(solver for solver, _ in changes)
+    return "; ".join(
+        f"in {solver}: " + _listed({name: each for (of, name), each in changes.items() if of == solver})
+        for solver in solvers
+    )
+
+
+Variants = Mapping[str, Mapping[str, Any]]
+"""Variants by name: the settings that each changes."""
+
+
+SOLVERS = {"default": "our solver", "paper": "the paper's loop"}
+"""What a table or figure calls the solvers."""
+
+
+_SCORES = {"F": "f_measure", "mIoU": "iou"}
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What a profile fixes unless `Settings` says otherwise.
+
+    Attributes
+    ----------
+    dataset : str
+    solvers : dict of str to Slow
+        The presets of the deep model that are run, and how.
+    variants : tuple of str
+    """
+
+    dataset: str
+    solvers: dict[str, Slow]
+    variants: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Settings(experiments.Settings):
+    """What to run; besides what every experiment takes:
+
+    Attributes
+    ----------
+    variants : tuple of str
+        Their names; the one that the others are compared with is always run.
+
+    Raises
+    ------
+    InputError
+        For an unknown variant, and as `deepcv.companion.experiments.experiment.Settings` does.
+    """
+
+    known: ClassVar[Variants] = {}
+
+    variants: tuple[str, ...] | None = None
+
+    def __post_init__(self):
+        super().__post_init__()
+        unknown = sorted(set(self.variants or ()) - set(self.known))
+        if unknown:
+            raise InputError(f"there is no variant {unknown[0]!r}; there are {', '.join(self.known)}")
+
+
+def items(experiment: str, settings: Settings, known: Variants, reference: str) -> list[Item]:
+    """The reference and the wanted variants on each image, solver by solver.
+
+    A size that `settings` names is that of all but the variants that change it.
+    """
+    method = get_method("deep-cv")
+    wanted = dict.fromkeys((reference, *(settings.variants or settings.defaults.variants)))
+    sized = {"size": settings.size} if settings.size else {}
+    found = []
+    for solver, how in settings.defaults.solvers.items():
+        variants = [
+            Variant("deep-cv", _preset(solver, name), method.settings(solver, **how.changes | sized | known[name]))
+            for name in wanted
+        ]
+        found += grid(experiment, settings, (samples_of(settings, solver), variants))
+    return found
+
+
+def samples_of(settings: Settings, solver: str) -> Dataset:
+    """The images that a solver is run on."""
+    profile = settings.defaults
+    return load_dataset(settings.dataset or profile.dataset)[: settings.n_images or profile.solvers[solver].n_images]
+
+
+def _preset(solver: str, name: str) -> str:
+    return name if solver == "default" else f"{solver}: {name}"
+
+
+def of_solver(rows: DataFrame, solver: str) -> DataFrame:
+    """The rows of one solver, `preset` being the variant's name alone."""
+    parts = rows["preset"].str.extract(rf"^(?:({'|'.join(SOLVERS)}): )?(.*)$")
+    return rows.assign(preset=parts[1])[parts[0].fillna("default") == solver]
+
+
+def summary(rows: DataFrame, names: Collection[str], reference: str, solver: str = "default") -> DataFrame:
+    """A row per variant: means over images, and the paired difference to the reference on the same images and seeds.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        From `run`, or of a recorded run.
+    names : collection of str
+        The variants, in the order of the table; those without rows are left out.
+    reference : str
+        The one they are compared with.
+    solver : str
+        Whose rows.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns in groups: `F`, `mIoU` and `ΔF`, each with `mean`, `low` and `high` (95 %, bootstrap over images, seeds
+        of an image averaged first), and `run` with `s/image` (median), `images` and `seeds`. An interval of ΔF across
+        0 says that the variant can't be told from the reference on so few images.
+    """
+    import pandas as pd
+
+    rows = of_solver(rows, solver)
+    groups = {name: rows[rows["preset"] == name].set_index(["image", "seed"]) for name in names}
+    compared = groups[reference]["f_measure"]
+    table = {}
+    for name, group in groups.items():
+        if group.empty:
+            continue
+        values = {title: group[score] for title, score in _SCORES.items()}
+        values["ΔF"] = (group["f_measure"] - compared).dropna()
+        row = {(title, each): number for title, of in values.items() for each, number in _mean(of).items()}
+        row["run", "s/image"] = group["seconds"].median()
+        row["run", "images"] = group.index.get_level_values("image").nunique()
+        row["run", "seeds"] = group.index.get_level_values("seed").nunique()
+        table[name] = row
+    columns = [(title, each) for title in (*_SCORES, "ΔF") for each in ("mean", "low", "high")]
+    columns += [("run", each) for each in ("s/image", "images", "seeds")]
+    table = pd.DataFrame.from_dict(table, orient="index", columns=pd.MultiIndex.from_tuples(columns))
+    return table.astype({("run", "images"): int, ("run", "seeds"): int})
+
+
+def by_solver(rows: DataFrame, names: Collection[str], reference: str) -> DataFrame:
+    """`summary` of each solver that has rows, below one another under the solver's title."""
+    import pandas as pd
+
+    present = [solver for solver in SOLVERS if len(of_solver(rows, solver))]
+    return pd.concat({SOLVERS[solver]: summary(rows, names, reference, solver) for solver in present})
+
+
+def readable(table: DataFrame, *, seconds: bool = True) -> Styler:
+    """`summary` or `by_solver` for the eye: a score and its interval in one column; the time only where asked for."""
+    shown = (table["run"] if seconds else table["run"].drop(columns="s/image")).round(2).astype(str)
+    for position, (title, digits) in enumerate((("F", ".3f"), ("mIoU", ".3f"), ("ΔF", "+.3f"))):
+        numbers = table[title].map(lambda number, digits=digits: format(number, digits))
+        shown.insert(position, title, numbers["mean"] + " (" + numbers["low"] + " to " + numbers["high"] + ")")
+    return compact(shown.style, f"{zlib.crc32(shown.to_csv().encode()):08x}")
+
+
+def _mean(values) -> dict[str, float]:
+    by_image = values.groupby("image").mean()
+    mean = by_image.mean()
+    low, high = bootstrap_interval(by_image) if len(by_image) else (mean, mean)
+    return {"mean": mean, "low": min(low, mean), "high": max(high, mean)}  # rounding; error bars can't be negative
+
+
+def plot(table: DataFrame, reference: str) -> Figure:
+    """F of each variant, and its paired difference to the reference, both by each solver.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        From `by_solver`.
+    reference : str
+    """
+    import matplotlib.pyplot as plt
+    import seaborn as sns
+
+    solvers, names = (list(dict.fromkeys(table.index.get_level_values(level))) for level in (0, 1))
+    height = 0.32 * len(names) + 1.5
+    figure, (score, change) = plt.subplots(1, 2, figsize=(10, height), sharey=True, layout="constrained")
+    for index, solver in enumerate(solvers):
+        shift = 0.24 * (index - (len(solvers) - 1) / 2)
+        style = {"color": sns.color_palette("colorblind")[index], "marker": "os"[index], "label": solver}
+        found = table.loc[solver].reindex(names)
+        plot_intervals(score, found["F"], shift, **style)
+        plot_intervals(change, found["ΔF"], shift, **style)
+    score.set_xlabel("F-measure, mean and 95 % interval")
+    change.set_xlabel(f"change of F against {reference}, 95 % interval")
+    change.axvline(0, color="0.3", lw=0.8, ls="--")
+    if len(solvers) > 1:
+        figure.legend(*score.get_legend_handles_labels(), loc="outside upper center", ncols=len(solvers), fontsize=8)
+    return figure
+
+
+def plot_intervals(axis: Axes, table: DataFrame, shift: float = 0.0, *, least: float = -math.inf, **style) -> None:
+    """Means with their intervals, first row on top; what is below `least` is written at the edge, not drawn.
+
+    Parameters
+    ----------
+    axis : matplotlib.axes.Axes
+    table : pandas.DataFrame
+        A group of columns of `summary`: `mean`, `low`, `high`.
+    shift : float
+        How far below their row, so that series don't hide one another.
+    least : float
+    **style
+        Of `errorbar`: `color`, `marker`, `label`.
+    """
+    rows = np.arange(len(table)) + shift
+    error = [table["mean"] - table["low"], table["high"] - table["mean"]]
+    axis.errorbar(table["mean"], rows, xerr=error, **{"ms": 4, "lw": 1, "ls": "", **style})
+    axis.set(yticks=range(len(table)), yticklabels=list(table.index), ylim=(len(table) - 0.4, -0.6))
+    axis.tick_params(axis="y", labelsize=8)
+    axis.grid(alpha=0.25)
+    for row, value in zip(rows, table["mean"], strict=True):
+        if value < least:
+            axis.set_xlim(left=least)
+            axis.annotate(f"← {value:.2f}", (least, row), xytext=(3, -3), textcoords="offset points", fontsize=8)

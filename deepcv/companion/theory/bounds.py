@@ -1,0 +1,157 @@
+"""Propositions 3.1 and 7.4: closed forms against sampled evidence lower bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from deepcv.companion.theory.descent import smooth_network
+from deepcv.model import energy
+
+# -- Proposition 3.1 ---------------------------------------------------------------------------------------------------
+
+
+def elbo(image: Tensor, hint: Tensor, seed: int, settings: dict[str, Any]) -> dict[str, float]:
+    """The closed form (3.13) and the definition (3.10), each from its own draws of η.
+
+    Encoder, decoder, u, the two means and the variances of encoder and prior are random (`RandomModel`). (3.13)
+    isn't closed entirely: its first term is an expectation over η, so both sides have a standard error.
+
+    Returns
+    -------
+    dict
+        `closed` and `sampled` per pixel, the `error` of their difference (one standard error), and `z`, the difference
+        in standard errors without its sign.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    u = torch.randint(2, hint.shape, generator=generator).double()
+    model = RandomModel.draw(image, seed, settings["width"], generator)
+    noise = model.noise(2, settings["draws"], generator)
+    with torch.no_grad():
+        closed = model.reconstructed(noise[0]) - model.of_regions(u)
+        sampled = model.sampled([u] * settings["draws"], noise[1])
+    pixels, error = hint.numel(), _error(closed, sampled)
+    return {
+        "closed": closed.mean() / pixels,
+        "sampled": sampled.mean() / pixels,
+        "error": error / pixels,
+        "z": _z(closed, sampled),
+    }
+
+
+class RandomModel(NamedTuple):
+    """An image with random networks and a random prior, of two latent dimensions, in double precision.
+
+    Attributes
+    ----------
+    image : Tensor, `(1, C, H, W)`
+    decoder : callable
+        𝓕, `(1, 2, H, W)` to `(1, C, H, W)`.
+    mean, variance : Tensor, `(1, 2, H, W)`
+        Of q(Z|I), which the random encoder gives.
+    prior_mean, prior_variance : Tensor, `(2, 2)`
+        Of each phase in each dimension, the background first.
+    """
+
+    image: Tensor
+    decoder: Callable[[Tensor], Tensor]
+    mean: Tensor
+    variance: Tensor
+    prior_mean: Tensor
+    prior_variance: Tensor
+
+    @classmethod
+    def draw(cls, image: Tensor, seed: int, width: int, generator: torch.Generator) -> RandomModel:
+        """Networks of the seed and `width` channels; the prior's numbers are the generator's next."""
+        dimensions = 2
+        encoder = smooth_network(image.shape[1], 2 * dimensions, width, 2 * seed)
+        decoder = smooth_network(dimensions, image.shape[1], width, 2 * seed + 1)
+        with torch.no_grad():
+            mean, log_variance = encoder(image).chunk(2, dim=1)
+        prior_mean = torch.randn((2, dimensions), generator=generator, dtype=torch.double)
+        prior_variance = 0.5 + torch.rand((2, dimensions), generator=generator, dtype=torch.double)
+        return cls(image, decoder, mean, log_variance.exp(), prior_mean, prior_variance)
+
+    def noise(self, kinds: int, draws: int, generator: torch.Generator) -> Tensor:
+        """η of Z, `(kinds, draws, 1, 2, H, W)`."""
+        return torch.randn((kinds, draws, *self.mean.shape), generator=generator, dtype=torch.double)
+
+    def reconstructed(self, noise: Tensor) -> np.ndarray:
+        """`E ln p(I|Z)` by the first term of (3.13), a number for each draw of η."""
+        constant = -self.image.numel() * np.log(2 * np.pi) / 2
+        terms = [energy.reconstruction(self.decoder, self.mean, self.variance, self.image, eta[None]) for eta in noise]
+        return constant - torch.cat(terms).numpy()
+
+    def of_regions(self, u: Tensor, background: int = 1) -> float:
+        """`Σ u KL₁ ± (1 - u) KL₂`, the second term of (3.13), (4.9) and, with -1, (7.24); u `(1, H, W)` in [0, 1]."""
+        kl = energy.gaussian_kl(self.mean, self.variance, self.prior_mean, self.prior_variance)
+        return energy.region(torch.stack((background * (1 - u), u), dim=1), kl).item()
+
+    def sampled(self, masks: Iterable[Tensor], noise: Tensor) -> np.ndarray:
+        """`ln p(I, Z|u) - ln q(Z|I)` as in (3.10), for each mask u and draw of Z, from torch's normal distributions."""
+        from torch.distributions import Normal
+
+        given_image = Normal(self.mean, self.variance.sqrt())
+        ratios = []
+        for u, eta in zip(masks, noise, strict=True):
+            chosen = u.long()  # which row of the prior each pixel has
+            mean, variance = (each[chosen].permute(0, 3, 1, 2) for each in (self.prior_mean, self.prior_variance))
+            latent = self.mean + self.variance.sqrt() * eta
+            likelihood = Normal(self.decoder(latent), 1.0).log_prob(self.image).sum()
+            prior = Normal(mean, variance.sqrt()).log_prob(latent).sum()
+            ratios.append((likelihood + prior - given_image.log_prob(latent).sum()).item())
+        return np.array(ratios)
+
+
+def _error(*samples: np.ndarray) -> float:
+    """Standard error of the difference of two means."""
+    return float(np.sqrt(sum(each.var(ddof=1) / len(each) for each in samples)))
+
+
+def _z(first: np.ndarray, second: np.ndarray) -> float:
+    """The difference of two means in standard errors, without its sign."""
+    return float(abs(first.mean() - second.mean()) / _error(first, second))
+
+
+# -- Proposition 7.4 ---------------------------------------------------------------------------------------------------
+
+
+def dataset_elbo(image: Tensor, hint: Tensor, seed: int, settings: dict[str, Any]) -> dict[str, float]:
+    """The loss (4.9) of one image, as a bound, against the definition (7.17), where the mask u is a latent variable.
+
+    Networks and priors are random as in `elbo`, and so is what 𝓤 gives. 𝓡 is 0: p(u) is the same for every mask, and
+    its constant is left out on both sides. For 𝓤 of 0 and 1, q(u|I) is all on the mask 𝓤(I), as in (7.20). Between 0
+    and 1, where a network's 𝓤 lies, (7.21) has no density; there u is drawn pixel by pixel, 1 with probability 𝓤(I),
+    for which Σ 𝓤 KL₁ + (1 - 𝓤) KL₂ is the right mean.
+
+    Returns
+    -------
+    dict
+        Differences in standard errors without their sign: `z_binary` for 𝓤 of 0 and 1, `z_printed` with the minus that
+        (7.24) has between its two KL terms, `z_between` for 𝓤 between 0 and 1, and `z_entropy` when the entropy of
+        q(u|I) is added to the bound.
+    """
+    from torch.distributions import Bernoulli
+
+    generator = torch.Generator().manual_seed(seed)
+    between = torch.rand(hint.shape, generator=generator, dtype=torch.double)
+    binary = (between > 0.5).double()
+    model = RandomModel.draw(image, seed, settings["width"], generator)
+    noise = model.noise(3, settings["draws"], generator)
+    of_u = Bernoulli(between)
+    drawn = [torch.bernoulli(between, generator=generator) for _ in noise[2]]
+    with torch.no_grad():
+        reconstructed = model.reconstructed(noise[0])
+        one = model.sampled([binary] * len(drawn), noise[1])
+        many = model.sampled(drawn, noise[2]) - np.array([of_u.log_prob(u).sum().item() for u in drawn])
+    bound = reconstructed - model.of_regions(between)
+    return {
+        "z_binary": _z(reconstructed - model.of_regions(binary), one),
+        "z_printed": _z(reconstructed - model.of_regions(binary, -1), one),
+        "z_between": _z(bound, many),
+        "z_entropy": _z(bound + of_u.entropy().sum().item(), many),
+    }

@@ -1,0 +1,267 @@
+"""What the benchmark measured: our recorded rows, and tables and plots of such rows.
+
+`make bench` writes them, `benchmarks/` in the repository is what measures. Two noisy cores tell ratios within one run,
+not absolute times.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from deepcv.companion.pictures import compact
+from deepcv.companion.store import root
+from deepcv.errors import InputError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+NAMES = ("benchmark", "profile")
+"""The recorded timings."""
+
+
+OURS = "deep-cv"
+
+
+PEER = "skimage:chan_vese"
+
+
+def recorded(name: str) -> tuple[DataFrame, dict[str, Any]]:
+    """Our recorded timings, and by part and device what made them: machine, libraries, options.
+
+    Parameters
+    ----------
+    name : str
+        Of `NAMES`.
+
+    Returns
+    -------
+    rows : pandas.DataFrame
+        Without a row when nothing is recorded.
+    made_by : dict
+
+    Raises
+    ------
+    InputError
+        When the files can't be read.
+    """
+    import pandas as pd
+
+    csv = root() / "recorded" / f"{name}.csv"
+    if not csv.is_file():
+        return pd.DataFrame(columns=["part"]), {}
+    try:
+        rows = pd.read_csv(csv)
+        return rows, json.loads(csv.with_suffix(".json").read_text(encoding="utf-8"))["made_by"]
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"the recorded timings {csv} can't be read ({error}); restore both files from git") from error
+
+
+SIDES = {"quick": 128, "cpu": 300, "paper": 300}
+"""Longest side of the photograph that `here` segments, by profile."""
+
+
+def here(profile: str = "quick", device: str | None = None) -> DataFrame:
+    """How long each method takes on this machine, now: seconds for one embedded photograph, in this process.
+
+    Parameters
+    ----------
+    profile : {"quick", "cpu", "paper"}
+        128 pixels, or the size of Weizmann's photographs.
+    device : str, optional
+
+    Returns
+    -------
+    pandas.DataFrame
+        Indexed by title, with `seconds` of the second of two calls; first the hint, which comes on top of the others.
+        Double-DIP, which takes minutes, is left out.
+
+    Raises
+    ------
+    InputError
+        For an unknown profile or a device that isn't there.
+    """
+    import pandas as pd
+
+    from deepcv.data import samples
+    from deepcv.hints.hint import hint_for
+    from deepcv.images import as_image, resize, working_shape
+    from deepcv.methods import METHODS
+
+    if profile not in SIDES:
+        raise InputError(f"there is no profile {profile!r}; there are {', '.join(SIDES)}")
+    image = as_image(samples.load("coffee").image)
+    image = resize(image, working_shape(image.shape[:2], SIDES[profile]))
+    hint_for(image)
+    start = time.perf_counter()
+    hint = hint_for(image)
+    seconds = {"the hint": time.perf_counter() - start}
+    for method in METHODS.values():
+        if method.name not in ("saliency", "double-dip"):
+            seconds[method.title] = [method.function(image, hint, device=device).seconds for _ in range(2)][1]
+    return pd.Series(seconds, name="seconds").to_frame()
+
+
+def images(rows: DataFrame) -> DataFrame:
+    """Part "images": a row for each data set and contender.
+
+    Columns: `s/image` (median), `times ours` (its seconds in those of our model, mean over the same images), `F`,
+    `peak MiB` and what the process had `before MiB`, the number of timed `images`, what was `timed` of each, and where
+    F is from (this run, or the recorded one).
+    """
+    import pandas as pd
+
+    rows = rows[rows["part"] == "images"]
+    ours = rows[rows["contender"] == OURS].groupby(["dataset", "image"])["seconds"].median()
+    table = {}
+    for (dataset, contender), group in rows.groupby(["dataset", "contender"], sort=False):
+        seconds = group.groupby(["dataset", "image"])["seconds"].median()
+        table[dataset, contender] = {
+            "s/image": seconds.median(),
+            "times ours": (seconds / ours).mean(),
+            "F": group["f_measure"].mean(),
+            "peak MiB": group["peak_mib"].max(),
+            "before MiB": group["baseline_mib"].max(),
+            "images": seconds.count(),
+            "timed": _first(group["timed"]),
+            "F from": _first(group["f_from"]),
+        }
+    table = pd.DataFrame.from_dict(table, orient="index")
+    return table.sort_index(level=0, sort_remaining=False)
+
+
+def _first(values):
+    """The first value that isn't missing; None when all are."""
+    return next(iter(values.dropna()), None)
+
+
+def energies(rows: DataFrame) -> DataFrame:
+    """Part "chan-vese": a row for each ν and contender, on the same grey images from the same start.
+
+    Columns: `seconds` and `energy` (3.7) in the mean, `times faster` than scikit-image's `chan_vese` over all images
+    together, `at most its energy` (the share of images, to four digits).
+    """
+    import pandas as pd
+
+    rows = rows[rows["part"] == "chan-vese"]
+    table = {}
+    for (nu, contender), group in rows.groupby(["nu", "contender"], sort=False):
+        by_image = group.groupby(["dataset", "image"])[["seconds", "energy"]].median()
+        peer = rows[(rows["nu"] == nu) & (rows["contender"] == PEER)]
+        peer = peer.groupby(["dataset", "image"])[["seconds", "energy"]].median().reindex(by_image.index)
+        table[f"ν = {nu:g}", contender] = {
+            "seconds": by_image["seconds"].mean(),
+            "times faster": peer["seconds"].sum() / by_image["seconds"].sum(),
+            "energy": by_image["energy"].mean(),
+            "at most its energy": (by_image["energy"] <= peer["energy"] * (1 + 1e-4)).mean(),
+            "images": len(by_image),
+        }
+    return pd.DataFrame.from_dict(table, orient="index")
+
+
+def growth(rows: DataFrame) -> tuple[DataFrame, DataFrame]:
+    """Part "scaling": seconds, and peak MiB above what the process had before; a row for each contender.
+
+    Columns are the sides of the square image, and `exponent`: p in `seconds ∝ pixels^p`, fitted to the upper
+    two thirds of the sizes, where what a call costs at any size counts less.
+    """
+    rows = _scaling(rows)
+    tables = []
+    for value in ("seconds", "memory"):
+        table = rows.pivot_table(value, "contender", "size", aggfunc="median", sort=False)
+        table.columns = [int(size) for size in table.columns]
+        table["exponent"] = [_exponent(row.dropna()) for _, row in table.iterrows()]
+        tables.append(table)
+    return tables[0], tables[1]
+
+
+def _scaling(rows: DataFrame) -> DataFrame:
+    """The rows of part "scaling", with `memory`: MiB above what the process had before."""
+    return rows[rows["part"] == "scaling"].assign(memory=lambda each: each["peak_mib"] - each["baseline_mib"])
+
+
+def _exponent(values) -> float:
+    values = values[values > 0].iloc[len(values) // 3 :]
+    if len(values) < 2:
+        return float("nan")
+    return float(np.polyfit(2 * np.log(values.index.to_numpy(float)), np.log(values.to_numpy()), 1)[0])
+
+
+def style(table: DataFrame):
+    """Any of these tables for the eye: three digits that count, a dash where there is nothing."""
+
+    def shown(value) -> str:
+        if isinstance(value, str):
+            return value
+        return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+    return compact(table.style.format(shown, na_rep="–"), "timings", padding=0.4)
+
+
+def iteration(rows: DataFrame) -> DataFrame:
+    """Where the milliseconds of a step go, a row for each phase, a column for each device and image size, three numbers
+    being training images of Algorithm 3; the floor at the end: what convolutions must compute and move, at this
+    machine's rates for a large one and a large copy.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        Of "profile".
+    """
+    shown = rows[rows["kind"].isin(["phase", "step", "rate", "floor"])]
+    names = shown["name"].where(shown["kind"] != "step", "the whole step")
+    names = names.where(shown["kind"] != "rate", shown["name"] + " a second")
+    order = dict.fromkeys(name for kind in ("phase", "step", "rate", "floor") for name in names[shown["kind"] == kind])
+    table = shown.assign(name=names).pivot_table("value", "name", ["device", "size"], sort=False)
+    return table.reindex(list(order)).rename_axis(None)
+
+
+def plot_operations(rows: DataFrame) -> Figure:
+    """Bars of the operations (on a GPU kernels) that take longest in a step, a panel for each device and size."""
+    import matplotlib.pyplot as plt
+
+    groups = list(rows[rows["kind"].isin(["operation", "kernel"])].groupby(["device", "size"], sort=False))
+    figure, axes = plt.subplots(1, max(1, len(groups)), figsize=(5.4 * max(1, len(groups)), 3.6), squeeze=False)
+    for axis, ((device, size), group) in zip(axes[0], groups, strict=False):
+        group = group.nlargest(8, "value").iloc[::-1]
+        axis.barh(group["name"].str.slice(0, 34), group["value"], color="0.45")
+        axis.set(xlabel="milliseconds of a step", title=f"{size.replace('x', '×')} pixels, {device}")
+        axis.tick_params(axis="y", labelsize=8)
+        axis.grid(axis="x", alpha=0.25)
+    figure.tight_layout()
+    return figure
+
+
+def plot_growth(rows: DataFrame) -> Figure:
+    """Seconds, and memory above what the process had before, against the side of a square image, both axes log.
+
+    Dashed: timed over some steps and scaled to all.
+    """
+    import matplotlib.pyplot as plt
+    import seaborn as sns
+
+    rows = _scaling(rows)
+    names = list(dict.fromkeys(rows["contender"]))
+    colours = dict(zip(names, sns.color_palette("colorblind", len(names)), strict=True))
+    markers = dict(zip(names, "osD^vP<X>*hd"[: len(names)], strict=True))
+    figure, axes = plt.subplots(1, 2, figsize=(12, 4.2))
+    for axis, value in zip(axes, ("seconds", "memory"), strict=True):
+        for name, group in rows.groupby("contender", sort=False):
+            group = group.dropna(subset=["seconds"]).sort_values("size")
+            scaled = group["timed"].str.contains("scaled").any()
+            style = {"color": colours[name], "marker": markers[name], "ls": "--" if scaled else "-"}
+            axis.plot(group["size"], group[value].clip(lower=1e-3), label=name, ms=5, lw=1, **style)
+        sides = sorted(rows["size"].dropna().unique())
+        axis.set(xscale="log", yscale="log", xlabel="side of the square image, pixels", xticks=sides)
+        axis.set_xticklabels([f"{side:.0f}" for side in sides])
+        axis.minorticks_off()
+        axis.grid(alpha=0.25)
+    axes[0].set_ylabel("seconds an image, one thread, without the hint")
+    axes[1].set_ylabel("peak memory above the start, MiB")
+    figure.tight_layout(rect=(0, 0, 0.8, 1))
+    figure.legend(*axes[0].get_legend_handles_labels(), fontsize=8, loc="center right")
+    return figure

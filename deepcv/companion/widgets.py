@@ -1,0 +1,406 @@
+"""The playground: sliders for the weight ν of the length and for the noise σ.
+
+`playground`   live, in Jupyter: it computes while the sliders move
+`precomputed`  for a page without a kernel: pictures behind linked sliders
+
+Live, everything is computed in one worker thread, piece by piece, and shown from the event loop, so that neither a
+cell nor a slider waits. Our model is a loop left open (`Stream`): when ν moves, networks and mask go on from where they
+are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import functools
+import html
+import io
+import tempfile
+import time
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets
+import numpy as np
+
+from deepcv.companion.compute import load_sample
+from deepcv.companion.experiments import playground as pictures
+from deepcv.companion.pictures import faded
+from deepcv.companion.store import Item, Store
+from deepcv.data import Dataset, Sample, noise, samples
+from deepcv.errors import InputError
+from deepcv.hints.hint import hint_for
+from deepcv.images import as_image, resize, to_uint8, working_shape
+from deepcv.methods import get_method, parted, title
+from deepcv.metrics import f_measure
+from deepcv.model import solver
+from deepcv.model.segment import at_full_size, pose
+from deepcv.model.settings import Settings
+from deepcv.pictures import read_image
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+MULTIPLES = {"0": 0.0} | {f"1/{2**n}": 2.0**-n for n in range(6, 0, -1)} | {str(2**n): 2.0**n for n in range(5)}
+"""What the live slider for ν offers, of the method's own default."""
+
+
+METHODS = (
+    *("deep-cv", "chan-vese", "chan-vese:exact", "statistical", "statistical:diagonal"),
+    *("normalized-cuts", "grabcut", "iem", "saliency"),
+)
+"""What can be chosen live: whatever gives one mask within seconds."""
+
+
+OWN = "your own picture"
+"""What the choice of images calls an uploaded one."""
+
+
+_FRAME = 0.1  # seconds between pictures of a running loop, at least
+
+
+_WRAPPED = {"flex_flow": "row wrap"}  # one below the other on a telephone
+
+
+_WIDE = {"style": {"description_width": "4em"}, "layout": {"width": "24em", "max_width": "100%"}}
+
+
+_QUALITY = 55  # of the pictures, WebP's 0..100: with noise on them they would otherwise fill the page
+
+
+def playground() -> ipywidgets.Widget:
+    """The live playground, to be shown in Jupyter.
+
+    Choose one of the embedded images or upload your own (reduced to at most `samples.LONGEST_SIDE` pixels), a method,
+    ν as a multiple of the method's default, and the noise's σ. Any move drops what is running and starts anew; our
+    model goes on from its last state where only ν has moved.
+
+    Raises
+    ------
+    InputError
+        Outside of Jupyter, where nothing would move.
+
+    Examples
+    --------
+    >>> from deepcv import widgets
+    >>> widgets.playground()  # doctest: +SKIP
+    """
+    return Playground().box
+
+
+class Stream:
+    """The loop of our default model on one image, left open: it goes on from its last state when ν moves.
+
+    Parameters
+    ----------
+    image : numpy.ndarray of float32, `(H, W)` or `(H, W, 3)`
+        As `deepcv.images.as_image` returns it.
+    hint : numpy.ndarray of float32, `(H, W)`
+        As `deepcv.hints.hint.hint_for` returns it.
+    """
+
+    def __init__(self, image: np.ndarray, hint: np.ndarray):
+        self.settings = Settings()
+        self.image = image
+        # ν is put into the length's weight at each pixel, where it can be changed while the loop stands still
+        endless = Settings(nu=1.0, settled=0.0, rounds=10**9)
+        problem = pose(image, hint, endless, seed=0, device=None)
+        self._plain_edges, self._edges = problem.edges, problem.edges.clone()
+        self._states = solver.iterate(problem._replace(edges=self._edges), endless)
+        self._memberships = problem.memberships
+
+    def states(self, nu: float) -> Iterator[solver.State]:
+        """The states from here on with this ν, until the labels settle or the rounds of a run are over.
+
+        A reader may stop anywhere and ask for the states of another ν.
+        """
+        self._edges.copy_(nu * self._plain_edges)
+        rounds = 0
+        for state in self._states:
+            before, self._memberships = self._memberships, state.memberships
+            yield state
+            if state.memberships is before:
+                continue
+            rounds += 1
+            changed = (state.memberships != before)[:, 1].float().mean()
+            if changed < self.settings.settled or rounds == self.settings.rounds:
+                return
+
+    def mask(self, state: solver.State) -> np.ndarray:
+        """A state's foreground at the image's size, bool `(H, W)`."""
+        return at_full_size(self.image, state.memberships[0].cpu().numpy(), self.settings).argmax(axis=0) == 1
+
+    def latent(self, state: solver.State) -> np.ndarray:
+        """A state's latent image as grey levels, -μ black and μ white; uint8 at the working size."""
+        mean = state.latent_mean[0, 0].cpu().numpy()
+        return to_uint8(0.5 + 0.5 * mean / self.settings.latent_mean)
+
+
+class Playground:
+    """The live widget and what it is doing; `playground` shows it.
+
+    Attributes
+    ----------
+    image, method, nu, sigma, upload, stop : ipywidgets.Widget
+        The controls. `nu.value` is a multiple of the method's default, `sigma.value` on the 0..255 scale.
+    noisy, latent, result, line : ipywidgets.HTML
+        The image with its noise, our model's latent image, the mask, and what is being done.
+    box : ipywidgets.Widget
+        All of it.
+    task : asyncio.Task or None
+        What is being computed, or was last; None when it was stopped.
+    """
+
+    def __init__(self):
+        self.task: asyncio.Task | None = None
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="playground")
+        self._own: Sample | None = None
+        self._prepared: tuple[tuple, tuple[Sample, np.ndarray, np.ndarray]] = ((), ())
+        self._stream: tuple[tuple, Stream | None] = ((), None)
+        self._told = ""
+        self._build()
+        self._changed()
+
+    def _build(self) -> None:
+        row = functools.partial(ipywidgets.HBox, layout=_WRAPPED)
+        images, methods = [*samples.names(), OWN], [(title(name), name) for name in METHODS]
+        self.image = ipywidgets.Dropdown(options=images, value=pictures.IMAGES[0], description="image", **_WIDE)
+        self.upload = ipywidgets.FileUpload(accept="image/*", description=OWN, layout={"width": "14em"})
+        self.method = ipywidgets.Dropdown(options=methods, description="method", **_WIDE)
+        self.nu = ipywidgets.SelectionSlider(options=MULTIPLES.items(), value=1.0, description="ν ×", **_WIDE)
+        self.sigma = ipywidgets.IntSlider(0, 0, 160, 10, description="σ", **_WIDE)
+        self.stop = ipywidgets.Button(description="Stop", disabled=True)
+        self.noisy, self.latent, self.result, self.line = (ipywidgets.HTML() for _ in range(4))
+        controls = [row([self.image, self.upload]), self.method, self.nu, row([self.sigma, self.stop])]
+        self.box = ipywidgets.VBox([*controls, self.line, row([self.noisy, self.latent, self.result])])
+        for control in (self.image, self.method, self.nu, self.sigma):
+            control.observe(self._changed, "value")
+        self.upload.observe(self._take, "value")
+        self.stop.on_click(self._stop)
+
+    # What the controls do, on the event loop.
+
+    def _changed(self, _=None) -> None:
+        """Solve for the controls as they are."""
+        self._begin(self._solve)
+
+    def _take(self, change) -> None:
+        """Take an uploaded file."""
+        if change["new"]:
+            [file] = change["new"]
+            self._begin(functools.partial(self._read, file["name"], bytes(file["content"])))
+            self.upload.value = ()  # the same file may come again
+
+    def _stop(self, _=None) -> None:
+        """Drop what is running, and say where it was."""
+        self._drop()
+        self._say(f"Stopped. {self._told}")
+
+    def _drop(self) -> None:
+        if self.task:
+            self.task.cancel()
+        self.task = None
+        self.stop.disabled = True
+
+    def _begin(self, work: Callable[[], Coroutine]) -> None:
+        """Drop what is running and do this instead."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise InputError("the playground needs Jupyter; open notebooks/playground.ipynb there") from None
+        self._drop()
+        self.stop.disabled = False
+        self.task = loop.create_task(self._explained(work))
+
+    # What they start: tasks that leave the computing to the worker.
+
+    async def _explained(self, work: Callable[[], Coroutine]) -> None:
+        """Do it, and say in the widget what went wrong: in a task it would end in a log that nobody sees."""
+        try:
+            await work()
+        except InputError as error:
+            self._say(str(error))
+        except Exception as error:
+            self._say(f"This is an error of ours, {type(error).__name__}: {error}")
+        self.stop.disabled = True
+
+    async def _in_worker(self, function: Callable, *arguments) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._worker, function, *arguments)
+
+    async def _read(self, name: str, content: bytes) -> None:
+        self._say(f"Reading {name} …")
+        self._own = await self._in_worker(uploaded, name, content)
+        if self.image.value == OWN:
+            self._changed()
+        else:
+            self.image.value = OWN
+
+    async def _solve(self) -> None:
+        clean = self._own if self.image.value == OWN else samples.load(self.image.value)
+        if clean is None:
+            raise InputError("there is no picture of your own yet; choose one with the button beside")
+        name, preset = parted(self.method.value)
+        settings = get_method(name).settings(preset)
+        self.nu.disabled = "nu" not in settings
+        if self._prepared[0] != (clean.hash, self.sigma.value):
+            self._say("Looking for what is salient …")
+        sample, image, hint = await self._in_worker(self._prepare, clean, self.sigma.value)
+        self.noisy.value = _figure(sample.image, f"{sample.name}, σ = {self.sigma.value}")
+        if "nu" in settings:
+            settings["nu"] *= self.nu.value
+        if name == "deep-cv":
+            return await self._follow(sample, image, hint, settings["nu"])
+        self.latent.value = ""
+        self._say(f"{title(self.method.value)} …")
+        method = functools.partial(get_method(name).function, image, hint, seed=0, **settings)
+        found = await self._in_worker(method)
+        told = f", ν = {settings['nu']:g}" if "nu" in settings else ", has no ν"
+        self._show(sample, found.mask, f"{title(self.method.value)}{told}, {found.seconds:.2f} s")
+
+    async def _follow(self, sample: Sample, image: np.ndarray, hint: np.ndarray, nu: float) -> None:
+        """Show our model while it iterates, from where it was last on this image with this noise."""
+        key, stream = self._stream
+        if key != (sample.hash, self.sigma.value):
+            stream = await self._in_worker(Stream, image, hint)
+            self._stream = ((sample.hash, self.sigma.value), stream)
+        states, shown, drawn = stream.states(nu), None, 0.0
+        while state := await self._in_worker(next, states, None):
+            if state.memberships is not shown:
+                shown, mask = state.memberships, await self._in_worker(stream.mask, state)
+            elif time.monotonic() - drawn < _FRAME:
+                continue
+            drawn = time.monotonic()
+            self.latent.value = _figure(stream.latent(state), "latent image, black -μ, white μ")
+            terms = ", ".join(f"{name} {float(value):.4g}" for name, value in state.energy.items())
+            self._show(sample, mask, f"Step {state.step}, ν = {nu:g}. Energy a pixel: {terms}")
+        self._say(f"Done. {self._told}")
+
+    def _prepare(self, clean: Sample, sigma: int) -> tuple[Sample, np.ndarray, np.ndarray]:
+        """The sample with its noise, as a float image, and its hint; the last ones are kept."""
+        key = (clean.hash, sigma)
+        if self._prepared[0] != key:
+            name = f"{clean.dataset}+noise{sigma}"
+            noisy = noise.noisy(Dataset([clean.name], lambda _: clean), name, sigma)[0] if sigma else clean
+            image = as_image(noisy.image)
+            self._prepared = (key, (noisy, image, hint_for(image)))
+        return self._prepared[1]
+
+    def _show(self, sample: Sample, mask: np.ndarray, told: str) -> None:
+        score = "" if sample.mask is None else f"F {f_measure(mask, sample.mask):.3f}"
+        self.result.value = _figure(faded(sample.image, mask), f"mask, {score}" if score else "mask")
+        self._say(f"{told}. {score}")
+
+    def _say(self, told: str) -> None:
+        self._told = told.removeprefix("Stopped. ").removeprefix("Done. ")
+        self.line.value = html.escape(told)
+
+
+def uploaded(name: str, content: bytes) -> Sample:
+    """A user's picture as a sample without a truth, reduced to `samples.LONGEST_SIDE` pixels.
+
+    Deep colour, alpha and the like are converted as `read_image` does when asked to.
+
+    Raises
+    ------
+    InputError
+        When it isn't a picture that can be used.
+    """
+    name = Path(name).name or "the file"
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "upload")
+        path.write_bytes(content)
+        try:
+            image = as_image(read_image(path, convert=True))
+        except InputError as error:
+            raise InputError(str(error).replace(str(path), name)) from None
+    image = to_uint8(resize(image, working_shape(image.shape[:2], samples.LONGEST_SIDE)))
+    return Sample(name, image, None, "upload", "yours")
+
+
+def precomputed(rows: DataFrame, settings: pictures.Settings) -> ipywidgets.Widget:
+    """Sliders that work without a kernel: every method's mask at each ν and σ, of the first seed.
+
+    The pictures lie in nested stacks, image, σ, method, ν, whose selected child is linked to a control in the browser.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        From `deepcv.companion.experiments.playground.run` with the same settings.
+    settings : deepcv.companion.experiments.playground.Settings
+    """
+    needed = [item for item in pictures.items(settings) if item.seed == settings.seeds[0]]
+    scores = rows.set_index("key")["f_measure"]
+    multiples = list(pictures.MULTIPLES)
+    by_image = _grouped(needed, lambda item: item.image)
+    by_sigma, by_method = _grouped(needed, _sigma_of), _grouped(needed, _method_of)
+    image = ipywidgets.Dropdown(options=list(by_image), description="image", **_WIDE)
+    method = ipywidgets.Dropdown(options=[title(name) for name in by_method], description="method", **_WIDE)
+    nu = ipywidgets.SelectionSlider(options=multiples, index=multiples.index("1"), description="ν ×", **_WIDE)
+    sigma = ipywidgets.SelectionSlider(options=list(by_sigma), description="σ", **_WIDE)
+    common = {"layout": ipywidgets.Layout(), "style": ipywidgets.HTML().style}  # one for all: they fill the page
+
+    def picture(pixels: np.ndarray, told: str) -> ipywidgets.HTML:
+        return ipywidgets.HTML(_figure(pixels, told), **common)
+
+    def mask(item: Item) -> ipywidgets.HTML:
+        pixels = load_sample(item.dataset, item.image).image
+        return picture(faded(pixels, store.labels(item) == 1), f"mask, {_nu_of(item)}, F {scores[item.key]:.2f}")
+
+    def turned(items: Sequence[Item]) -> ipywidgets.Widget:
+        """The pictures of one method on one noisy image."""
+        return mask(items[0]) if len(items) == 1 else _linked(map(mask, items), nu)
+
+    def noisy(items: Sequence[Item]) -> ipywidgets.Widget:
+        """One noisy image, and beside it the masks on it."""
+        sample = load_sample(items[0].dataset, items[0].image)
+        shown = picture(sample.image, f"{sample.name}, σ = {_sigma_of(items[0])}")
+        masks = _linked(map(turned, _grouped(items, _method_of).values()), method)
+        return ipywidgets.HBox([shown, masks], layout=_WRAPPED)
+
+    with Store() as store:
+        stacks = [_linked(map(noisy, _grouped(items, _sigma_of).values()), sigma) for items in by_image.values()]
+    return ipywidgets.VBox([image, method, nu, sigma, _linked(stacks, image)])
+
+
+def _linked(children, control: ipywidgets.Widget) -> ipywidgets.Stack:
+    """A stack that shows the child that the control has chosen, in the browser alone, too."""
+    stack = ipywidgets.Stack(list(children), selected_index=control.index)
+    ipywidgets.jsdlink((control, "index"), (stack, "selected_index"))
+    return stack
+
+
+def _grouped(items: Sequence[Item], key: Callable[[Item], str]) -> dict[str, list[Item]]:
+    groups: dict[str, list[Item]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    return groups
+
+
+def _sigma_of(item: Item) -> str:
+    return item.dataset.partition("+noise")[2] or "0"
+
+
+def _method_of(item: Item) -> str:
+    return f"{item.method}:{pictures.turned(item.preset)[0]}"
+
+
+def _nu_of(item: Item) -> str:
+    multiple = pictures.turned(item.preset)[1]
+    return f"ν = {item.settings['nu']:g}" if multiple else "no ν: the same for every ν"
+
+
+def _figure(pixels: np.ndarray, told: str) -> str:
+    """HTML of a picture, uint8 `(H, W)` or `(H, W, 3)`, that carries its bytes along, with a line below."""
+    from PIL import Image
+
+    told = html.escape(told)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, format="WEBP", quality=_QUALITY, method=6)
+    source = base64.b64encode(file.getvalue()).decode()
+    return (
+        '<figure style="margin: 0.5em 1em 0 0; width: 18em; max-width: 100%">'
+        f'<img src="data:image/webp;base64,{source}" alt="{told}" style="width: 100%">'
+        f'<figcaption style="line-height: 1.4">{told}</figcaption></figure>'
+    )

@@ -1,0 +1,48 @@
+"""Where torch computes."""
+
+from __future__ import annotations
+
+import torch
+
+from deepcv.errors import InputError
+
+
+def device_kind(device=None) -> str:
+    """The kind of a torch device, `"cpu"` or `"cuda"` with the GPU's name.
+
+    Parameters
+    ----------
+    device : str or torch.device, optional
+        Default: the GPU when there is one.
+    """
+    if str(device or "").startswith("cpu"):
+        return "cpu"
+    import torch
+
+    from deepcv.devices import torch_device
+
+    found = torch_device(None if device is None else str(device))
+    return f"cuda {torch.cuda.get_device_name(found)}" if found.type == "cuda" else found.type
+
+
+_DEVICES = ("cpu", "cuda", "mps", "xpu")
+
+
+def torch_device(name: str | None) -> torch.device:
+    """The device of that name; by default the GPU when there is one.
+
+    Raises
+    ------
+    InputError
+        When torch doesn't know or doesn't have it.
+    """
+    name = name or ("cuda" if torch.cuda.is_available() else "cpu")
+    if name.partition(":")[0] not in _DEVICES:
+        raise InputError(f"there is no device {name!r} here; use {', '.join(_DEVICES[:-1])} or {_DEVICES[-1]}")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"there is no device {name!r} here ({reason}); use cpu, or leave it out") from None
+    return device

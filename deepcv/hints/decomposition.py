@@ -1,0 +1,157 @@
+"""Structured matrix decomposition: features as low-rank background plus structured-sparse foreground."""
+
+from __future__ import annotations
+
+import itertools
+from typing import NamedTuple
+
+import numpy as np
+
+from deepcv.hints.settings import SaliencySettings
+
+
+class Decomposition(NamedTuple):
+    """`F = L + S` and how far the solver got."""
+
+    low_rank: np.ndarray  # L, (D, n)
+    sparse: np.ndarray  # S, (D, n)
+    iterations: int
+    residual: float  # max(‖F - L - S‖, ‖S - H‖) / ‖F‖, H being the copy of S that the Laplacian term sees
+
+
+# --- The decomposition -----------------------------------------------------------------------------------------
+
+
+def decompose(
+    features: np.ndarray,
+    graph_laplacian: np.ndarray,
+    levels: list[np.ndarray],
+    weights: list[np.ndarray],
+    settings: SaliencySettings = SaliencySettings(),
+) -> Decomposition:
+    """Split `features` into a low-rank and a group-sparse part by an augmented Lagrangian.
+
+    Minimises `objective` under F = L + S. With a copy H of S for the Laplacian term, each step is exact: L by
+    shrinking singular values, H by a linear system, S by shrinking the tree's nodes. M is diagonalised once, after
+    which the linear system is two products whatever the penalty μ. The multipliers Y of F = L + S and Z of S = H are
+    held divided by μ.
+
+    Parameters
+    ----------
+    features : numpy.ndarray, `(D, n)`
+    graph_laplacian : numpy.ndarray, `(n, n)`
+        Symmetric, positive semi-definite.
+    levels, weights : list of numpy.ndarray
+        Nested partitions `(n,)`, finest first, and the weight of each of their regions.
+    settings : SaliencySettings
+        α, β, μ, ρ, tolerance and the most iterations.
+    """
+    order = np.lexsort(levels)  # sorted by the coarsest level first: nodes are runs of columns at every level
+    leaf_weights, nodes = tree_nodes([regions[order] for regions in levels], weights)
+    matrix = features[:, order]
+    curvature, modes = np.linalg.eigh(graph_laplacian[np.ix_(order, order)])
+    S, Y, Z = np.zeros_like(matrix), np.zeros_like(matrix), np.zeros_like(matrix)
+    mu, size = settings.mu, max(np.linalg.norm(matrix), np.finfo(float).tiny)
+    for iteration in range(1, settings.max_iterations + 1):  # noqa: B007, returned below
+        target = matrix + Y
+        L = shrink_singular_values(target - S, 1 / mu)
+        H = (((S + Z) @ modes) / (1 + 2 * settings.laplacian_weight / mu * curvature)) @ modes.T
+        S = shrink_tree((target - L + H - Z) / 2, leaf_weights, nodes, settings.group_weight / (2 * mu))
+        gap, copy_gap = matrix - L - S, S - H
+        residual = float(max(np.linalg.norm(gap), np.linalg.norm(copy_gap)) / size)
+        if residual < settings.tolerance:
+            break
+        mu *= settings.mu_growth
+        Y = (Y + gap) / settings.mu_growth
+        Z = (Z + copy_gap) / settings.mu_growth
+    back = np.argsort(order)
+    return Decomposition(L[:, back], S[:, back], iteration, residual)
+
+
+def objective(
+    low_rank: np.ndarray,
+    sparse: np.ndarray,
+    graph_laplacian: np.ndarray,
+    levels: list[np.ndarray],
+    weights: list[np.ndarray],
+    settings: SaliencySettings = SaliencySettings(),
+) -> float:
+    """‖L‖_* + α tr(S M Sᵀ) + β Σ_g w_g ‖S_g‖_∞, the largest magnitude in a node's columns being its norm [34]."""
+    nuclear = np.linalg.svd(low_rank, compute_uv=False).sum()
+    smoothness = np.sum((sparse @ graph_laplacian) * sparse)
+    peaks = np.abs(sparse).max(axis=0)
+    groups = sum(
+        weight * peaks[regions == region].max()
+        for regions, level_weights in zip(levels, weights, strict=True)
+        for region, weight in enumerate(level_weights)
+    )
+    return float(nuclear + settings.laplacian_weight * smoothness + settings.group_weight * groups)
+
+
+def shrink_singular_values(matrix: np.ndarray, threshold: float) -> np.ndarray:
+    """argmin_L threshold·‖L‖_* + ½‖L - matrix‖²: every singular value less `threshold`, at least 0.
+
+    From the eigenvectors of the `(D, D)` product, which is much smaller than the `(D, n)` matrix.
+    """
+    values, vectors = np.linalg.eigh(matrix @ matrix.T)
+    singular = np.sqrt(np.maximum(values, 0))
+    kept = singular > threshold
+    basis = vectors[:, kept]
+    return (basis * (1 - threshold / singular[kept])) @ (basis.T @ matrix)
+
+
+def tree_nodes(levels: list[np.ndarray], weights: list[np.ndarray]) -> tuple[np.ndarray, list[tuple]]:
+    """The weight of each leaf `(n,)`, and (first column, last + 1, weight) of the larger nodes, finest level first.
+
+    Nodes of weight 0 are left out; one that has the same columns at several levels appears once, with their sum.
+
+    Parameters
+    ----------
+    levels : list of numpy.ndarray of int, `(n,)`
+        Nested partitions into runs of columns, singletons first.
+    weights : list of numpy.ndarray
+        Of each region, level by level.
+    """
+    totals = {}
+    for regions, level_weights in zip(levels, weights, strict=True):
+        ends = [*np.flatnonzero(np.diff(regions, prepend=-1)).tolist(), len(regions)]
+        for start, stop in itertools.pairwise(ends):
+            totals[start, stop] = totals.get((start, stop), 0.0) + level_weights[regions[start]]
+    leaf_weights = np.array([totals.pop((leaf, leaf + 1)) for leaf in range(len(levels[0]))])
+    return leaf_weights, [(*columns, weight) for columns, weight in totals.items() if weight > 0]
+
+
+def shrink_tree(matrix: np.ndarray, leaf_weights: np.ndarray, nodes: list[tuple], threshold: float) -> np.ndarray:
+    """argmin_S threshold·Σ_g w_g ‖S_g‖_∞ + ½‖S - matrix‖² over a tree: shrink each node, leaves first (JMLR 2011).
+
+    Shrinking a node takes its projection on the l1 ball of radius r = threshold·w_g away, which caps its magnitudes
+    at the level where what is cut off sums to r. So the lowest cap of each column yet is all there is to keep.
+
+    Parameters
+    ----------
+    matrix : numpy.ndarray, `(D, n)`
+    leaf_weights, nodes
+        As `tree_nodes` gives them.
+    threshold : float
+    """
+    magnitude = np.abs(matrix)
+    caps = capping_level(magnitude, threshold * leaf_weights)
+    for start, stop, weight in nodes:
+        radius = threshold * weight
+        inside = caps[start:stop]  # the greatest magnitude of each column by now
+        lowest = inside.max() - radius  # no cap is lower: cutting off the greatest alone would sum to the radius
+        high = start + np.flatnonzero(inside >= lowest)
+        values = np.minimum(magnitude[:, high], caps[high])
+        np.minimum(inside, capping_level(values[values >= lowest], radius), out=inside)
+    return np.clip(matrix, -caps, caps)
+
+
+def capping_level(magnitudes: np.ndarray, radius: np.ndarray | float) -> np.ndarray | float:
+    """The level above which the magnitudes `(k,)`, or those of each column of `(k, n)`, sum to `radius`.
+
+    That is the greatest, over j, of (the sum of the j greatest magnitudes less the radius) / j; or 0, if all of them
+    sum to no more than the radius.
+    """
+    sums = np.cumsum(np.sort(-magnitudes, axis=0), axis=0)
+    counts = np.arange(1, len(sums) + 1).reshape(-1, *[1] * (sums.ndim - 1))
+    return np.maximum(-((sums + radius) / counts).min(axis=0), 0)

@@ -1,0 +1,58 @@
+"""The hint that every method starts from: a saliency map, the user's own or the one computed here."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from deepcv.images import as_hint
+
+
+def hint_for(image: np.ndarray, hint=None) -> np.ndarray:
+    """The user's hint, checked; or the structured-matrix-decomposition saliency [34] of the image.
+
+    Parameters
+    ----------
+    image : numpy.ndarray of float32, `(H, W)` or `(H, W, 3)`
+        As `deepcv.images.as_image` returns it.
+    hint : array_like `(H, W)`, optional
+
+    Returns
+    -------
+    numpy.ndarray of float32, `(H, W)`, in [0, 1]
+    """
+    if hint is not None:
+        return as_hint(hint, image.shape[:2])
+    from deepcv.hints.saliency import structured_matrix_decomposition
+
+    return structured_matrix_decomposition(image)
+
+
+def otsu_mask(hint: np.ndarray) -> np.ndarray:
+    """Where the hint is above its Otsu threshold, bool `(H, W)`; neither empty nor full unless the hint is constant."""
+    from skimage.filters import threshold_otsu
+
+    return hint > threshold_otsu(hint)
+
+
+SURENESS = ("map", "sharpened", "otsu")
+"""How sure a hint may be made, `surer`."""
+
+
+def surer(hint: np.ndarray, sureness: str) -> np.ndarray:
+    """The hint itself, or made surer of what it believes, float32 `(H, W)` in [0, 1].
+
+    A saliency map is below 0.9 nearly everywhere, while networks are random at first: what isn't sure is overrun.
+
+    Parameters
+    ----------
+    hint : numpy.ndarray, `(H, W)`, in [0, 1]
+    sureness : {"map", "sharpened", "otsu"}
+        As it is; through a logistic of slope 12 about its Otsu threshold; 1 above the threshold and 0 below.
+    """
+    if sureness == "map":
+        return hint
+    if sureness == "otsu":
+        return otsu_mask(hint).astype(np.float32)
+    from skimage.filters import threshold_otsu
+
+    return (1 / (1 + np.exp(-12 * (hint - threshold_otsu(hint))))).astype(np.float32)

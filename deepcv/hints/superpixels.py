@@ -1,0 +1,181 @@
+"""Superpixels, the graph of neighbours, and the priors and index tree found on it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from deepcv.hints.features import PixelMaps, _distances, _gaussian
+from deepcv.hints.settings import SaliencySettings
+
+
+class SuperpixelGraph(NamedTuple):
+    """What one cut of the image into n superpixels offers the later steps."""
+
+    labels: np.ndarray  # (H, W), 0..n-1
+    features: np.ndarray  # (53, n), each row stretched over [0, 1]
+    centres: np.ndarray  # (2, n), row and column in image sides
+    colour_distance: np.ndarray  # (n, n), CIELAB
+    neighbours: np.ndarray  # (n, n) bool, touching
+    linked: np.ndarray  # (n, n) bool, touching, with a common neighbour, or both on the image's border
+    boundary: np.ndarray  # (n,) bool, on the image's border
+
+
+def superpixels(image: np.ndarray, count: int, compactness: float) -> np.ndarray:
+    """SLIC superpixels: labels `(H, W)` from 0, about `count` of them, of at least 40 pixels on average."""
+    from skimage.segmentation import slic
+
+    count = max(2, min(count, image.shape[0] * image.shape[1] // 40))
+    return slic(image, n_segments=count, compactness=compactness, start_label=0, channel_axis=2)
+
+
+def region_means(maps: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Mean of each of D maps `(D, H, W)` over each of n regions: `(D, n)`."""
+    from scipy.sparse import csr_matrix
+
+    flat = labels.ravel()
+    membership = csr_matrix((np.ones(flat.size, dtype=np.float32), (flat, np.arange(flat.size))))  # (n, H W)
+    sums = membership @ maps.reshape(len(maps), -1).T
+    return (sums / np.bincount(flat)[:, None]).T
+
+
+def adjacency(labels: np.ndarray) -> np.ndarray:
+    """Which regions touch, corners included: bool `(n, n)`, symmetric, False on the diagonal."""
+    count = labels.max() + 1
+    touching = np.zeros((count, count), dtype=bool)
+    below, right = (labels[1:], labels[:-1]), (labels[:, 1:], labels[:, :-1])
+    diagonals = (labels[1:, 1:], labels[:-1, :-1]), (labels[1:, :-1], labels[:-1, 1:])
+    for one, other in (below, right, *diagonals):
+        border = one != other
+        touching[one[border], other[border]] = True
+    return touching | touching.T
+
+
+def superpixel_graph(maps: PixelMaps, count: int, compactness: float) -> SuperpixelGraph:
+    """About `count` superpixels, the means of `maps` over them, and their graph."""
+    labels = superpixels(maps.image, count, compactness)
+    means = region_means(maps.features, labels)
+    low, span = means.min(axis=1, keepdims=True), np.ptp(means, axis=1, keepdims=True)
+    features = (means - low) / np.where(span > 0, span, 1)
+    height, width = labels.shape
+    positions = np.stack(
+        np.meshgrid((np.arange(height) + 0.5) / height, (np.arange(width) + 0.5) / width, indexing="ij")
+    )
+    boundary = np.zeros(means.shape[1], dtype=bool)
+    for side in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
+        boundary[side] = True
+    neighbours = adjacency(labels)
+    steps = neighbours.astype(np.float32)
+    linked = neighbours | (steps @ steps > 0) | np.outer(boundary, boundary)
+    np.fill_diagonal(linked, False)
+    distance = _distances(region_means(maps.colours, labels))
+    return SuperpixelGraph(labels, features, region_means(positions, labels), distance, neighbours, linked, boundary)
+
+
+# --- Priors and the index tree ---------------------------------------------------------------------------------
+
+
+def centre_prior(centres: np.ndarray, width: float) -> np.ndarray:
+    """A Gaussian around the middle of the image, at `centres` `(2, n)` in image sides: `(n,)` in (0, 1]."""
+    return np.exp(-((centres - 0.5) ** 2).sum(axis=0) / (2 * width**2))
+
+
+def boundary_prior(graph: SuperpixelGraph, settings: SaliencySettings) -> np.ndarray:
+    """How little each superpixel belongs to a region that runs along the image's border: `(n,)` in [0, 1].
+
+    The mean of exp(-connectivity² / 2σ²) over the geodesic widths, by colour alone and by colour and texture.
+    """
+    texture = _distances(graph.features[5:])
+    with_texture = np.hypot(graph.colour_distance, settings.texture_weight * texture)
+    priors = [
+        _gaussian(connectivity, settings.connectivity_width)
+        for distance in (graph.colour_distance, with_texture)
+        for connectivity in boundary_connectivity(distance, graph.neighbours, graph.boundary, settings.geodesic_widths)
+    ]
+    return np.mean(priors, axis=0)
+
+
+def boundary_connectivity(
+    distance: np.ndarray, neighbours: np.ndarray, boundary: np.ndarray, widths: tuple[float, ...]
+) -> np.ndarray:
+    """Length on the border over the root of the area, of the soft region around each superpixel (CVPR 2014).
+
+    The region of a superpixel is a Gaussian of geodesic distance, one `width` after another; border superpixels
+    are linked to each other, so that a background in several pieces counts as one.
+
+    Parameters
+    ----------
+    distance : numpy.ndarray, `(n, n)`
+        Between superpixels, in the units of `widths`.
+    neighbours : numpy.ndarray of bool, `(n, n)`
+    boundary : numpy.ndarray of bool, `(n,)`
+
+    Returns
+    -------
+    numpy.ndarray, `(len(widths), n)`, at least 0
+    """
+    from scipy.sparse.csgraph import floyd_warshall
+
+    # steps as small as those to the likest neighbour are noise, and would add up along a path
+    likest = np.where(neighbours, distance, np.inf).min(axis=1)
+    noise = likest[np.isfinite(likest)].mean() if neighbours.any() else 0.0
+    steps = np.maximum(distance - noise, 1e-6)  # a zero, or all but a zero, would mean "no edge"
+    linked = neighbours | np.outer(boundary, boundary)
+    geodesic = floyd_warshall(np.where(linked, steps, np.inf), directed=False)
+    regions = [_gaussian(geodesic, width) for width in widths]
+    return np.stack([region[:, boundary].sum(axis=1) / np.sqrt(region.sum(axis=1)) for region in regions])
+
+
+def index_tree(distance: np.ndarray, neighbours: np.ndarray, merging: tuple[float, ...]) -> list[np.ndarray]:
+    """Partitions of the superpixels, from singletons to ever larger regions, each within the next.
+
+    Felzenszwalb and Huttenlocher's rule: two regions merge across an edge no longer than the longest edge of
+    either one's spanning tree plus k over its size, here counted in superpixels. Each k goes on from the regions
+    of the last, so the nodes form a tree; the rule run anew for each k would not ensure that.
+
+    Parameters
+    ----------
+    distance : numpy.ndarray, `(n, n)`
+        CIELAB.
+    neighbours : numpy.ndarray of bool, `(n, n)`
+    merging : tuple of float
+        The k of each level above the leaves; larger gives larger regions.
+
+    Returns
+    -------
+    list of numpy.ndarray of int, `(n,)`
+        The region of each superpixel, 0.., one array a level.
+    """
+    count = len(distance)
+    row, column = np.nonzero(np.triu(neighbours))
+    order = np.argsort(distance[row, column], kind="stable")
+    row, column = row[order], column[order]
+    edges = list(zip(row.tolist(), column.tolist(), distance[row, column].tolist(), strict=True))
+    region = np.arange(count)  # of each superpixel, named by one of its members
+    size, longest = np.ones(count), np.zeros(count)
+    levels = [region.copy()]
+    for k in merging:
+        for one, other, length in edges:
+            a, b = region[one], region[other]
+            if a != b and length <= min(longest[a] + k / size[a], longest[b] + k / size[b]):
+                region[region == b] = a
+                size[a] += size[b]
+                longest[a] = max(length, longest[a], longest[b])
+        levels.append(np.unique(region, return_inverse=True)[1])
+    return levels
+
+
+def node_weights(levels: list[np.ndarray], prior: np.ndarray) -> list[np.ndarray]:
+    """w_g = max(0, 1 - greatest prior in g) of each node, level by level [34]: what looks like an object is free."""
+    weights = []
+    for regions in levels:
+        greatest = np.zeros(regions.max() + 1)
+        np.maximum.at(greatest, regions, prior)
+        weights.append(np.maximum(0, 1 - greatest))
+    return weights
+
+
+def laplacian(affinity: np.ndarray) -> np.ndarray:
+    """M = diag(row sums) - affinity, `(n, n)`: x M xᵀ sums affinity times squared difference over the pairs."""
+    return np.diag(affinity.sum(axis=1)) - affinity
