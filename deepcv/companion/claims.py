@@ -127,7 +127,7 @@ def lead(rows: DataFrame, ours: str, theirs: str, score: str) -> Estimate:
 def near(values: Series, printed: float) -> Verdict:
     """Is a score the printed one? By its mean, and partly if its interval alone comes as near as `TOLERANCE`."""
     if values.empty:
-        return _not_run("this row")
+        return not_run("this row")
     found = Estimate.over(values)
     allowed = TOLERANCE + 1e-9
     status = judged(
@@ -137,7 +137,7 @@ def near(values: Series, printed: float) -> Verdict:
     return Verdict(status, evidence, {"ours": found, "printed": printed})
 
 
-def _not_run(what: str) -> Verdict:
+def not_run(what: str) -> Verdict:
     return Verdict(Status.NOT_RUN, f"Nothing is recorded of {what}.")
 
 
@@ -147,27 +147,27 @@ def ahead(leads: Iterable[Estimate], *, complete: bool = True) -> Status:
     return judged(complete and all(each.low > 0 for each in leads), all(each.mean > 0 for each in leads))
 
 
-def _listed(what: dict[str, Estimate], how: str = "+") -> str:
+def listed(what: dict[str, Estimate], how: str = "+") -> str:
     return ", ".join(f"{name} {each:{how}}" for name, each in what.items())
 
 
-def _named(numbers: dict[tuple[str, ...], Estimate]) -> dict[str, Estimate]:
+def named(numbers: dict[tuple[str, ...], Estimate]) -> dict[str, Estimate]:
     return {", ".join(name): each for name, each in numbers.items()}
 
 
-_NEAR = (
+NEAR = (
     f"The mean over images and seeds. Reproduced: at most {TOLERANCE:g} from the printed number. Partly: farther, but "
     "the 95 % interval comes as near as that. Not reproduced: otherwise, also when ours is the higher one."
 )
 
 
-_AHEAD = (
+AHEAD = (
     "Reproduced: the lead over each of them is above 0 with its whole 95 % interval. Partly: above 0 in the mean, or "
     "one of them is not yet run."
 )
 
 
-_ON_ALL = "Reproduced: it holds on every image and with every seed. Partly: on some."
+ON_ALL = "Reproduced: it holds on every image and with every seed. Partly: on some."
 
 
 @dataclass(frozen=True)

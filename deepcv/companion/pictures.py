@@ -1,4 +1,4 @@
-"""Grids of pictures: images in rows, methods in columns."""
+"""How tables and grids of pictures look."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deepcv.companion.store import Item, Store, root
-from deepcv.data import load_dataset
+from deepcv.companion.compute import sample_of
+from deepcv.companion.items import Item
+from deepcv.companion.store import Store, root
 from deepcv.errors import InputError
 from deepcv.files import write_together
 from deepcv.images import as_colour
+from deepcv.metrics import bootstrap_interval
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from pandas import DataFrame
+    from pandas import DataFrame, Series
     from pandas.io.formats.style import Styler
 
 
@@ -38,8 +40,8 @@ def mask_grid(rows: DataFrame, items: Iterable[Item], images: Sequence[str], hea
 
     by_key = {item.key: item for item in items}
     images, columns = list(images), list(headings)
-    samples = load_dataset(rows["dataset"].iloc[0])
-    shown = [samples[samples.names.index(name)] for name in images]
+    samples = {item.image: item for item in by_key.values()}
+    shown = [sample_of(samples[name]) for name in images]
     shape = (len(shown), 2 + len(columns))
     figure, axes = plt.subplots(*shape, figsize=(1.9 * shape[1], 1.75 * shape[0]), squeeze=False)
     for row, sample in zip(axes, shown, strict=True):
@@ -132,3 +134,9 @@ def saved(figure: Figure, name: str) -> Figure:
             f"can't write into {folder} ({error.strerror}); set DEEPCV_RESULTS to another folder"
         ) from None
     return figure
+
+
+def interval(values: Series) -> str:
+    """95 % bootstrap interval of the mean of a series, "0.853–0.891"."""
+    low, high = bootstrap_interval(values.to_numpy())
+    return f"{low:.3f}–{high:.3f}"

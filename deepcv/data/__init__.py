@@ -13,7 +13,6 @@
 
 from __future__ import annotations
 
-import re
 from functools import partial
 from pathlib import Path
 
@@ -53,18 +52,24 @@ DATASETS = {
 """What `load_dataset` knows: a name and the function that opens the set."""
 
 
-def load_dataset(name: str) -> Dataset:
+def load_dataset(
+    name: str, *, split: str | None = None, side: int | None = None, sigma: int = 0, clipped: bool = True
+) -> Dataset:
     """Open a data set: a sequence of `Sample`, sorted by name, each loaded when it is accessed.
 
     Parameters
     ----------
     name : str
-        `"samples"`, `"regions"` or `"flowerlike-test"` (embedded), or `"weizmann"`, `"flowers17-test"`,
-        `"flowers102-test"` (to be fetched, or found through `DEEPCV_DATA`); the flowers have `-train` and `-val` too.
-        `"weizmann+noise100"` is Weizmann with Gaussian noise of σ = 100 on the 0..255 scale, cut to that range; with
-        `-unclipped` after it the noisy values are not cut but the whole image scaled to that range. The noise is
-        another for each image. `"flowers17-64px-test"` are the crops of 64 pixels a side that a network is trained at
-        (`deepcv.data.crops`).
+        `"samples"` or `"regions"` (embedded), `"weizmann"` (to be fetched, or found through `DEEPCV_DATA`); or, with a
+        `split`, `"flowerlike"` (embedded), `"flowers17"` or `"flowers102"`. `"flowers17-test"` is the same as
+        `"flowers17"` with the split "test".
+    split : {"train", "val", "test"}, optional
+    side : int, optional
+        Crops of so many pixels a side, at which a network is trained (`deepcv.data.crops`).
+    sigma : int
+        Standard deviation of Gaussian noise on the 0..255 scale; the noise differs from image to image.
+    clipped : bool
+        Whether noisy values are cut to 0..255, or the whole image is scaled to that range.
 
     Raises
     ------
@@ -76,15 +81,13 @@ def load_dataset(name: str) -> Dataset:
     >>> from deepcv.data import load_dataset
     >>> [sample.image.shape for sample in load_dataset("samples")[:2]]  # doctest: +SKIP
     """
-    reduced = re.fullmatch(r"(\w+)-(\d+)px-(train|val|test)", name)
-    if reduced:
-        collection, size, split = reduced.groups()
-        return cropped(load_dataset(f"{collection}-{split}"), name, int(size))
-    known, sigma, unclipped = re.fullmatch(r"(.*?)(?:\+noise(\d+)(-unclipped)?)?", name).groups()
+    known = f"{name}-{split}" if split else name
     if known not in DATASETS:
-        raise InputError(f"there is no data set {name!r}; there are {', '.join(sorted(DATASETS))}, and NAME+noise100")
-    clean = DATASETS[known]()
-    return clean if sigma is None else noise.noisy(clean, name, int(sigma), clip=not unclipped)
+        raise InputError(f"there is no data set {known!r}; there are {', '.join(sorted(DATASETS))}")
+    found = DATASETS[known]()
+    if side is not None:
+        found = cropped(found, known, side)
+    return noise.noisy(found, known, sigma, clip=clipped) if sigma else found
 
 
 def load_splits(name: str) -> tuple[Dataset, Dataset | None]:

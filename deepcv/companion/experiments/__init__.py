@@ -1,1 +1,42 @@
-"""One module for each table and figure."""
+"""The registry of experiments, in the paper's order: one module for each table and figure, with all of it.
+
+Whatever needs a list reads `EXPERIMENTS`: the command line, `deepcv record`, the verdict, the book's contents, the tests.
+"""
+
+from __future__ import annotations
+
+from deepcv.companion.experiments import (
+    ambiguities,
+    choices,
+    figure06,
+    figure10a,
+    readings,
+    table1,
+)
+from deepcv.companion.experiments.experiment import Experiment
+from deepcv.errors import InputError
+
+EXPERIMENTS: dict[str, Experiment] = {
+    module.EXPERIMENT.name: module.EXPERIMENT
+    for module in (
+        choices,
+        table1,
+        ambiguities,
+        readings,
+        figure06,
+        figure10a,
+    )
+}
+
+
+def get_experiment(name: str) -> Experiment:
+    """The experiment of that name.
+
+    Raises
+    ------
+    InputError
+        When there is none.
+    """
+    if name not in EXPERIMENTS:
+        raise InputError(f"there is no experiment {name!r}; there are {', '.join(EXPERIMENTS)}")
+    return EXPERIMENTS[name]

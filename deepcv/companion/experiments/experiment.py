@@ -1,32 +1,37 @@
-"""What every experiment is: settings, items, what is measured, summary, plot, claims."""
+"""What every experiment is: its settings, what is run on which images, how that is shown, what it decides."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from deepcv.checks import check_seed, check_whole
-from deepcv.companion import networks as _trained
-from deepcv.companion.compute import compute, kind_at, placed, processes, units
-from deepcv.companion.recorded import with_measured
-from deepcv.companion.store import Item, Store
+from deepcv.companion import compute
+from deepcv.companion.claims import Claim
+from deepcv.companion.compute import Measure
+from deepcv.companion.items import Item, Unit
+from deepcv.companion.store import Store
 from deepcv.data import Sample, load_dataset
 from deepcv.devices import device_kind
 from deepcv.errors import InputError
 from deepcv.images import SMALLEST_SIDE
 from deepcv.methods import get_method, parted
-from deepcv.metrics import bootstrap_interval
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from pandas import DataFrame
+
+N_TUNING_IMAGES = 20
+"""Our settings were chosen on so many first images, by name, of Weizmann; the others are reported apart."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What every experiment over images can be asked for. A field left at None is the profile's.
+    """What every experiment over images can be asked for. What is left at None is the profile's.
 
     Attributes
     ----------
@@ -44,6 +49,8 @@ class Settings:
         "cpu", "cuda" …; default the GPU when there is one.
     recompute : bool
         Compute rows again that are in the store.
+    given : frozenset of str
+        Which fields weren't left to the profile; not an argument.
 
     Raises
     ------
@@ -51,7 +58,8 @@ class Settings:
         For an unknown profile, no seed or an empty list, or a number out of range.
     """
 
-    profiles: ClassVar[Mapping[str, Any]] = {}
+    profiles: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """By profile, the fields that it fixes."""
 
     profile: str = "quick"
     dataset: str | None = None
@@ -60,17 +68,20 @@ class Settings:
     seeds: tuple[int, ...] = (0, 1, 2)
     device: str | None = None
     recompute: bool = False
+    given: frozenset[str] = field(default=frozenset(), init=False, repr=False, compare=False)
 
     def __post_init__(self):
         if self.profile not in self.profiles:
             raise InputError(f"there is no profile {self.profile!r}; there are {', '.join(self.profiles)}")
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, list):  # as a notebook's parameters come
-                value = tuple(value)
-                object.__setattr__(self, field.name, value)
-            if value == () and field.name != "seeds":
-                raise InputError(f"{field.name} is empty; name at least one, or leave it out")
+        values = {each.name: getattr(self, each.name) for each in dataclasses.fields(self) if each.init}
+        values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        for name, value in values.items():
+            if value == () and name != "seeds":
+                raise InputError(f"{name} is empty; name at least one, or leave it out")
+        given = {name for name, value in values.items() if value is not None}
+        values |= {name: value for name, value in self.profiles[self.profile].items() if values[name] is None}
+        for name, value in (*values.items(), ("given", frozenset(given))):
+            object.__setattr__(self, name, value)
         if self.n_images is not None:
             check_whole("n_images", self.n_images, 1)
         if self.size is not None and self.size < SMALLEST_SIDE:
@@ -80,34 +91,58 @@ class Settings:
         for seed in self.seeds:
             check_seed(seed)
 
-    @property
-    def defaults(self):
-        """The profile."""
-        return self.profiles[self.profile]
+
+@dataclass(frozen=True)
+class Images:
+    """Images of a data set.
+
+    Attributes
+    ----------
+    dataset : str
+    samples : sequence of Sample
+    conditions : dict
+        How they were asked for, arguments of `load_dataset` besides the name; columns of the rows.
+    """
+
+    dataset: str
+    samples: Sequence[Sample]
+    conditions: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, dataset: str, **conditions) -> Images:
+        """All images of a data set."""
+        return cls(dataset, load_dataset(dataset, **conditions), conditions)
+
+    def first(self, count: int | None) -> Images:
+        """So many of them at most."""
+        return dataclasses.replace(self, samples=self.samples[:count])
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Variant:
-    """What is run on each image: a method with all its settings, under a name (`Item.preset`)."""
+    """What is run on each image.
+
+    Attributes
+    ----------
+    method, preset : str
+    settings : dict
+        All of the method's.
+    conditions : dict
+        What tells it from other variants of the method and preset; columns of the rows.
+    once : bool
+        Whether it is run with the first seed alone, as every method is in which nothing is random.
+    """
 
     method: str
     preset: str
-    settings: dict[str, Any]
+    settings: Mapping[str, Any]
+    conditions: Mapping[str, Any] = field(default_factory=dict)
+    once: bool = False
 
 
-@dataclasses.dataclass(frozen=True)
-class Slow:
-    """How a method that takes long is run: settings that make it bearable, and on how many of the first images."""
-
-    changes: dict[str, Any] = dataclasses.field(default_factory=dict)
-    n_images: int | None = None
-
-    def variant(self, name: str, size: int | None = None) -> Variant:
-        """Of "method:preset" with these changes, at a size of its own where one is asked for."""
-        return variant(name, **self.changes | ({"size": size} if size else {}))
-
-
-def variant(name: str, our_size: int | None = None, **changes) -> Variant:
+def variant(
+    name: str, our_size: int | None = None, *, conditions: Mapping[str, Any] | None = None, **changes
+) -> Variant:
     """The variant of "method" or "method:preset" with changed settings; `our_size` is the deep model's alone.
 
     Raises
@@ -118,97 +153,170 @@ def variant(name: str, our_size: int | None = None, **changes) -> Variant:
     method, preset = parted(name)
     if our_size and method == "deep-cv":
         changes["size"] = our_size
-    return Variant(method, preset, get_method(method).settings(preset, **changes))
+    found = get_method(method)
+    return Variant(method, preset, found.settings(preset, **changes), conditions or {}, once=not found.random)
 
 
-def grid(
-    experiment: str, settings: Settings, *groups: tuple[Iterable[Sample], Iterable[Variant]], seeds=None
-) -> list[Item]:
-    """Items for every seed, sample and variant, in the order in which an interrupted run is most useful.
+@dataclass(frozen=True)
+class Reduction:
+    """How a method that takes long is run: settings that make it bearable, and on how many of the first images."""
 
-    Seed by seed; within a seed the groups in their order; within a group image by image. Methods that aren't random
-    have the first of `settings.seeds` only.
-    """
-    device = device_kind(settings.device)
-    named = [
-        ([(each.dataset, each.name, each.hash) for each in samples], list(variants)) for samples, variants in groups
-    ]
-    return [
-        Item(experiment, dataset, image, each.method, each.preset, seed, each.settings, data_hash, device)
-        for seed in seeds or settings.seeds
-        for images, variants in named
-        for dataset, image, data_hash in images
-        for each in variants
-        if seed == settings.seeds[0] or each.method in _trained.KINDS or get_method(each.method).random
-    ]
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    n_images: int | None = None
 
-
-@dataclasses.dataclass(frozen=True)
-class Profile:
-    """What a profile fixes unless `Settings` says otherwise, where each variant has its own number of images.
-
-    Attributes
-    ----------
-    dataset : str
-    variants : dict of str to Slow
-        "method:preset", and how each is run.
-    """
-
-    dataset: str
-    variants: dict[str, Slow]
-
-
-def each_apart(settings: Settings) -> list[tuple[Sequence[Sample], list[Variant]]]:
-    """Groups for `grid`: every variant of the settings' `Profile` on its number of the images."""
-    profile = settings.defaults
-    samples = load_dataset(settings.dataset or profile.dataset)
-    return [
-        (samples[: settings.n_images or how.n_images], [how.variant(name, settings.size)])
-        for name, how in profile.variants.items()
-    ]
-
-
-def complete(
-    items: list[Item], settings: Settings, *, workers, progress: bool, description: str, batch: int | None = None
-) -> DataFrame:
-    """The rows of the items; what the store lacks is computed. Parameters as in `deepcv.parallel.run` and `units`."""
-    kind = kind_at(workers, settings.device)
-    items = placed(items, kind)
-    with Store() as store:
-        rows = store.complete(
-            items,
-            functools.partial(compute, profile=settings.profile, device=settings.device),
-            units=functools.partial(units, batch=batch),
-            recompute=settings.recompute,
-            workers=processes(workers, kind),
-            progress=progress,
-            description=f"{description}, {settings.profile}",
-        )
-    # a row of the same settings may come from another profile
-    return with_measured(rows).assign(profile=settings.profile)
-
-
-def interval(values) -> str:
-    """95 % bootstrap interval of the mean of a series, "0.853–0.891"."""
-    low, high = bootstrap_interval(values.to_numpy())
-    return f"{low:.3f}–{high:.3f}"
-
-
-CHOSEN_ON = 20
-"""Our settings were chosen on so many first images, by name, of Weizmann; the others are reported apart."""
+    def variant(self, name: str, size: int | None = None) -> Variant:
+        """Of "method:preset" with these changes, at a size of its own where one is asked for."""
+        return variant(name, **{**self.changes, **({"size": size} if size else {})})
 
 
 _DIP = {"size": 96, "first_steps": 500, "second_steps": 1000, "ramp": 250}
-
-
 _NARROW = {"size": 96, "width": 16}
-
-
-SLOW = {
-    "double-dip:otsu": Slow(_DIP),
-    "double-dip": Slow(_DIP, CHOSEN_ON),
-    "double-dip:textbook-filter": Slow(_DIP, CHOSEN_ON),
-    "deep-cv:paper": Slow(_NARROW, CHOSEN_ON),
-    "deep-cv:released": Slow(_NARROW, CHOSEN_ON),
+REDUCED = {
+    "double-dip:otsu": Reduction(_DIP),
+    "double-dip": Reduction(_DIP, N_TUNING_IMAGES),
+    "double-dip:textbook-filter": Reduction(_DIP, N_TUNING_IMAGES),
+    "deep-cv:paper": Reduction(_NARROW, N_TUNING_IMAGES),
+    "deep-cv:released": Reduction(_NARROW, N_TUNING_IMAGES),
 }
-"""What takes long, on two cores: the authors' and Double-DIP's networks smaller images, fewer channels or steps."""
+"""What takes long, on two cores: the authors' and Double-DIP's networks get smaller images, fewer channels or steps."""
+
+
+class Group(NamedTuple):
+    """Images, and the variants that are run on each of them."""
+
+    images: Images
+    variants: Sequence[Variant]
+
+
+def each_apart(dataset: str, n_images: int | None, reduced: Mapping[str, Reduction], size: int | None) -> list[Group]:
+    """A group for each "method:preset", on its own number of images unless `n_images` says another."""
+    images = Images.load(dataset)
+    return [Group(images.first(n_images or how.n_images), [how.variant(name, size)]) for name, how in reduced.items()]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A table or figure of the paper, or an experiment of our own.
+
+    Attributes
+    ----------
+    name : str
+        "table1": of its module, its notebook, its recorded run.
+    title : str
+        "Table 1"; what its progress bar says.
+    settings : type
+        What it can be asked for, a `Settings`.
+    groups : callable
+        From settings, what is run on which images.
+    summary : callable
+        From rows to the table that the command line prints.
+    plot : callable, optional
+    measure : callable, optional
+        As `deepcv.companion.compute.Measure`; without it the method's mask is scored, nothing more.
+    claims : tuple of Claim
+        What the paper claims here, each with the rule that decides it.
+    cells : callable, optional
+        Gives a claim for each number that the paper prints here.
+    rows_of : str
+        The experiment whose rows it shows; default its own.
+    recorded : bool
+        Whether full runs of it are recorded in git.
+    one_by_one : bool
+        Whether items are computed one after the other unless workers are asked for, so that seconds mean something.
+    """
+
+    name: str
+    title: str
+    settings: type[Settings]
+    groups: Callable[[Any], Iterable[Group]]
+    summary: Callable[[DataFrame], DataFrame]
+    plot: Callable[..., Figure] | None = None
+    measure: Measure | None = None
+    claims: Sequence[Claim] = ()
+    cells: Callable[[], Sequence[Claim]] = tuple
+    rows_of: str = ""
+    recorded: bool = True
+    one_by_one: bool = False
+
+    def items(self, settings: Settings, *, device: str | None = None) -> list[Item]:
+        """All results that are needed, in the order in which an interrupted run is most useful.
+
+        Seed by seed; within a seed the groups in their order; within a group image by image.
+
+        Parameters
+        ----------
+        settings : Settings
+        device : str, optional
+            The kind of device, from `device_kind`, where that is not this machine's.
+        """
+        device = device or device_kind(settings.device)
+        groups = list(self.groups(settings))
+        found = []
+        for seed in settings.seeds:
+            for images, variants in groups:
+                for sample in images.samples:
+                    for each in variants:
+                        if each.once and seed != settings.seeds[0]:
+                            continue
+                        item = Item(
+                            self.rows_of or self.name,
+                            images.dataset,
+                            sample.name,
+                            each.method,
+                            each.preset,
+                            seed,
+                            each.settings,
+                            {**images.conditions, **each.conditions},
+                            sample.hash,
+                            device,
+                        )
+                        found.append(dataclasses.replace(item, code=compute.code_of(item, sample, self.measure)))
+        return found
+
+    def compute(self, profile: str, device: str | None) -> Callable[[Unit], list[dict[str, Any]]]:
+        """What computes a unit of its items, in this process or another."""
+        return functools.partial(compute.compute, profile=profile, device=device, measure=self.measure)
+
+    def units(self, items: Sequence[Item], batch: int | None = None) -> list[Unit]:
+        """Its items put together that are computed at once (`deepcv.companion.compute.units`)."""
+        return compute.units(items, batch, measured=self.measure is not None)
+
+    def run(self, settings: Settings, *, workers=None, progress: bool = True, batch: int | None = None) -> DataFrame:
+        """Compute what the store misses and return the rows of all items.
+
+        Parameters
+        ----------
+        settings : Settings
+        workers : int or concurrent.futures.Executor, optional
+            As in `deepcv.parallel.run`.
+        progress : bool
+        batch : int, optional
+            As in `units`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A row per image, method, preset, condition and seed; the columns are told in `deepcv.companion.store`.
+        """
+        kind = kind_at(workers, settings.device)
+        with Store() as store:
+            rows = store.complete(
+                self.items(settings, device=kind),
+                self.compute(settings.profile, settings.device),
+                units=functools.partial(self.units, batch=batch),
+                recompute=settings.recompute,
+                workers=processes(1 if self.one_by_one and workers is None else workers, kind),
+                progress=progress,
+                description=f"{self.title}, {settings.profile}",
+            )
+        return rows.assign(profile=settings.profile)  # a row of the same settings may come from another profile
+
+
+def kind_at(workers, device: str | None) -> str:
+    """The kind of device that the workers have: on a cluster theirs, not this machine's."""
+    return workers.submit(device_kind, device).result() if isinstance(workers, Executor) else device_kind(device)
+
+
+def processes(workers, kind: str):
+    """How many workers, where nobody has said it: one for a GPU, which a batch keeps busy."""
+    return 1 if workers is None and kind != "cpu" else workers

@@ -10,17 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from deepcv.companion.experiments import variants as _variants
-from deepcv.companion.experiments.experiment import CHOSEN_ON, Slow, complete
-from deepcv.companion.experiments.variants import Profile
-from deepcv.companion.store import Item
+from deepcv.companion.experiments import variants
+from deepcv.companion.experiments.experiment import N_TUNING_IMAGES, Experiment, Group, Reduction
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
 REFERENCE = "sure start"
-
 
 START: dict[str, Any] = {
     "sureness": "otsu",
@@ -31,7 +28,7 @@ START: dict[str, Any] = {
 """What the reference changes of the preset "paper"."""
 
 
-def variants(steps: int = START["steps"]) -> dict[str, dict[str, Any]]:
+def choices(steps: int = START["steps"]) -> dict[str, dict[str, Any]]:
     """What each variant changes of the reference, in a loop of so many steps."""
     third, released = steps // 3, {"start_limit": 1.0, "warmup": steps // 2}
     literal = {"sureness": "map", "learning_rate": 1e-1}
@@ -77,43 +74,42 @@ def variants(steps: int = START["steps"]) -> dict[str, dict[str, Any]]:
     }
 
 
-VARIANTS = variants()
-
-
-_REDUCED = {"size": 64, "width": 8}
-
-
-PROFILES = {
-    "quick": Profile("samples", {"paper": Slow(START | _REDUCED | {"steps": 24}, 3)}, tuple(VARIANTS)),
-    "cpu": Profile("weizmann", {"paper": Slow(START | _REDUCED, CHOSEN_ON)}, tuple(VARIANTS)),
-    "paper": Profile("weizmann", {"paper": Slow(START, CHOSEN_ON)}, tuple(VARIANTS)),
-}
+VARIANTS = choices()
+_SMALL = {**START, "size": 64, "width": 8}
 
 
 @dataclass(frozen=True)
-class Settings(_variants.Settings):
+class Settings(variants.Settings):
     """What to run; the variants are names in `VARIANTS`, and the reference is always run beside them."""
 
-    profiles = PROFILES
+    profiles = {
+        "quick": {"dataset": "samples", "solvers": {"paper": Reduction({**_SMALL, "steps": 24}, 3)}},
+        "cpu": {"dataset": "weizmann", "solvers": {"paper": Reduction(_SMALL, N_TUNING_IMAGES)}},
+        "paper": {"dataset": "weizmann", "solvers": {"paper": Reduction(START, N_TUNING_IMAGES)}},
+    }
     known = VARIANTS
 
 
-def items(settings: Settings) -> list[Item]:
-    """All results that are needed."""
-    steps = settings.defaults.solvers["paper"].changes["steps"]
-    return _variants.items("readings", settings, variants(steps), REFERENCE)
-
-
-def run(settings: Settings, *, workers=None, progress: bool = True) -> DataFrame:
-    """Compute what the store lacks, a row per image, variant and seed; parameters as in `table1.run`."""
-    return complete(items(settings), settings, workers=workers, progress=progress, description="Readings")
+def groups(settings: Settings) -> list[Group]:
+    """Each choice turned, in the paper's loop."""
+    return variants.groups(settings, choices(settings.solvers["paper"].changes["steps"]), REFERENCE)
 
 
 def summary(rows: DataFrame) -> DataFrame:
-    """Scores of each reading, and the paired difference to the reference; columns as of `choices.summary`."""
-    return _variants.by_solver(rows, VARIANTS, REFERENCE)
+    """Scores of each reading, and the paired difference to the reference; columns as in `variants.summary`."""
+    return variants.by_solver(rows, VARIANTS, REFERENCE)
 
 
 def plot(table: DataFrame) -> Figure:
     """F with each choice turned, and its paired difference to the reference; `table` from `summary`."""
-    return _variants.plot(table, REFERENCE)
+    return variants.plot(table, REFERENCE)
+
+
+EXPERIMENT = Experiment(
+    name="readings",
+    title="Readings of Algorithm 1",
+    settings=Settings,
+    groups=groups,
+    summary=summary,
+    plot=plot,
+)

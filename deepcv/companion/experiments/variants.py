@@ -1,7 +1,7 @@
-"""What experiments share that change our model's settings: their items, paired differences, and the plot of these.
+"""What experiments share that change our model's settings: their groups, paired differences, and the plot of these.
 
-A variant is a name and the settings that it changes. It is run in one or more solvers, which are presets of the deep
-model; `Item.preset` is the variant's name, after "SOLVER: " where the solver isn't the default.
+A variant is a name, the condition `variant`, and the settings that it changes, told by the conditions `setting` and
+`value`. It is run in one or more solvers, which are presets of the deep model.
 """
 
 from __future__ import annotations
@@ -14,14 +14,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from deepcv.companion.claims import NOTHING_GAINED, Estimate, Status, _listed, judged
-from deepcv.companion.experiments import experiment as experiments
-from deepcv.companion.experiments.experiment import Slow, Variant, grid
+from deepcv.companion.claims import NOTHING_GAINED, Estimate, Status, judged, listed
+from deepcv.companion.experiments import experiment
+from deepcv.companion.experiments.experiment import Group, Images, Reduction, Variant, variant
 from deepcv.companion.pictures import compact
-from deepcv.companion.store import Item
-from deepcv.data import Dataset, load_dataset
 from deepcv.errors import InputError
-from deepcv.methods import get_method
 from deepcv.metrics import bootstrap_interval
 
 if TYPE_CHECKING:
@@ -30,64 +27,25 @@ if TYPE_CHECKING:
     from pandas import DataFrame
     from pandas.io.formats.style import Styler
 
-# -- settings turned alone: a learned variance, Figures 6 and 10a -----------------------------------------------------
-
-
-def _changes(table: DataFrame) -> dict[str, Estimate]:
-    """What each variant of a summary changes of F."""
-    return {name: Estimate.told(row["ΔF"], row["run", "images"]) for name, row in table.iterrows()}
-
-
-def little_gained(gains: Iterable[Estimate]) -> Status:
-    """Reproduced: every gain below `NOTHING_GAINED`, with its interval. Partly: in the mean."""
-    gains = list(gains)
-    return judged(all(each.high < NOTHING_GAINED for each in gains), all(each.mean < NOTHING_GAINED for each in gains))
-
-
-def _by_solver(changes: dict[tuple[str, str], Estimate]) -> str:
-    solvers = dict.fromkeys(solver for solver, _ in changes)
-    return "; ".join(
-        f"in {solver}: " + _listed({name: each for (of, name), each in changes.items() if of == solver})
-        for solver in solvers
-    )
-
-
 Variants = Mapping[str, Mapping[str, Any]]
 """Variants by name: the settings that each changes."""
 
-
 SOLVERS = {"default": "our solver", "paper": "the paper's loop"}
 """What a table or figure calls the solvers."""
-
 
 _SCORES = {"F": "f_measure", "mIoU": "iou"}
 
 
 @dataclass(frozen=True)
-class Profile:
-    """What a profile fixes unless `Settings` says otherwise.
-
-    Attributes
-    ----------
-    dataset : str
-    solvers : dict of str to Slow
-        The presets of the deep model that are run, and how.
-    variants : tuple of str
-    """
-
-    dataset: str
-    solvers: dict[str, Slow]
-    variants: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Settings(experiments.Settings):
+class Settings(experiment.Settings):
     """What to run; besides what every experiment takes:
 
     Attributes
     ----------
     variants : tuple of str
         Their names; the one that the others are compared with is always run.
+    solvers : dict of str to Reduction
+        The presets of the deep model that are run, and how.
 
     Raises
     ------
@@ -98,6 +56,7 @@ class Settings(experiments.Settings):
     known: ClassVar[Variants] = {}
 
     variants: tuple[str, ...] | None = None
+    solvers: Mapping[str, Reduction] | None = None
 
     def __post_init__(self):
         super().__post_init__()
@@ -106,38 +65,55 @@ class Settings(experiments.Settings):
             raise InputError(f"there is no variant {unknown[0]!r}; there are {', '.join(self.known)}")
 
 
-def items(experiment: str, settings: Settings, known: Variants, reference: str) -> list[Item]:
+def groups(settings: Settings, known: Variants, reference: str) -> list[Group]:
     """The reference and the wanted variants on each image, solver by solver.
 
     A size that `settings` names is that of all but the variants that change it.
     """
-    method = get_method("deep-cv")
-    wanted = dict.fromkeys((reference, *(settings.variants or settings.defaults.variants)))
+    wanted = dict.fromkeys((reference, *(settings.variants or known)))
     sized = {"size": settings.size} if settings.size else {}
-    found = []
-    for solver, how in settings.defaults.solvers.items():
-        variants = [
-            Variant("deep-cv", _preset(solver, name), method.settings(solver, **how.changes | sized | known[name]))
-            for name in wanted
-        ]
-        found += grid(experiment, settings, (samples_of(settings, solver), variants))
-    return found
+    return [
+        Group(
+            images_of(settings, solver),
+            [_variant(solver, name, known[name], {**how.changes, **sized, **known[name]}) for name in wanted],
+        )
+        for solver, how in settings.solvers.items()
+    ]
 
 
-def samples_of(settings: Settings, solver: str) -> Dataset:
+def _variant(solver: str, name: str, changed: Mapping[str, Any], changes: Mapping[str, Any]) -> Variant:
+    told = {"variant": name, "setting": "; ".join(changed), "value": "; ".join(map(str, changed.values()))}
+    return variant(f"deep-cv:{solver}", conditions=told, **changes)
+
+
+def images_of(settings: Settings, solver: str) -> Images:
     """The images that a solver is run on."""
-    profile = settings.defaults
-    return load_dataset(settings.dataset or profile.dataset)[: settings.n_images or profile.solvers[solver].n_images]
+    return Images.load(settings.dataset).first(settings.n_images or settings.solvers[solver].n_images)
 
 
-def _preset(solver: str, name: str) -> str:
-    return name if solver == "default" else f"{solver}: {name}"
+def changes_of(table: DataFrame) -> dict[Any, Estimate]:
+    """What each variant of a summary changes of F."""
+    return {name: Estimate.told(row["ΔF"], row["run", "images"]) for name, row in table.iterrows()}
+
+
+def little_gained(gains: Iterable[Estimate]) -> Status:
+    """Reproduced: every gain below `NOTHING_GAINED`, with its interval. Partly: in the mean."""
+    gains = list(gains)
+    return judged(all(each.high < NOTHING_GAINED for each in gains), all(each.mean < NOTHING_GAINED for each in gains))
+
+
+def listed_by_solver(changes: Mapping[tuple[str, str], Estimate]) -> str:
+    """What `changes_of` of a table by solver found, in words."""
+    solvers = dict.fromkeys(solver for solver, _ in changes)
+    return "; ".join(
+        f"in {solver}: " + listed({name: each for (of, name), each in changes.items() if of == solver})
+        for solver in solvers
+    )
 
 
 def of_solver(rows: DataFrame, solver: str) -> DataFrame:
-    """The rows of one solver, `preset` being the variant's name alone."""
-    parts = rows["preset"].str.extract(rf"^(?:({'|'.join(SOLVERS)}): )?(.*)$")
-    return rows.assign(preset=parts[1])[parts[0].fillna("default") == solver]
+    """The rows of one solver; those of other methods count as our default's, which they stand beside."""
+    return rows[rows["preset"] == solver]
 
 
 def summary(rows: DataFrame, names: Collection[str], reference: str, solver: str = "default") -> DataFrame:
@@ -146,7 +122,7 @@ def summary(rows: DataFrame, names: Collection[str], reference: str, solver: str
     Parameters
     ----------
     rows : pandas.DataFrame
-        From `run`, or of a recorded run.
+        From `Experiment.run`, or of a recorded run.
     names : collection of str
         The variants, in the order of the table; those without rows are left out.
     reference : str
@@ -164,10 +140,10 @@ def summary(rows: DataFrame, names: Collection[str], reference: str, solver: str
     import pandas as pd
 
     rows = of_solver(rows, solver)
-    groups = {name: rows[rows["preset"] == name].set_index(["image", "seed"]) for name in names}
-    compared = groups[reference]["f_measure"]
+    found = {name: rows[rows["variant"] == name].set_index(["image", "seed"]) for name in names}
+    compared = found[reference]["f_measure"]
     table = {}
-    for name, group in groups.items():
+    for name, group in found.items():
         if group.empty:
             continue
         values = {title: group[score] for title, score in _SCORES.items()}
