@@ -13,7 +13,7 @@ from deepcv.companion.claims import TOLERANCE, Claim, Estimate, Status, Verdict,
 from deepcv.companion.experiments import figure04, table2, table3
 from deepcv.companion.verdict import CLAIMS, cells
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 PAPERS = {
     "Table 1": "table1",
