@@ -1,10 +1,12 @@
-"""Files that are there whole or not at all."""
+"""Atomic writes and locks."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from deepcv.errors import InputError
@@ -37,9 +39,6 @@ def write_together(content_of: Mapping[Path, bytes]) -> None:
             temporary.unlink(missing_ok=True)
 
 
-# --- files ------------------------------------------------------------------------------------------------------------
-
-
 def write_whole(path, content: bytes) -> None:
     """Write a file, and its folder, as `deepcv.files.write_together` does.
 
@@ -56,3 +55,57 @@ def write_whole(path, content: bytes) -> None:
         kept = "what was there before is intact; " if path.exists() else ""
         remedy = "make room, then run it again to go on" if error.errno == errno.ENOSPC else "choose another place"
         raise InputError(f"can't write {path} ({error.strerror}); {kept}{remedy}") from None
+
+
+@contextlib.contextmanager
+def locked(path) -> Iterator[None]:
+    """Hold the lock of a file or folder; wait while another process or thread holds it.
+
+    The lock is advisory and not reentrant. It is held on `.NAME.lock` beside `path`, which need not exist. The system
+    releases it when the process dies.
+
+    Raises
+    ------
+    InputError
+        When the lock file can't be made.
+    """
+    path = Path(path)
+    lock = path.with_name(f".{path.name}.lock")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = _acquired(lock)
+    except OSError as error:
+        raise InputError(f"can't lock {path} ({error.strerror}); choose another place") from None
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # Windows does not remove an open file; it stays for the next process
+            lock.unlink()
+        os.close(descriptor)
+
+
+def _acquired(lock: Path) -> int:
+    while True:
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT)
+        _lock(descriptor)
+        with contextlib.suppress(FileNotFoundError):  # whoever held the lock before may have removed its file
+            if os.name == "nt" or os.path.samestat(os.fstat(descriptor), os.stat(lock)):
+                return descriptor
+        os.close(descriptor)
+
+
+if os.name == "nt":
+    import msvcrt
+
+    def _lock(descriptor: int) -> None:
+        while True:
+            try:
+                os.lseek(descriptor, 0, os.SEEK_SET)
+                return msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+            except OSError:
+                time.sleep(0.05)
+else:
+    import fcntl
+
+    def _lock(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -7,14 +7,13 @@ goes on from there.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import hashlib
 import multiprocessing
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +32,7 @@ from deepcv.data import Sample, cache_folder, load_dataset
 from deepcv.data.crops import Crops, crops
 from deepcv.devices import torch_device
 from deepcv.errors import InputError
+from deepcv.files import locked
 from deepcv.images import as_colour, as_image, resize
 from deepcv.provenance import provenance
 from deepcv.segmentation import Segmentation
@@ -134,7 +134,7 @@ def trained(item: Item, device: str | None) -> training.Run:
     alone = multiprocessing.parent_process() is None
     progress = alone and sys.stderr.isatty()
     folder = cache_folder() / "trained" / key(item)[:32]
-    with _locked(folder):
+    with locked(folder):  # several pages of the book want the same network
         return training.train(
             chosen,
             images,
@@ -147,20 +147,6 @@ def trained(item: Item, device: str | None) -> training.Run:
             dataset=told["collection"],
             progress=progress,
         )
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Wait until no other process trains in the folder: several pages of the book want the same network."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        yield
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "lock", "wb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # a process that dies lets go
-        yield
 
 
 def _hints(images: Crops, method: str, seed: int, workers: int | None, progress: bool) -> np.ndarray | None:
