@@ -1,35 +1,155 @@
-"""Numbers that are asked for: a sentence for each that can't be used."""
+"""Checks of settings and arguments: an annotation says what a value may be.
+
+    nu: Annotated[float, at_least(0)] = 300.0
+    u_step: Literal["exact", "gradient"] = "exact"
+    seeds: tuple[Seed, ...] = (0, 1, 2)
+
+`int` stands for a whole number and `float` for a finite one, neither a bool; a tuple needs at least one entry.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import math
+from collections.abc import Callable, Iterable, Mapping
 from numbers import Integral, Real
+from types import UnionType
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from deepcv.errors import InputError
 
-LARGEST_SEED = 2**31 - 1
-"""OpenCV's generator takes no larger one."""
+
+class Bounds(NamedTuple):
+    """What an annotation may add to a number's type."""
+
+    hold: Callable[[float], bool]
+    words: str
+
+
+def at_least(least: float) -> Bounds:
+    return Bounds(lambda value: value >= least, f"of at least {least}")
+
+
+def above(limit: float) -> Bounds:
+    return Bounds(lambda value: value > limit, f"above {limit}")
+
+
+def between(least: float, most: float) -> Bounds:
+    return Bounds(lambda value: least <= value <= most, f"from {least} to {most}")
+
+
+Count = Annotated[int, at_least(1)]
+Positive = Annotated[float, above(0)]
+NonNegative = Annotated[float, at_least(0)]
+Seed = Annotated[int, between(0, 2**31 - 1)]  # OpenCV's generator takes no larger one
+
+
+class Checked:
+    """Base of dataclasses of settings: each field is checked against its annotation."""
+
+    def __post_init__(self):
+        check(type(self), vars(self))
+        for conflict in self.conflicts():
+            raise InputError(conflict)
+
+    def conflicts(self) -> Iterable[str]:
+        """Sentences about settings that don't go together, for `InputError`."""
+        return ()
+
+
+def check(owner: type | Callable, values: Mapping[str, Any]) -> None:
+    """Check values, by name, against the annotations of a class's fields or a function's parameters.
+
+    Raises
+    ------
+    InputError
+        For the first value that its annotation excludes.
+    """
+    for name, allowed in _annotations(owner).items():
+        if name in values:
+            check_value(name, values[name], allowed)
+
+
+def check_value(name: str, value: Any, allowed: Any) -> None:
+    """Raise `InputError` unless an annotation allows the value."""
+    if not _allows(allowed, value):
+        shown = str(value) if isinstance(value, Real) else repr(value)
+        raise InputError(f"{name} is {shown}; it must be {_in_words(allowed)}")
+
+
+def check_known(kind: str, name: str, known: Iterable[str]) -> None:
+    """Raise `InputError`, naming the alternatives, unless `name` is one of the known names of its kind."""
+    if name not in known:
+        raise InputError(f"there is no {kind} {name!r}; there are {', '.join(known)}")
+
+
+T = TypeVar("T")
+
+
+def resolve(settings: type[T], given: Mapping[str, Any]) -> T:
+    """The dataclass of settings with the given ones in place of its defaults.
+
+    Raises
+    ------
+    InputError
+        For an unknown name or a value out of range.
+    """
+    known = sorted(field.name for field in dataclasses.fields(settings))
+    for name in given:
+        check_known("setting", name, known)
+    return settings(**given)
+
+
+@functools.cache
+def _annotations(owner: type | Callable) -> dict[str, Any]:
+    return get_type_hints(owner, include_extras=True)
+
+
+def _allows(allowed: Any, value: Any) -> bool:
+    kind, inner = get_origin(allowed), get_args(allowed)
+    if kind is Annotated:
+        return _allows(inner[0], value) and all(bounds.hold(value) for bounds in inner[1:])
+    if kind in (Union, UnionType):
+        return any(_allows(each, value) for each in inner)
+    if kind is Literal:
+        return value in inner
+    if kind is tuple:
+        return isinstance(value, tuple) and bool(value) and all(_allows(inner[0], each) for each in value)
+    if allowed in (int, float):
+        number = isinstance(value, Integral if allowed is int else Real) and not isinstance(value, bool)
+        return number and math.isfinite(value)
+    return isinstance(value, kind or allowed)
+
+
+def _in_words(allowed: Any) -> str:
+    *others, last = _alternatives(allowed)
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+def _alternatives(allowed: Any) -> list[str]:
+    kind, inner = get_origin(allowed), get_args(allowed)
+    if kind is Annotated:
+        return [" ".join((_in_words(inner[0]), *(bounds.words for bounds in inner[1:])))]
+    if kind in (Union, UnionType):
+        return [words for each in inner for words in _alternatives(each)]
+    if kind is Literal:
+        return [repr(each) for each in inner]
+    if kind is tuple:
+        return [f"a tuple of at least one entry, each {_in_words(inner[0])}"]
+    return [_WORDS.get(allowed) or str(allowed)]
+
+
+_WORDS = {int: "a whole number", float: "a finite number", bool: "True or False", str: "a string", type(None): "None"}
 
 
 def check_whole(name: str, value, least: int, most: int | None = None) -> None:
-    """Raise `InputError` unless `value` is a whole number from `least` to `most`."""
-    if not isinstance(value, Integral) or value < least or (most is not None and value > most):
-        upto = "" if most is None else f" and at most {most}"
-        raise InputError(f"{name} is {_told(value)}; it must be a whole number of at least {least}{upto}")
+    check_value(name, value, Annotated[int, at_least(least) if most is None else between(least, most)])
 
 
 def check_real(name: str, value, least: float = 0, *, above: bool = False) -> None:
-    """Raise `InputError` unless `value` is a finite number of at least `least`, or `above` it."""
-    if not isinstance(value, Real) or not least <= value < math.inf or (above and value == least):
-        raise InputError(
-            f"{name} is {_told(value)}; it must be a finite number {'above' if above else 'of at least'} {least:g}"
-        )
+    check_value(name, value, Annotated[float, globals()["above"](least) if above else at_least(least)])
 
 
 def check_seed(seed) -> None:
-    """Raise `InputError` unless every generator takes the seed."""
-    check_whole("seed", seed, 0, LARGEST_SEED)
-
-
-def _told(value) -> str:
-    return str(value) if isinstance(value, Real) else repr(value)
+    check_value("seed", seed, Seed)
