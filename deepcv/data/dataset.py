@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from deepcv.errors import InputError
+
 
 @dataclass(frozen=True, eq=False)
 class Sample:
@@ -80,6 +82,26 @@ class Dataset(Sequence[Sample]):
 
     def __iter__(self) -> Iterator[Sample]:
         return map(self._load, self.names)
+
+    def only(self, names: Iterable[str]) -> Dataset:
+        """The samples of these names, in this order.
+
+        Raises
+        ------
+        InputError
+            For a name that is not in the data set.
+        """
+        names = tuple(names)
+        unknown = [name for name in names if name not in self.names]
+        if unknown:
+            first = ", ".join(self.names[:5])
+            raise InputError(f"there is no image {unknown[0]!r} among these {len(self)}; the first are {first}")
+        return Dataset(names, self._load, self.stamp)
+
+    def spread(self, count: int) -> Dataset:
+        """At most `count` samples, evenly spread over the data set."""
+        count = min(count, len(self))
+        return self.only(self.names[index * len(self) // count] for index in range(count))
 
     def __repr__(self) -> str:
         return f"<Dataset of {len(self)} samples: {', '.join(self.names[:3])}{', …' if len(self) > 3 else ''}>"

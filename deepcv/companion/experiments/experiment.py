@@ -15,7 +15,7 @@ from deepcv.companion.claims import Claim
 from deepcv.companion.compute import Measure
 from deepcv.companion.items import Item, Unit
 from deepcv.companion.store import Store
-from deepcv.data import Sample, load_dataset
+from deepcv.data import Dataset, Sample, load_dataset
 from deepcv.devices import device_kind
 from deepcv.errors import InputError
 from deepcv.images import SMALLEST_SIDE
@@ -99,13 +99,13 @@ class Images:
     Attributes
     ----------
     dataset : str
-    samples : sequence of Sample
+    samples : Dataset
     conditions : dict
         How they were asked for, arguments of `load_dataset` besides the name; columns of the rows.
     """
 
     dataset: str
-    samples: Sequence[Sample]
+    samples: Dataset
     conditions: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -114,8 +114,16 @@ class Images:
         return cls(dataset, load_dataset(dataset, **conditions), conditions)
 
     def first(self, count: int | None) -> Images:
-        """So many of them at most."""
+        """The first `count` of them; all for None."""
         return dataclasses.replace(self, samples=self.samples[:count])
+
+    def shown(self, names: Sequence[str] | None, count: int = 6) -> Images:
+        """Those of these names, in this order, or else `count` of them, evenly spread."""
+        return dataclasses.replace(self, samples=self.samples.only(names) if names else self.samples.spread(count))
+
+    def each(self) -> list[Images]:
+        """Each image by itself."""
+        return [dataclasses.replace(self, samples=self.samples[at : at + 1]) for at in range(len(self.samples))]
 
 
 @dataclass(frozen=True)
@@ -250,28 +258,33 @@ class Experiment:
             The kind of device, from `device_kind`, where that is not this machine's.
         """
         device = device or device_kind(settings.device)
-        groups = list(self.groups(settings))
-        found = []
-        for seed in settings.seeds:
-            for images, variants in groups:
-                for sample in images.samples:
-                    for each in variants:
-                        if each.once and seed != settings.seeds[0]:
-                            continue
-                        item = Item(
-                            self.rows_of or self.name,
-                            images.dataset,
-                            sample.name,
-                            each.method,
-                            each.preset,
-                            seed,
-                            each.settings,
-                            {**images.conditions, **each.conditions},
-                            sample.hash,
-                            device,
-                        )
-                        found.append(dataclasses.replace(item, code=compute.code_of(item, sample, self.measure)))
-        return found
+        first = [
+            (each, self._item(images, sample, each, settings.seeds[0], device))
+            for images, variants in self.groups(settings)
+            for sample in images.samples
+            for each in variants
+        ]
+        return [
+            dataclasses.replace(item, seed=seed)
+            for seed in settings.seeds
+            for each, item in first
+            if seed == settings.seeds[0] or not each.once
+        ]
+
+    def _item(self, images: Images, sample: Sample, each: Variant, seed: int, device: str) -> Item:
+        item = Item(
+            self.rows_of or self.name,
+            images.dataset,
+            sample.name,
+            each.method,
+            each.preset,
+            seed,
+            each.settings,
+            {**images.conditions, **each.conditions},
+            sample.hash,
+            device,
+        )
+        return dataclasses.replace(item, code=compute.code_of(item, sample, self.measure))
 
     def compute(self, profile: str, device: str | None) -> Callable[[Unit], list[dict[str, Any]]]:
         """What computes a unit of its items, in this process or another."""
