@@ -80,6 +80,11 @@ def test_presets_have_the_networks_of_the_paper_and_of_the_released_code():
         ({"precision": "half"}, "precision is 'half'"),
         ({"hint": "guess"}, "no method 'guess'"),
         ({"learning_rate": 0.0}, "learning_rate is 0"),
+        ({"hint_weight": -1.0}, "hint_weight is -1.0; it must be a finite number of at least 0"),
+        ({"invariance_weight": float("nan")}, "invariance_weight is nan"),
+        ({"conservation_weight": -0.5}, "conservation_weight is -0.5"),
+        ({"least_area": 0.6}, "least_area is 0.6; it must be a finite number from 0 to 0.5"),
+        ({"joint": "no"}, "joint is 'no'; it must be True or False"),
     ],
 )
 def test_settings_out_of_range_are_named(changes, said):

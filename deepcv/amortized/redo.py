@@ -18,9 +18,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -28,63 +28,50 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from deepcv.amortized.segmenter import Segmenter, as_input
-from deepcv.checks import check_real, check_whole
-from deepcv.errors import InputError
+from deepcv.checks import Checked, Count, NonNegative, Positive, at_least, between
 from deepcv.model.networks import MaskNetwork, _make_orthogonal
-
-SIZES = (32, 64, 128)
-"""Sides of the square images it can be built for."""
-
 
 _SMALLEST = 4  # side of the generator's first feature map
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(Checked):
     """Settings of ReDO; the default is the authors' code's for flowers."""
 
-    size: int = 128
-    """Side of the images."""
-    width: int = 64
+    size: Literal[32, 64, 128] = 128
+    """Side of the square images."""
+    width: Count = 64
     """Channels of generators, discriminator and encoder where they are fewest."""
-    mask_width: int = 16
+    mask_width: Count = 16
     """Channels of the mask network where they are fewest."""
-    latent: int = 32
+    latent: Count = 32
     """Dimension of z."""
-    epochs: int = 600
+    epochs: Count = 600
     """Over a thousand images 30 000 iterations; the authors' runs have 20 to 40 thousand."""
-    batch: int = 20
+    batch: Count = 20
     """Images an iteration."""
-    learning_rate: float = 1e-4
+    learning_rate: Positive = 1e-4
     """Of generators, discriminator and encoder (Adam, betas 0 and 0.9)."""
     decay: bool = False
     """Whether the learning rates fall to nought along a cosine."""
-    precision: str = "float32"
+    precision: Literal["float32", "bfloat16"] = "float32"
     """Of the networks' arithmetic, "float32" or "bfloat16"."""
-    mask_learning_rate: float = 1e-5
+    mask_learning_rate: Positive = 1e-5
     """Of the mask network; the faster, the more often it collapses."""
-    mask_decay: float = 1e-4
+    mask_decay: NonNegative = 1e-4
     """Weight decay of the mask network."""
-    latent_weight: float = 5.0
+    latent_weight: NonNegative = 5.0
     """Weight of finding z again."""
-    least_area: float = 0.1
+    least_area: Annotated[float, between(0, 0.5)] = 0.1
     """A run has collapsed when the smaller region covers less than this share of an image on the average."""
-    patience: int = 2
+    patience: Count = 2
     """After so many collapsed epochs in a row training starts again with another seed."""
-    restarts: int = 3
+    restarts: Annotated[int, at_least(0)] = 3
     """How often at most. The original collapses in about a third of its runs."""
 
-    def __post_init__(self):
-        if self.size not in SIZES:
-            raise InputError(f"size is {self.size!r}; ReDO is built for {', '.join(map(str, SIZES))} pixels a side")
-        for name in ("width", "mask_width", "latent", "epochs", "batch", "patience"):
-            check_whole(name, getattr(self, name), 1)
-        for name in ("learning_rate", "mask_learning_rate", "mask_decay", "latent_weight", "least_area"):
-            check_real(name, getattr(self, name))
-        if self.precision not in ("float32", "bfloat16"):
-            raise InputError(f"precision is {self.precision!r}; it is 'float32' or 'bfloat16'")
+    def conflicts(self) -> Iterator[str]:
         if self.width % 8 or self.mask_width % 4:
-            raise InputError(
+            yield (
                 f"width is {self.width} and mask_width {self.mask_width}; the first must divide by 8, the other by 4"
             )
 

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
-from deepcv.checks import check_real, check_whole
-from deepcv.errors import InputError
+from deepcv.checks import Checked, Count, NonNegative, Positive, at_least, between, check_known
 from deepcv.methods import get_method
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(Checked):
     """Settings of Algorithm 3; the default is the package's, `paper()` and `released()` the authors'."""
 
-    size: int = 128
+    size: Count = 128
     """Side of the training images in pixels; a shorter side is brought to it, the centre cut out."""
-    width: int = 16
+    width: Count = 16
     """Channels of U's first level; 64 in the paper. 16 are a sixteenth of the work and of the file."""
-    levels: int = 4
+    levels: Count = 4
     """Halvings in the U-Nets."""
-    model_width: int = 16
+    model_width: Count = 16
     """Channels of the encoder's and decoder's first level."""
-    discriminator_width: int = 32
+    discriminator_width: Count = 32
     """Channels of the discriminator's first convolution."""
 
-    latent_mean: float = 3.0
+    latent_mean: Positive = 3.0
     """μ of the foreground and -μ of the background, variances 1 (section 5.1; its signs, the other way round, are a
     matter of naming)."""
     separate_encoders: bool = False
@@ -38,60 +38,54 @@ class Settings:
     hint: str = "deep-cv"
     """The method whose masks of the training images U is held to, by its name in the registry (`deepcv methods`); ""
     leaves hints out, as the paper does."""
-    hint_weight: float = 20.0
+    hint_weight: NonNegative = 20.0
     """Weight of the cross-entropy to the hint beside the KL, whose difference between phases reaches
     2·latent_mean² = 18 a pixel. In that small run (see `learning_rate`) 2 loses 0.04 of validation IoU and 200 nothing:
     what U learns there comes from the hint."""
     invariance: bool = True
     """AuI, (4.10)."""
-    invariance_weight: float = 1.0
+    invariance_weight: NonNegative = 1.0
     """Of (4.10) in the joint step; alone in its own step a weight changes nothing, Adam divides by it."""
     conservation: bool = False
     """CRI, (4.11)-(4.12)."""
-    conservation_weight: float = 1.0
+    conservation_weight: NonNegative = 1.0
     """Of (4.12), likewise. In the joint step (4.9) is a mean over pixels and (4.12) one number an image; beside the sum
     that the paper prints, (4.12) would weigh 1 / size² of this."""
     joint: bool = True
     """One step of one optimiser for (4.9) with its regularisation, the discriminator's apart. False: Algorithm 3's
     steps one after the other, each with an optimiser of its own as in the released code."""
-    distortion: float = 1.0
+    distortion: NonNegative = 1.0
     """How far a training image and its hint are turned, scaled, shifted and mirrored at random, and the image's colours
     changed, each time anew (`distorted`); 0 leaves them as they are, as the paper does. On 400 training images of
     Flowers-17 at 64 pixels, 16 epochs, 1 has a validation IoU of 0.843 and 0.857 (two seeds), mirroring alone 0.829 and
     0.835."""
 
-    epochs: int = 50
-    batch: int = 32
+    epochs: Count = 50
+    batch: Count = 32
     """Images an iteration, over all processes together."""
-    learning_rate: float = 3e-3
+    learning_rate: Positive = 3e-3
     """Of every Adam; 1e-3 in the paper. On 400 training images of Flowers-17 at 32 pixels, validation IoU 0.825 against
     0.775 after 40 epochs; 1e-2 is as good."""
     decay: bool = True
     """Whether the learning rate falls to nought along a cosine, so that the last epoch is a good one to stop at."""
-    precision: str = "float32"
+    precision: Literal["float32", "bfloat16"] = "float32"
     """Of the networks' arithmetic, "float32" or "bfloat16" (weights stay float32)."""
 
-    least_area: float = 0.02
+    least_area: Annotated[float, between(0, 0.5)] = 0.02
     """U counts as collapsed when its masks cover less than this share of the images, or all but it, on the average."""
-    patience: int = 2
+    patience: Count = 2
     """After so many collapsed epochs in a row training starts again with another seed."""
-    restarts: int = 3
+    restarts: Annotated[int, at_least(0)] = 3
     """How often at most; 0 trains on, collapsed or not."""
 
-    def __post_init__(self):
-        for name in ("size", "width", "levels", "model_width", "discriminator_width", "epochs", "batch", "patience"):
-            check_whole(name, getattr(self, name), 1)
+    def conflicts(self) -> Iterator[str]:
         if self.size < 2 ** (self.levels + 1):
-            raise InputError(
+            yield (
                 f"images of {self.size} pixels can't be halved {self.levels} times; "
                 f"ask for a size of at least {2 ** (self.levels + 1)} or for fewer levels"
             )
         if self.hint:
             get_method(self.hint)
-        if self.precision not in ("float32", "bfloat16"):
-            raise InputError(f"precision is {self.precision!r}; it is 'float32' or 'bfloat16'")
-        check_real("distortion", self.distortion)
-        check_real("learning_rate", self.learning_rate, above=True)
 
     @classmethod
     def paper(cls, **changes) -> Settings:
@@ -148,7 +142,6 @@ def settings_for(preset: str, profile: str, **changes) -> Settings:
     InputError
         When there is no such preset or profile, or a value is out of range.
     """
-    for name, known, what in ((preset, PRESETS, "preset"), (profile, PROFILES, "profile")):
-        if name not in known:
-            raise InputError(f"there is no {what} {name!r}; there are {', '.join(known)}")
+    check_known("preset", preset, PRESETS)
+    check_known("profile", profile, PROFILES)
     return PRESETS[preset](**PROFILES[profile] | changes)

@@ -90,7 +90,7 @@ def test_mask_network_alone_has_its_own_rate_and_decay(model):
     "changes, named",
     [
         ({"epochs": 0}, "epochs is 0"),
-        ({"size": 100}, "size is 100; ReDO is built for 32, 64, 128 pixels a side"),
+        ({"size": 100}, "size is 100; it must be 32, 64 or 128"),
         ({"width": 12}, "width is 12"),
         ({"latent": 0}, "latent is 0; it must be a whole number of at least 1"),
         ({"latent_weight": float("nan")}, "latent_weight is nan"),
