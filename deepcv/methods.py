@@ -1,4 +1,4 @@
-"""The registry: every method by name, so that a table is a loop."""
+"""The registry: every method by name."""
 
 from __future__ import annotations
 
@@ -6,8 +6,14 @@ import dataclasses
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+from deepcv.amortized import model as amortized
+from deepcv.amortized import pretrained, redo, training
+from deepcv.amortized.segmenter import Segmenter
+from deepcv.amortized.settings import PRESETS, Trained, resolve_trained
+from deepcv.amortized.settings import Settings as AmortizedSettings
 from deepcv.baselines import double_dip
 from deepcv.baselines.chan_vese import chan_vese
 from deepcv.baselines.grab_cut import grab_cut
@@ -22,17 +28,17 @@ from deepcv.model.settings import Settings, idle, resolve
 from deepcv.segmentation import Segmentation
 
 
-def parted(name: str) -> tuple[str, str]:
+def split_name(name: str) -> tuple[str, str]:
     """Method and preset of "method" or "method:preset"."""
     method, _, preset = name.partition(":")
     return method, preset or "default"
 
 
 def title(name: str) -> str:
-    """How the table calls "method:preset"."""
-    method, preset = parted(name)
-    named = get_method(method).title
-    return named if preset == "default" else f"{named}, {_PRESET_TITLES.get(preset, preset)}"
+    """Title of "method:preset" in tables and figures."""
+    method, preset = split_name(name)
+    found = get_method(method).title
+    return found if preset == "default" else f"{found}, {_PRESET_TITLES.get(preset, preset)}"
 
 
 _PRESET_TITLES = {
@@ -55,25 +61,29 @@ class Method:
     name : str
         Key in the registry and in result rows.
     title : str
-        As a table or figure calls it.
+        Name in tables and figures.
     function : callable
-        `function(image, hint=None, *, seed=0, device=None, **settings) -> Segmentation`. Those that only run on the CPU
-        ignore the device, those in which nothing is random the seed. An unknown setting is an `InputError` where the
-        method has `resolve`, otherwise Python's TypeError.
+        `function(image, hint=None, *, seed=0, device=None, **settings) -> Segmentation`. A CPU-only method ignores the
+        device, a deterministic one the seed. A trained method applies the network that comes with the package. An
+        unknown setting raises `InputError` where the method has `resolve`, otherwise Python's TypeError.
     presets : dict of str to dict
-        Named settings; "default" is always there.
+        Named settings; "default" always exists.
     random : bool
         Whether the result depends on the seed.
     several : tuple of str
-        The presets that give more than two regions, and so no mask.
+        Presets that give more than two regions, hence no mask.
     takes_hint : callable
-        Whether the method looks at a hint, given all its settings.
+        Given all settings, whether the method uses a hint.
     idle : callable
-        Names of the settings, of all of them, that have no effect beside the others.
+        Given all settings, the names of those without effect.
     batch : callable, optional
-        `batch(images, hints, *, seeds, device=None, **settings)`, many images at once, where a GPU gains by it.
+        `batch(images, hints, *, seeds, device=None, **settings)`: many images at once, for a GPU.
     resolve : callable, optional
-        Gives all settings, a dataclass, for what differs from the default; without it they are the function's keywords.
+        Returns all settings, a dataclass, given those that differ from the default. Without it the settings are the
+        function's keywords.
+    network : callable, optional
+        `network(settings, seed)`: the untrained networks of a method that is trained on a collection of images
+        (`deepcv.amortized.training`).
     """
 
     name: str
@@ -86,14 +96,30 @@ class Method:
     idle: Callable[[dict[str, Any]], set[str]] = lambda settings: set()
     batch: Callable[..., list[Segmentation]] | None = None
     resolve: Callable[[dict[str, Any]], Any] | None = None
+    network: Callable[[Any, int], Any] | None = None
+
+    @property
+    def trained(self) -> bool:
+        """Whether the method is a network trained on a collection."""
+        return self.network is not None
+
+    @property
+    def code(self) -> tuple[Callable, ...]:
+        """The functions that compute results, from which `deepcv.provenance.code_hash` starts."""
+        if self.network:
+            return self.network, training.train, Segmenter
+        return (self.function, self.batch) if self.batch else (self.function,)
 
     def settings(self, preset: str = "default", **changes) -> dict[str, Any]:
-        """Every setting the method runs with: its defaults, the preset's in their place, and `changes` in theirs.
+        """All settings: the defaults, overridden by the preset, overridden by `changes`.
+
+        Those of a trained method are `deepcv.amortized.settings.Trained`'s; `changes` may also name settings of its
+        training.
 
         Raises
         ------
         InputError
-            When there is no such preset or setting, or a value is out of range.
+            For an unknown preset or setting, or a value out of range.
         """
         if preset not in self.presets:
             raise InputError(f"{self.name} has no preset {preset!r}; it has {', '.join(self.presets)}")
@@ -115,10 +141,17 @@ class Method:
 _COMMON = {"image", "hint", "seed", "device"}
 
 
-def _differences(settings: Settings) -> dict[str, Any]:
-    """What a preset changes of the default."""
-    default = dataclasses.asdict(Settings())
+def _differences(settings: Any) -> dict[str, Any]:
+    """The fields in which settings differ from their defaults."""
+    default = dataclasses.asdict(type(settings)())
     return {name: value for name, value in dataclasses.asdict(settings).items() if value != default[name]}
+
+
+def _resolve_amortized(given: dict[str, Any]) -> Trained:
+    found = resolve_trained(AmortizedSettings, given)
+    if found.training.hint:
+        get_method(found.training.hint)
+    return found
 
 
 METHODS: dict[str, Method] = {
@@ -128,7 +161,12 @@ METHODS: dict[str, Method] = {
             "deep-cv",
             "Deep Chan-Vese",
             deep_chan_vese,
-            {"default": {}, "paper": _differences(Settings.paper()), "released": _differences(Settings.released())},
+            {
+                "default": {},
+                "paper": _differences(Settings.paper()),
+                "released": _differences(Settings.released()),
+                "gradient": {"u_step": "gradient"},
+            },
             random=True,
             takes_hint=lambda settings: settings["phases"] == 2,
             idle=idle,
@@ -181,6 +219,25 @@ METHODS: dict[str, Method] = {
             takes_hint=lambda settings: settings["start"] == "hint",
         ),
         Method("saliency", "Saliency [34], Otsu", saliency_threshold),
+        Method(
+            "amortized",
+            "Algorithm 3",
+            partial(pretrained.segment, "amortized"),
+            {name: _differences(make()) for name, make in PRESETS.items()},
+            random=True,
+            takes_hint=lambda settings: False,
+            resolve=_resolve_amortized,
+            network=amortized.Model,
+        ),
+        Method(
+            "redo",
+            "ReDO [13]",
+            partial(pretrained.segment, "redo"),
+            random=True,
+            takes_hint=lambda settings: False,
+            resolve=partial(resolve_trained, redo.Settings),
+            network=redo.Model,
+        ),
     )
 }
 
@@ -191,7 +248,7 @@ def get_method(name: str) -> Method:
     Raises
     ------
     InputError
-        When there is none.
+        If there is none.
     """
     if name not in METHODS:
         raise InputError(f"there is no method {name!r}; there are {', '.join(METHODS)}")

@@ -132,6 +132,7 @@ class Segmenter:
         """
         import time
 
+        method = "redo" if self.architecture["kind"] == "redo" else "amortized"
         reduced = [self._reduced(image) for image in images]
         found: list[Segmentation | None] = [None] * len(images)
         device = next(self.network.parameters()).device
@@ -142,7 +143,7 @@ class Segmenter:
             seconds = (time.perf_counter() - started) / len(together)
             for i, u in zip(together, soft, strict=True):
                 u = resize(u, np.shape(images[i])[:2])
-                found[i] = two_phase(u > 0.5, u, seconds=seconds, method="amortized", settings={"size": self.size})
+                found[i] = two_phase(u > 0.5, u, seconds=seconds, method=method, settings={"size": self.size})
         return found
 
     def _reduced(self, image) -> np.ndarray:

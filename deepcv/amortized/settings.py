@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from deepcv.checks import Checked, Count, NonNegative, Positive, at_least, between, check_known
-from deepcv.methods import get_method
+from deepcv.checks import Checked, Count, NonNegative, Positive, at_least, between, check_known, resolve
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,6 @@ class Settings(Checked):
                 f"images of {self.size} pixels can't be halved {self.levels} times; "
                 f"ask for a size of at least {2 ** (self.levels + 1)} or for fewer levels"
             )
-        if self.hint:
-            get_method(self.hint)
 
     @classmethod
     def paper(cls, **changes) -> Settings:
@@ -145,3 +143,38 @@ def settings_for(preset: str, profile: str, **changes) -> Settings:
     check_known("preset", preset, PRESETS)
     check_known("profile", profile, PROFILES)
     return PRESETS[preset](**PROFILES[profile] | changes)
+
+
+@dataclass(frozen=True)
+class Trained(Checked):
+    """Settings of a method that is a trained network."""
+
+    collection: str = "flowers17"
+    """The network is trained on this data set's split "train"."""
+    images: Count | None = None
+    """Use only the first so many images of it."""
+    chosen: Literal["last", "validation"] = "last"
+    """Which epoch: the last, chosen without labels, or the best on the split "val", the paper's choice."""
+    training: Checked = dataclasses.field(default_factory=Settings)
+    """Settings of the training."""
+
+
+def resolve_trained(kind: type[Checked], given: Mapping[str, Any]) -> Trained:
+    """All settings of a trained method, given those that differ from the default.
+
+    Parameters
+    ----------
+    kind : type
+        The dataclass of its training's settings.
+    given : mapping
+        Fields of `Trained`, with `training` as a dict, and fields of `kind`.
+
+    Raises
+    ------
+    InputError
+        For an unknown setting or a value out of range.
+    """
+    own = {field.name for field in dataclasses.fields(Trained)}
+    changes = {name: value for name, value in given.items() if name not in own}
+    training = resolve(kind, {**given.get("training", {}), **changes})
+    return Trained(**{name: value for name, value in given.items() if name in own} | {"training": training})

@@ -1,4 +1,4 @@
-"""Hints of training images, found one image at a time without labels."""
+"""Hints of training images: masks found image by image, without labels."""
 
 from __future__ import annotations
 
@@ -6,42 +6,45 @@ import hashlib
 import io
 import json
 import os
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from deepcv import parallel
 from deepcv.data.crops import Crops
 from deepcv.data.dataset import cache_folder
 from deepcv.files import write_whole
 from deepcv.images import to_uint8
-
-# --- hints ------------------------------------------------------------------------------------------------------------
+from deepcv.provenance import code_hash
 
 
 class _Untaught(NamedTuple):
-    """A training image that has no hint yet."""
+    """A training image without a hint."""
 
     name: str
     image: np.ndarray
-    place: Path
+    path: Path
 
     def __str__(self) -> str:
         return self.name
 
 
-def hints_of(crops: Crops, method: str, *, workers=None, progress: bool = False) -> np.ndarray:
-    """What a method, one image at a time and without labels, takes for the foreground of each training image.
+def hints_of(crops: Crops, method, *, start: float | None = None, workers=None, progress: bool = False) -> np.ndarray:
+    """Foreground memberships of training images, found by a single-image method.
 
-    What is computed is kept in the cache, under the image, the method's settings and the package's source, so a run
-    that was stopped goes on. Processes that torchrun started begin at different images and skip what is there.
+    They are cached under image, settings and code, so an interrupted run goes on. Processes that share the work start
+    at different images and skip those that are done.
 
     Parameters
     ----------
     crops : Crops
-    method : str
-        By its name in the registry; its default settings, seed 0.
+    method : deepcv.methods.Method
+        Run with its default settings and seed 0.
+    start : float, optional
+        Where among the missing images to start, in [0, 1); default: by the rank that torchrun gives.
     workers : int or concurrent.futures.Executor, optional
         As in `deepcv.parallel.run`.
     progress : bool
@@ -52,29 +55,24 @@ def hints_of(crops: Crops, method: str, *, workers=None, progress: bool = False)
     numpy.ndarray of uint8, `(N, S, S)`
         Memberships, 0..255.
     """
-    from deepcv import parallel as execution
-    from deepcv.methods import get_method
-    from deepcv.provenance import source_hash
-
-    about = json.dumps([method, get_method(method).settings(), source_hash()], sort_keys=True, default=str)
+    if start is None:
+        start = int(os.environ.get("RANK", 0)) / int(os.environ.get("WORLD_SIZE", 1))
+    about = json.dumps([method.name, method.settings(), code_hash(*method.code)], sort_keys=True)
     folder = cache_folder() / "hints"
     keys = [hashlib.sha256(about.encode() + image.tobytes()).hexdigest() for image in crops.images]
-    places = [folder / key[:2] / f"{key}.npy" for key in keys]
-    lacking = [i for i, place in enumerate(places) if not place.exists()]
-    rank, world = (int(os.environ.get(name, default)) for name, default in (("RANK", 0), ("WORLD_SIZE", 1)))
-    first = len(lacking) * rank // world
-    items = [_Untaught(crops.names[i], np.array(crops.images[i]), places[i]) for i in lacking[first:] + lacking[:first]]
-    for _ in execution.run(partial(_teach, method), items, workers=workers, progress=progress, description="hints"):
+    paths = [folder / key[:2] / f"{key}.npy" for key in keys]
+    missing = [i for i, path in enumerate(paths) if not path.exists()]
+    first = int(len(missing) * start)
+    items = [_Untaught(crops.names[i], np.array(crops.images[i]), paths[i]) for i in missing[first:] + missing[:first]]
+    teach = partial(_teach, method.function)
+    for _ in parallel.run(teach, items, workers=workers, progress=progress, description="hints"):
         pass
-    return np.stack([np.load(place) for place in places])
+    return np.stack([np.load(path) for path in paths])
 
 
-def _teach(method: str, item: _Untaught) -> None:
-    from deepcv.methods import get_method
-
-    if item.place.exists():
+def _teach(function: Callable[..., Any], item: _Untaught) -> None:
+    if item.path.exists():
         return
-    found = get_method(method).function(item.image, seed=0, device="cpu")
     stream = io.BytesIO()
-    np.save(stream, to_uint8(found.memberships[1]))
-    write_whole(item.place, stream.getvalue())
+    np.save(stream, to_uint8(function(item.image, seed=0, device="cpu").memberships[1]))
+    write_whole(item.path, stream.getvalue())

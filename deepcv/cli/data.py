@@ -21,15 +21,17 @@ def data_sets(context: typer.Context) -> None:
 @data.command("list")
 def list_data() -> None:
     """The data sets, and which of them are there."""
-    from deepcv.data import DATASETS, data_folder, load_dataset
+    from deepcv.data import COLLECTIONS, SETS, SPLITS, data_folder, load_dataset
     from deepcv.errors import InputError
 
-    for name in DATASETS:
+    for name in (*SETS, *COLLECTIONS):
+        splits = SPLITS if name in COLLECTIONS else (None,)
         try:
-            state = f"{len(load_dataset(name))} images"
+            counts = {split: len(load_dataset(name, split=split)) for split in splits}
+            state = ", ".join(f"{split or ''} {count} images".strip() for split, count in counts.items())
         except InputError:
-            state = f"not there, or not all of it; `deepcv data fetch {name.partition('-')[0]}` downloads it"
-        print(f"{name:16} {state}")
+            state = f"missing or incomplete; `deepcv data fetch {name}` downloads it"
+        print(f"{name:11} {state}")
     print(f"looked for in {data_folder()} (DEEPCV_DATA)", file=sys.stderr)
 
 

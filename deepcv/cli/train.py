@@ -46,19 +46,21 @@ def train(
     from deepcv.amortized.settings import settings_for
     from deepcv.amortized.teaching import hints_of
     from deepcv.data.crops import crops
+    from deepcv.methods import get_method
 
     given = {"epochs": epochs, "size": size, "width": width, "batch": batch, "precision": precision}
     given = {name: value for name, value in given.items() if value is not None}
     if hint is not None:
         given["hint"] = "" if hint == "none" else hint
     settings = settings_for(preset, profile, **given)
+    teacher = get_method(settings.hint) if settings.hint else None
     training.check_devices(device, devices)
     training.check_folder(out, settings, seed)
     training_set, validation_set = data.load_splits(collection)
     bar = sys.stderr.isatty()
     images = crops(training_set, settings.size, progress=bar)
     validation = validation_set and crops(validation_set, settings.size, progress=bar)
-    taught = hints_of(images, settings.hint, workers=workers, progress=bar) if settings.hint else None
+    taught = hints_of(images, teacher, workers=workers, progress=bar) if teacher else None
     fabric = training.fabric_for(device, devices, settings.precision)  # may start this command once more
     done = training.train(
         settings,

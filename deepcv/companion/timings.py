@@ -101,7 +101,7 @@ def here(profile: str = "quick", device: str | None = None) -> DataFrame:
     hint = hint_for(image)
     seconds = {"the hint": time.perf_counter() - start}
     for method in METHODS.values():
-        if method.name not in ("saliency", "double-dip"):
+        if not method.trained and method.name not in ("saliency", "double-dip"):
             seconds[method.title] = [method.function(image, hint, device=device).seconds for _ in range(2)][1]
     return pd.Series(seconds, name="seconds").to_frame()
 

@@ -33,7 +33,7 @@ from deepcv.data import Dataset, Sample, noise, samples
 from deepcv.errors import InputError
 from deepcv.hints.hint import hint_for
 from deepcv.images import as_image, resize, to_uint8, working_shape
-from deepcv.methods import get_method, parted, title
+from deepcv.methods import get_method, split_name, title
 from deepcv.metrics import f_measure
 from deepcv.model import solver
 from deepcv.model.segment import at_full_size, pose
@@ -241,7 +241,7 @@ class Playground:
         clean = self._own if self.image.value == OWN else samples.load(self.image.value)
         if clean is None:
             raise InputError("there is no picture of your own yet; choose one with the button beside")
-        name, preset = parted(self.method.value)
+        name, preset = split_name(self.method.value)
         settings = get_method(name).settings(preset)
         self.nu.disabled = "nu" not in settings
         if self._prepared[0] != (clean.hash, self.sigma.value):
@@ -281,8 +281,7 @@ class Playground:
         """The sample with its noise, as a float image, and its hint; the last ones are kept."""
         key = (clean.hash, sigma)
         if self._prepared[0] != key:
-            name = f"{clean.dataset}+noise{sigma}"
-            noisy = noise.noisy(Dataset([clean.name], lambda _: clean), name, sigma)[0] if sigma else clean
+            noisy = noise.noisy(Dataset([clean.name], lambda _: clean), sigma)[0] if sigma else clean
             image = as_image(noisy.image)
             self._prepared = (key, (noisy, image, hint_for(image)))
         return self._prepared[1]

@@ -91,15 +91,16 @@ def _kept(dataset: Dataset, place: Path) -> Crops:
     return Crops(dataset.names, *(np.load(place / f"{name}.npy", mmap_mode="r") for name in ("images", "truths")))
 
 
-def cropped(dataset: Dataset, name: str, size: int) -> Dataset:
-    """The crops as a data set called `name`: what a network is trained on is what every method is scored on."""
+def cropped(dataset: Dataset, size: int) -> Dataset:
+    """The crops as a data set, so that every method is scored on the images that a network is trained on."""
 
     def load(image: str) -> Sample:
         sample = dataset[dataset.names.index(image)]
         truth = centre_crop(truth_of(sample), size, nearest=True)
         ignore = truth == UNSCORED
         mask = None if ignore.all() else truth == 1
-        return Sample(image, centre_crop(as_colour(sample.image), size), mask, name, sample.source, ignore=ignore)
+        pixels = centre_crop(as_colour(sample.image), size)
+        return Sample(image, pixels, mask, sample.dataset, sample.source, ignore=ignore)
 
     return Dataset(dataset.names, load)
 

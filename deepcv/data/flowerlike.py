@@ -8,7 +8,6 @@ Nothing is downloaded, and a picture depends on its number alone.
 from __future__ import annotations
 
 import colorsys
-from functools import partial
 
 import numpy as np
 
@@ -30,12 +29,12 @@ def dataset(split: str) -> Dataset:
     """The pictures of a split, "train", "val" or "test"."""
     first = sum(COUNTS[each] for each in list(COUNTS)[: list(COUNTS).index(split)])
     names = [f"flowerlike_{number:04}" for number in range(first, first + COUNTS[split])]
-    return Dataset(names, partial(_load, f"flowerlike-{split}"), f"flowerlike {VERSION}")
+    return Dataset(names, _load, f"flowerlike {VERSION}")
 
 
-def _load(dataset: str, name: str) -> Sample:
+def _load(name: str) -> Sample:
     image, mask = draw(int(name.rpartition("_")[2]))
-    return Sample(name, image, mask, dataset, "drawn by deepcv.data.flowerlike")
+    return Sample(name, image, mask, "flowerlike", "drawn by deepcv.data.flowerlike")
 
 
 def draw(seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -60,7 +60,7 @@ def flowers17(split: str, folder=None) -> Dataset:
     _require(root, "jpg", "flowers17")
     names = _split_names(root, split)
     stamp = file_stamp(path for name in names for path in (_photograph(root, name), _trimap(root, name)))
-    return Dataset(names, partial(_load17, root, f"flowers17-{split}"), stamp)
+    return Dataset(names, partial(_load17, root), stamp)
 
 
 def flowers102(split: str, folder=None) -> Dataset:
@@ -73,7 +73,7 @@ def flowers102(split: str, folder=None) -> Dataset:
         _require(root, needed, "flowers102")
     names = [f"image_{number:05}" for number in _setid(root, split)]
     stamp = file_stamp(path for name in names for path in (_photograph(root, name), _painted(root, name)))
-    return Dataset(names, partial(_load102, root, f"flowers102-{split}"), stamp)
+    return Dataset(names, partial(_load102, root), stamp)
 
 
 def _require(root: Path, needed: str, name: str) -> None:
@@ -120,21 +120,21 @@ def _painted(root: Path, name: str) -> Path:
     return root / "segmim" / f"{name.replace('image', 'segmim')}.jpg"
 
 
-def _load17(root: Path, dataset: str, name: str) -> Sample:
+def _load17(root: Path, name: str) -> Sample:
     image = as_colour(read_image(_photograph(root, name)))
     mask = ignore = None
     if _trimap(root, name).exists():
         trimap = read_image(_trimap(root, name))
         _check_size(trimap, image, _trimap(root, name))
         mask, ignore = trimap == FLOWER, trimap == BOUNDARY
-    return Sample(name, image, mask, dataset, SOURCE.format("Flowers-17"), ignore=ignore)
+    return Sample(name, image, mask, "flowers17", SOURCE.format("Flowers-17"), ignore=ignore)
 
 
-def _load102(root: Path, dataset: str, name: str) -> Sample:
+def _load102(root: Path, name: str) -> Sample:
     image = as_colour(read_image(_photograph(root, name)))
     painted = as_colour(read_image(_painted(root, name)))
     _check_size(painted, image, _painted(root, name))
-    return Sample(name, image, not_painted(painted), dataset, SOURCE.format("Flowers-102"))
+    return Sample(name, image, not_painted(painted), "flowers102", SOURCE.format("Flowers-102"))
 
 
 def not_painted(painted: np.ndarray) -> np.ndarray:

@@ -48,14 +48,12 @@ def add_gaussian(image: np.ndarray, sigma: float, *, clip: bool = True, seed: in
     return (np.clip(noisy, 0, 1) if clip else noisy).astype(np.float32)
 
 
-def noisy(clean: Dataset, name: str, sigma: float, *, clip: bool = True) -> Dataset:
+def noisy(clean: Dataset, sigma: float, *, clip: bool = True) -> Dataset:
     """A data set with `add_gaussian` on every image, uint8 again; each image's noise has a seed of its own.
 
     Parameters
     ----------
     clean : Dataset
-    name : str
-        Of the noisy data set.
     sigma, clip
         As in `add_gaussian`. Without `clip` an image is scaled so that its values span 0..255.
     """
@@ -66,6 +64,6 @@ def noisy(clean: Dataset, name: str, sigma: float, *, clip: bool = True) -> Data
         values = add_gaussian(sample.image, sigma, clip=clip, seed=seed)
         if not clip:
             values = (values - values.min()) / np.ptp(values)
-        return dataclasses.replace(sample, image=np.rint(255 * values).astype(np.uint8), dataset=name)
+        return dataclasses.replace(sample, image=np.rint(255 * values).astype(np.uint8))
 
     return Dataset(clean.names, load)

@@ -19,7 +19,7 @@ from deepcv.data import Dataset, Sample, load_dataset
 from deepcv.devices import device_kind
 from deepcv.errors import InputError
 from deepcv.images import SMALLEST_SIDE
-from deepcv.methods import get_method, parted
+from deepcv.methods import get_method, split_name
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -158,7 +158,7 @@ def variant(
     InputError
         For an unknown method, preset or setting, or one out of range.
     """
-    method, preset = parted(name)
+    method, preset = split_name(name)
     if our_size and method == "deep-cv":
         changes["size"] = our_size
     found = get_method(method)

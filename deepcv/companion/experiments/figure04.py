@@ -25,7 +25,7 @@ from deepcv.companion.recorded import full_names
 from deepcv.companion.store import Item, Store
 from deepcv.data import Sample, load_dataset
 from deepcv.errors import InputError
-from deepcv.methods import parted, title
+from deepcv.methods import split_name, title
 from deepcv.metrics import adjusted_rand_index, bootstrap_interval, matched_labels, mean_iou_matched
 from deepcv.segmentation import Segmentation
 
@@ -215,7 +215,7 @@ def items(settings: Settings) -> list[Item]:
 
 def _variants(name: str, count: int, settings: Settings) -> list[Variant]:
     """What is run under a name on an image of so many regions."""
-    method, preset = parted(name)
+    method, preset = split_name(name)
     if method == "vese-chan":
         return [variant(name, nu=NU, max_iterations=settings.defaults.iterations)]
     if method == "deep-cv":

@@ -42,7 +42,7 @@ from deepcv.companion.recorded import full_run, paper
 from deepcv.companion.store import Item
 from deepcv.data import Sample, load_dataset
 from deepcv.errors import InputError
-from deepcv.methods import get_method, parted
+from deepcv.methods import get_method, split_name
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -343,7 +343,7 @@ def network(settings: CollectionSettings, name: str, changes: Mapping[str, Any],
     preset : str, optional
         What the variant is called; default the preset.
     """
-    method, made_from = parted(name)
+    method, made_from = split_name(name)
     epochs = {} if settings.epochs is None else {"epochs": settings.epochs}
     changes = {**changes, **epochs, "size": settings.side}
     images = settings.n_train or settings.defaults.n_train
@@ -360,10 +360,10 @@ def network(settings: CollectionSettings, name: str, changes: Mapping[str, Any],
 def variants(settings: Settings, names: Iterable[str]) -> list[Variant]:
     """What is run on each image for these methods, "method" or "method:preset"."""
     networks, found = settings.defaults.networks, []
-    for name in (":".join(parted(name)) for name in names):
+    for name in (":".join(split_name(name)) for name in names):
         if name in networks:
             found += network(settings, name, networks[name])
-        elif parted(name)[0] in _trained.KINDS:
+        elif split_name(name)[0] in _trained.KINDS:
             raise InputError(f"there is no network {name!r}; there are {', '.join(networks)}")
         elif name == "chan-vese:default":
             found.append(variant(name, nu=CHAN_VESE_NU * settings.side / 128))
@@ -531,7 +531,7 @@ def trainings(rows: DataFrame) -> DataFrame:
 
 def title(name: str) -> str:
     """How the tables call "method:preset"."""
-    method, preset = parted(name)
+    method, preset = split_name(name)
     if method not in _trained.KINDS:
         return methods.title(name)
     preset, validated, _ = preset.partition(VALIDATED)

@@ -14,7 +14,7 @@ from deepcv.companion.experiments import figure09
 from deepcv.companion.experiments.figure09 import Course, Settings, dissipation, measured
 from deepcv.data import samples
 from deepcv.images import as_image
-from deepcv.methods import parted
+from deepcv.methods import split_name
 from deepcv.model.segment import deep_chan_vese
 from deepcv.model.settings import resolve
 
@@ -108,7 +108,7 @@ def test_table_and_curves_say_what_the_rows_say():
 def test_both_loops_are_asked_for_on_their_images():
     items = figure09.items(Settings(seeds=(0, 1)))
     for name, how in figure09.PROFILES["quick"].variants.items():
-        assert sum((item.method, item.preset) == parted(name) for item in items) == 2 * how.n_images
+        assert sum((item.method, item.preset) == split_name(name) for item in items) == 2 * how.n_images
 
 
 @pytest.fixture(scope="module")

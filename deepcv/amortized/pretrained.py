@@ -1,0 +1,60 @@
+"""The trained network that comes with the package."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from pathlib import Path
+
+import torch
+
+from deepcv.amortized.segmenter import Segmenter
+from deepcv.amortized.settings import Settings
+from deepcv.devices import torch_device
+from deepcv.errors import InputError
+from deepcv.segmentation import Segmentation
+
+MODEL = Path(__file__).parent / "weights" / "flowers17-64px.safetensors"
+"""A network of Algorithm 3, trained on Flowers-17 at 64 pixels; README.md beside it is its model card."""
+
+
+@functools.lru_cache(maxsize=2)
+def _load(device: torch.device) -> Segmenter:
+    return Segmenter.load(MODEL, device)
+
+
+def segment(method: str, image, hint=None, *, seed: int = 0, device: str | None = None, **settings) -> Segmentation:
+    """Segment an image with the package's trained network, as `deepcv.methods.Method.function`.
+
+    Parameters
+    ----------
+    method : str
+        "amortized" or "redo".
+    image : numpy.ndarray, `(H, W)` or `(H, W, 3)`
+        uint8 in 0..255 or float in [0, 1].
+    hint, seed
+        Not used: the network is already trained.
+    device : str, optional
+        "cpu" or "cuda"; default: the GPU if there is one.
+    settings
+        As `deepcv.amortized.settings.Trained`. The network was trained at a reduced size: `training` is the default's,
+        or exactly the network's own (`Segmenter.card`).
+
+    Raises
+    ------
+    InputError
+        If the package has no network of this method trained with such settings, or for an unusable image.
+    """
+    if method != "amortized":
+        raise InputError(f"the package has no trained network of {method}; train one with deepcv.amortized.training")
+    segmenter = _load(torch_device(device))
+    card = segmenter.card
+    expected = {"collection": (card["data"],), "images": (None, card["images"]), "chosen": ("last",)}
+    expected["training"] = (dataclasses.asdict(Settings()), card["settings"])
+    for name, value in settings.items():
+        if value not in expected.get(name, ()):
+            raise InputError(
+                f"the package's network was trained on {card['data']} with the default settings, {name} differs; "
+                "train your own with `deepcv train` and use it with `deepcv predict`"
+            )
+    return segmenter.predict([image])[0]
