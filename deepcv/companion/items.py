@@ -1,15 +1,26 @@
-"""What is computed: an item, and items that are computed together."""
+"""What is computed: single items, and units of items computed together."""
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
+from deepcv.provenance import provenance
+
+DATA_CONDITIONS = ("split", "side", "sigma", "clipped")
+"""The conditions that select the images: arguments of `deepcv.data.load_dataset`."""
+
 
 @dataclass(frozen=True)
 class Item:
-    """One thing to compute, and all that its result depends on but the libraries.
+    """One result to compute, described by everything it depends on except the libraries.
 
     Attributes
     ----------
@@ -21,10 +32,10 @@ class Item:
         A key of `deepcv.methods.METHODS`, and one of the method's presets.
     seed : int
     settings : dict
-        Every setting that the method runs with, the working size among them; plain values.
+        All settings of the method, including the working size; plain values.
     conditions : dict
-        What the experiment varies besides: each is a column of the rows, `sigma`, `variant`, `split` …; plain values.
-        `split`, `side`, `sigma` and `clipped` are arguments of `deepcv.data.load_dataset`.
+        What else the experiment varies: `sigma`, `variant`, `split` …; strings, numbers or bools. Each becomes a
+        column of the rows. `DATA_CONDITIONS` select the images.
     data_hash : str
         `Sample.hash`.
     device : str
@@ -47,16 +58,23 @@ class Item:
 
     @property
     def data(self) -> dict[str, Any]:
-        """Which images: the arguments of `deepcv.data.load_dataset` besides the name."""
+        """The `DATA_CONDITIONS` among the conditions."""
         return {name: value for name, value in self.conditions.items() if name in DATA_CONDITIONS}
+
+    @property
+    def key(self) -> str:
+        """SHA-256, in hex, over all fields and the versions of the libraries.
+
+        Raises
+        ------
+        TypeError
+            If a setting or condition has no plain value.
+        """
+        return hashlib.sha256(as_json([self, provenance()["libraries"]]).encode()).hexdigest()
 
     def __str__(self) -> str:
         varied = "".join(f", {name} {value}" for name, value in self.conditions.items())
         return f"{self.dataset}/{self.image}, {self.method} ({self.preset}{varied}), seed {self.seed}"
-
-
-DATA_CONDITIONS = ("split", "side", "sigma", "clipped")
-"""The conditions that say which images, not what is done to them."""
 
 
 class Unit(tuple):
@@ -66,3 +84,27 @@ class Unit(tuple):
 
     def __str__(self) -> str:
         return str(self[0]) if len(self) == 1 else f"{self[0]} and {len(self) - 1} more"
+
+
+def as_json(value) -> str:
+    """Canonical JSON of a value: keys sorted, no spaces.
+
+    Raises
+    ------
+    TypeError
+        For anything but strings, numbers, bools, None, arrays, paths, dataclasses, lists and dicts of these.
+    """
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=plain)
+
+
+def plain(value):
+    """What `json` writes in place of an array, a path, a dataclass or a mapping."""
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {each.name: getattr(value, each.name) for each in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    raise TypeError(f"{type(value).__name__} {value!r} can't be stored; use numbers, strings, lists or dicts")

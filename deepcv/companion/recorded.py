@@ -1,37 +1,44 @@
-"""Our recorded full runs, kept in git, and the numbers the paper prints."""
+"""Our recorded full runs, kept in git, and the numbers printed in the paper.
+
+A recorded run is a table, `results/recorded/NAME.csv`, with one row per result, and `NAME.json`, which says what made
+the rows, which conditions the experiment varies, and the hash of the table. Replacing the JSON commits a change: the
+new table is written beside the old one before, as `.NAME.csv.next`, and takes its place after; a reader finishes that
+if the writer was killed.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import io
 import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deepcv.companion.store import COLUMNS, SCORES, _plain, _sha256, _table, as_json, root
+from deepcv.companion.items import DATA_CONDITIONS, as_json, plain
+from deepcv.companion.store import COLUMNS, SCORES, found, root
 from deepcv.errors import InputError
-from deepcv.files import write_together
-from deepcv.provenance import MADE_BY
+from deepcv.files import locked
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
 
-RECORDED_AS = ("profile", "dataset", "method", "preset", "seed", "image")
-"""What a recorded row is found by; a run holds one row of each."""
+IDENTITY = ("profile", "dataset", "image", "method", "preset", "seed")
+"""What identifies a recorded row, together with all conditions of its run; a run has one row of each identity."""
 
+RECORDED = (*IDENTITY, *SCORES, "data", "created", "run")
+"""Columns of every recorded run; `data`: first digits of the image's hash, `run`: a key of the JSON's `runs`. The
+conditions stand after `seed`, in the order of the JSON; measured numbers come last, sorted."""
 
-_OURS = "is ours"  # while two runs are merged; no measured number is called so
-
-
-RECORDED = ("profile", "dataset", "image", "method", "preset", "seed", *SCORES, "data", "created", "run")
-"""The columns of a recorded run; `data`: the first digits of the image's hash, `run`: a key of the JSON's `runs`. After
-them come the numbers that the experiment measures besides (`with_measured`)."""
-
-
-_RUN = ("method", "preset", "settings", *MADE_BY, "machine", "device")
+_RUN = ("method", "preset", "settings", "code", "package", "libraries", "machine", "device")
+_TYPES = {bool: "bool", int: "int", float: "float", str: "str"}
+_OURS = "is ours"  # marks rows while two runs are merged; not a valid name of a measured number
 
 
 def paper(name: str) -> DataFrame:
-    """The numbers the paper prints in a table or figure.
+    """The numbers printed in a table or figure of the paper.
 
     Parameters
     ----------
@@ -40,23 +47,23 @@ def paper(name: str) -> DataFrame:
 
     Returns
     -------
-    pandas.DataFrame; with the columns of Table 1 and no row where the results folder holds no paper's numbers at all,
-    as beside a package that was installed without the repository.
+    pandas.DataFrame
+        Without rows, over the columns of Table 1, if there are no numbers of the paper at all, as beside a package
+        installed without the repository.
 
     Raises
     ------
     InputError
-        When the paper's numbers are there, but not these.
+        If there are numbers of the paper, but none of this name.
     """
     import pandas as pd
 
-    folder = root() / "paper"
-    path = folder / f"{name}.csv"
+    path = found("paper", f"{name}.csv")
     if path.is_file():
         return pd.read_csv(path)
-    known = sorted(path.stem for path in folder.glob("*.csv"))
+    known = sorted(path.stem for path in found("paper").glob("*.csv"))
     if known:
-        raise InputError(f"there are no numbers of the paper called {name!r}; there are {', '.join(known)}")
+        raise InputError(f"the paper has no numbers called {name!r}; choose from {', '.join(known)}")
     return pd.DataFrame(columns=["method", "f_measure", "iou"])
 
 
@@ -68,44 +75,36 @@ def recorded(name: str, folder=None) -> tuple[DataFrame, dict[str, Any]]:
     name : str
         `"table1"` …
     folder : path, optional
-        Where it lies; default `recorded` in `root()`.
+        Default `recorded` in `root()`, or in the repository's own `results` if there is no run of this name.
 
     Returns
     -------
-    rows : pandas.DataFrame over `RECORDED`; empty when nothing is recorded under this name
+    rows : pandas.DataFrame
+        Over `RECORDED`, the conditions and the measured numbers. A missing number or bool is NaN, a missing string
+        "". Without rows if nothing is recorded under this name.
     description : dict
-        `runs`: what made the rows, by the digest in their column `run`: method, preset, settings, package, source,
-        libraries, machine, device. Empty when nothing is recorded.
+        `name`; `rows`, their number; `csv_sha256`; `conditions`, the type of each by name; `measured`, names;
+        `runs`, what made the rows by the digest in their column `run`: method, preset, settings, code, package,
+        libraries, machine, device, the number of rows, maybe a note. Empty if nothing is recorded.
 
     Raises
     ------
     InputError
-        When the two files can't be read or don't belong together.
+        If the two files can't be read or don't belong together.
     """
-    import pandas as pd
-
-    csv, description = _recorded_paths(name, folder)
-    if not csv.is_file():
-        return _table([], RECORDED), {}
+    folder = found("recorded", f"{name}.json").parent if folder is None else Path(folder)
     try:
-        text = csv.read_text(encoding="utf-8")
-        described = json.loads(description.read_text(encoding="utf-8"))
-        numbers = {column: [""] for column in SCORES}
-        strings = {column: str for column in RECORDED if column not in (*SCORES, "seed")}
-        more = text.partition("\n")[0].split(",")[len(RECORDED) :]
-        numbers |= {column: [""] for column in more}
-        rows = pd.read_csv(io.StringIO(text), dtype=strings, keep_default_na=False, na_values=numbers)
-    except (OSError, ValueError) as error:
-        raise InputError(f"the recorded run {csv} can't be read ({error}); restore both files from git") from error
-    if tuple(rows.columns[: len(RECORDED)]) != RECORDED:
-        raise InputError(f"{csv} has other columns than this version of deepcv writes; record it again")
-    if described.get("csv_sha256") != _sha256(text) or set(rows["run"]) != set(described["runs"]):
-        raise InputError(f"{csv.name} and {description.name} in {csv.parent} don't belong together; record them again")
-    return rows, described
+        return _read(folder, name)
+    except InputError:
+        if not os.access(folder, os.W_OK):
+            raise
+    with locked(folder / f"{name}.json"):  # a writer is at work, or was killed
+        _heal(folder, name)
+        return _read(folder, name)
 
 
 def full_run(name: str) -> DataFrame:
-    """The rows of our recorded run in its best profile: "paper" where it has all that "cpu" has, or else "cpu".
+    """The rows of our recorded run in its best profile: "paper" if it covers everything that "cpu" does, or else "cpu".
 
     Parameters
     ----------
@@ -113,20 +112,28 @@ def full_run(name: str) -> DataFrame:
 
     Returns
     -------
-    pandas.DataFrame over `RECORDED`
+    pandas.DataFrame
+        As from `recorded`.
     """
-    rows, _ = recorded(name)
-    images = rows.groupby(["profile", full_names(rows)])["image"].nunique()
+    rows, described = recorded(name)
+    varied = [each for each in described.get("conditions", {}) if each not in DATA_CONDITIONS]
+    kind = rows.groupby(["method", "preset", *varied], dropna=False, sort=False).ngroup()
+    images = rows.groupby(["profile", kind])["image"].nunique()
     cpu, full = (images.get(profile, {}) for profile in ("cpu", "paper"))
-    best = "paper" if all(full.get(name, 0) >= count for name, count in cpu.items()) else "cpu"
+    best = "paper" if all(full.get(each, 0) >= count for each, count in cpu.items()) else "cpu"
     return rows[rows["profile"] == best]
 
 
-def record(rows: DataFrame, name: str, *, folder=None, note: str = "") -> Path:
-    """Merge rows of a store into our recorded run, `NAME.csv` and `NAME.json` in `recorded` in `root()`.
+def full_names(rows: DataFrame) -> Series:
+    """ "method:preset" of each row."""
+    return rows["method"] + ":" + rows["preset"]
 
-    They take the places of recorded rows of the same profile, image, method, preset and seed (`RECORDED_AS`); the
-    others stay. Rows are sorted, scores have four decimals, so that a change shows as a change of few lines in git.
+
+def record(rows: DataFrame, name: str, *, folder=None, note: str = "") -> Path:
+    """Merge rows of a store into our recorded run.
+
+    They replace recorded rows of the same identity; the others stay. Rows are sorted and numbers have four decimals,
+    so that git shows a change as few lines.
 
     Parameters
     ----------
@@ -135,9 +142,9 @@ def record(rows: DataFrame, name: str, *, folder=None, note: str = "") -> Path:
     name : str
         `"table1"` …
     folder : path, optional
-        Another folder than `recorded` in `root()`.
+        Default `recorded` in `root()`.
     note : str
-        What a reader of these rows should know, kept beside what made them.
+        What a reader of these rows should know, kept with what made them.
 
     Returns
     -------
@@ -147,34 +154,38 @@ def record(rows: DataFrame, name: str, *, folder=None, note: str = "") -> Path:
     Raises
     ------
     InputError
-        When there is no row, or two of the same identity, or what is recorded can't be read.
+        If there is no row, or two of one identity, or the recorded run can't be read or written.
     """
     if rows.empty:
         raise InputError("there is no row to record; run the experiment first")
-    repeated = rows[rows.duplicated(list(RECORDED_AS))]
+    conditions = _types_of(rows["conditions"])
+    measured = sorted(set(rows.columns) - {*COLUMNS, *conditions})
+    repeated = rows[rows.duplicated([*IDENTITY, *conditions])]
     if len(repeated):
-        first = ", ".join(str(repeated.iloc[0][column]) for column in RECORDED_AS)
-        raise InputError(f"{first} has two rows; record one run at a time, leave rows of older versions out")
-    noted = {"note": note} if note else {}
-    runs = [{column: row[column] for column in _RUN} | noted for row in rows.to_dict("records")]
-    digests = [_sha256(as_json(run))[:8] for run in runs]
-    rows = with_measured(rows).assign(run=digests, data=rows["data_hash"].str[:8])
-    rows = rows[[*RECORDED, *_measured_names(rows)]]
-    before, described = recorded(name, folder)
-    merged = _joined(before, rows).drop_duplicates(list(RECORDED_AS), keep="last")
-    return _write_recorded(name, folder, merged, described.get("runs", {}) | dict(zip(digests, runs, strict=True)))
+        first = ", ".join(str(repeated.iloc[0][column]) for column in (*IDENTITY, *conditions))
+        raise InputError(f"{first} has two rows; record the rows of one run")
+    runs = [{column: row[column] for column in _RUN} for row in rows.to_dict("records")]
+    runs = [json.loads(as_json(run | {"note": note} if note else run)) for run in runs]
+    digests = [digest(run) for run in runs]
+    rows = rows.assign(run=digests, data=rows["data_hash"].str[:8])[[*RECORDED, *conditions, *measured]]
+    with _opened(name, folder) as (folder, before, described):
+        conditions = _joined_types(described.get("conditions", {}), conditions)
+        measured = {*described.get("measured", []), *measured}
+        runs = described.get("runs", {}) | dict(zip(digests, runs, strict=True))
+        merged = _typed(_joined(before, rows), conditions, measured)
+        merged = merged.drop_duplicates([*IDENTITY, *conditions], keep="last")
+        return write(folder, name, merged, runs, conditions, measured)
 
 
 def merge(source, name: str, *, folder=None) -> dict[str, int]:
     """Merge a run recorded in another folder into ours.
 
-    Of two rows of the same profile, image, method, preset and seed the one computed last stays (`created`); at the
-    same second, ours.
+    Of two rows of one identity the one computed last stays (`created`); ours if computed in the same second.
 
     Parameters
     ----------
     source : path
-        The folder with the other `NAME.csv` and `NAME.json`.
+        The folder of the other `NAME.csv` and `NAME.json`.
     name : str
     folder : path, optional
         Ours; default `recorded` in `root()`.
@@ -182,42 +193,198 @@ def merge(source, name: str, *, folder=None) -> dict[str, int]:
     Returns
     -------
     dict
-        How many rows of the other run were `"added"`, `"replaced"` one of ours, were `"left"` out.
+        How many rows of the other run were `"added"`, `"replaced"` one of ours, or were `"left"` out.
 
     Raises
     ------
     InputError
-        When the other folder has no such run, or one of the two can't be read.
+        If the other folder has no such run, or one of the two can't be read or written.
     """
     theirs, their_description = recorded(name, source)
     if theirs.empty:
         raise InputError(f"there is no recorded run {name} in {source}; name a folder that --into wrote")
-    ours, our_description = recorded(name, folder)
-    both = _joined(theirs.assign(**{_OURS: False}), ours.assign(**{_OURS: True}))
-    merged = both.sort_values("created", kind="stable").drop_duplicates(list(RECORDED_AS), keep="last")
-    _write_recorded(name, folder, merged, their_description["runs"] | our_description.get("runs", {}))
+    with _opened(name, folder) as (folder, ours, described):
+        conditions = _joined_types(described.get("conditions", {}), their_description["conditions"])
+        measured = {*described.get("measured", []), *their_description["measured"]}
+        runs = their_description["runs"] | described.get("runs", {})
+        both = _typed(_joined(theirs.assign(**{_OURS: False}), ours.assign(**{_OURS: True})), conditions, measured)
+        merged = both.sort_values("created", kind="stable").drop_duplicates([*IDENTITY, *conditions], keep="last")
+        write(folder, name, merged, runs, conditions, measured)
     added = len(merged) - len(ours)
-    taken = int((~merged[_OURS]).sum())
+    taken = int((~merged[_OURS].astype(bool)).sum())
     return {"added": added, "replaced": taken - added, "left": len(theirs) - taken}
 
 
-def full_names(rows: DataFrame) -> Series:
-    """What made each row, "method:preset"."""
-    return rows["method"] + ":" + rows["preset"]
+@contextlib.contextmanager
+def _opened(name: str, folder) -> Iterator[tuple[Path, DataFrame, dict[str, Any]]]:
+    """The folder, rows and description of a recorded run that nobody else writes meanwhile."""
+    folder = root() / "recorded" if folder is None else Path(folder)
+    with locked(folder / f"{name}.json"):
+        _heal(folder, name)
+        yield folder, *_read(folder, name)
 
 
-def with_measured(rows: DataFrame) -> DataFrame:
-    """Rows of a store with a column for each number that their experiment measured besides, `extra["measured"]`."""
+def digest(run: Mapping[str, Any]) -> str:
+    """The key of a run in the JSON's `runs`: eight hex digits of its hash."""
+    return _sha256(as_json(run))[:8]
+
+
+def write(
+    folder: Path,
+    name: str,
+    rows: DataFrame,
+    runs: Mapping[str, Mapping[str, Any]],
+    conditions: Mapping[str, str],
+    measured: Iterable[str],
+) -> Path:
+    """Replace a recorded run; the caller holds the lock of its JSON (`deepcv.files.locked`).
+
+    Parameters
+    ----------
+    folder : path
+    name : str
+    rows : pandas.DataFrame
+        Over `RECORDED`, the conditions and the measured numbers; other columns are left out.
+    runs : mapping of str to dict
+        What made the rows, by digest; those without a row are left out.
+    conditions : mapping of str to {"str", "bool", "int", "float"}
+    measured : iterable of str
+
+    Returns
+    -------
+    pathlib.Path
+        The CSV file.
+
+    Raises
+    ------
+    InputError
+        If a file can't be written; the run stays as it was.
+    """
+    rows = _typed(rows, conditions, measured).sort_values([*IDENTITY, *conditions])
+    text = _as_text(rows, conditions)[_columns(conditions, measured)].to_csv(
+        index=False, float_format="%.4f", lineterminator="\n"
+    )
+    counts = rows["run"].value_counts().to_dict()
+    in_order = sorted(counts, key=lambda each: (runs[each]["method"], runs[each]["preset"], each))
+    described = {
+        "name": name,
+        "rows": len(rows),
+        "csv_sha256": _sha256(text),
+        "conditions": dict(conditions),
+        "measured": sorted(measured),
+        "runs": {each: {**runs[each], "rows": counts[each]} for each in in_order},
+    }
+    csv, description = folder / f"{name}.csv", folder / f"{name}.json"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _write_file(_next(csv), text)
+        _write_file(_next(description), json.dumps(described, indent=1, ensure_ascii=False, default=plain) + "\n")
+        os.replace(_next(description), description)  # commits
+        os.replace(_next(csv), csv)
+    except OSError as error:
+        _heal(folder, name)
+        raise InputError(f"can't write {csv} ({error.strerror}); make room, or choose another folder") from None
+    return csv
+
+
+def _read(folder: Path, name: str) -> tuple[DataFrame, dict[str, Any]]:
     import pandas as pd
 
-    if "extra" not in rows:
-        return rows
-    measured = pd.DataFrame([extra.get("measured", {}) for extra in rows["extra"]], index=rows.index, dtype=float)
-    return rows.drop(columns=measured.columns, errors="ignore").join(measured)
+    csv, description = folder / f"{name}.csv", folder / f"{name}.json"
+    if not csv.is_file() and not description.is_file():
+        return _typed(pd.DataFrame(columns=list(RECORDED)), {}, ()), {}
+    try:
+        described = json.loads(description.read_text(encoding="utf-8"))
+        text = csv.read_text(encoding="utf-8")
+        conditions, measured = described.get("conditions", {}), described.get("measured", [])
+        columns = _columns(conditions, measured)
+        numbers = {*SCORES, *measured, *(each for each, kind in conditions.items() if kind in ("int", "float"))}
+        strings = dict.fromkeys({*columns} - {*numbers, "seed"}, str)
+        blank = {each: [""] for each in numbers}
+        rows = pd.read_csv(io.StringIO(text), dtype=strings, keep_default_na=False, na_values=blank)
+        if list(rows.columns) == columns:
+            rows = _typed(rows, conditions, measured)
+    except (OSError, ValueError) as error:
+        raise InputError(f"can't read the recorded run {csv} ({error}); restore both files from git") from error
+    if list(rows.columns) != columns:
+        raise InputError(f"{csv} has other columns than this version of deepcv writes; record it again")
+    if described.get("csv_sha256") != _sha256(text) or set(rows["run"]) != set(described["runs"]):
+        raise InputError(f"{csv.name} and {description.name} in {csv.parent} don't belong together; record them again")
+    return rows, described
 
 
-def _measured_names(rows: DataFrame) -> list[str]:
-    return sorted(set(rows.columns) - {*RECORDED, *COLUMNS, _OURS})
+def _heal(folder: Path, name: str) -> None:
+    """Finish or drop what a writer that was killed has left; the caller holds the lock."""
+    csv, description = folder / f"{name}.csv", folder / f"{name}.json"
+    with contextlib.suppress(OSError, ValueError):
+        wanted = json.loads(description.read_text(encoding="utf-8"))["csv_sha256"]
+        if wanted == _sha256(_next(csv).read_text(encoding="utf-8")):
+            os.replace(_next(csv), csv)
+    for path in (csv, description):
+        _next(path).unlink(missing_ok=True)
+
+
+def _next(path: Path) -> Path:
+    return path.with_name(f".{path.name}.next")
+
+
+def _write_file(path: Path, text: str) -> None:
+    with open(path, "wb") as file:
+        file.write(text.encode())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _columns(conditions: Iterable[str], measured: Iterable[str]) -> list[str]:
+    return [*IDENTITY, *conditions, *SCORES, "data", "created", "run", *sorted(measured)]
+
+
+def _types_of(conditions: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """The type of each condition, from the conditions of each row."""
+    types: dict[str, str] = {}
+    for each in conditions:
+        types = _joined_types(types, {name: _TYPES[type(value)] for name, value in each.items()})
+    return types
+
+
+def _joined_types(ours: Mapping[str, str], theirs: Mapping[str, str]) -> dict[str, str]:
+    types = dict(ours)
+    for name, kind in theirs.items():
+        if {kind, types.get(name, kind)} == {"int", "float"}:
+            kind = "float"
+        if types.setdefault(name, kind) != kind and kind != "float":
+            raise InputError(f"the condition {name!r} is {kind} in some rows, {types[name]} in others; use one type")
+        types[name] = kind
+    return types
+
+
+def _typed(rows: DataFrame, conditions: Mapping[str, str], measured: Iterable[str]) -> DataFrame:
+    """Rows whose columns have their types, also those that some rows or all of them miss."""
+    columns = [*rows.columns, *({*conditions, *measured} - {*rows.columns})]
+    rows = rows.reindex(columns=columns).astype({**dict.fromkeys((*SCORES, *measured), float), "seed": int})
+    for name, kind in conditions.items():
+        column = rows[name]
+        if kind == "str":
+            column = column.fillna("")
+        elif kind == "bool":
+            column = column.map({"True": True, "False": False, True: True, False: False})
+            column = column.astype(object if column.isna().any() else bool)
+        else:
+            column = column.astype(int if kind == "int" and column.notna().all() else float)
+        rows[name] = column
+    return rows
+
+
+def _as_text(rows: DataFrame, conditions: Mapping[str, str]) -> DataFrame:
+    """The conditions as the CSV has them: numbers in full, not with four decimals."""
+    kinds = {"int": int, "float": float}
+    numbers = {name: kinds[kind] for name, kind in conditions.items() if kind in kinds}
+    return rows.assign(
+        **{
+            name: [repr(kind(value)) if value == value else "" for value in rows[name]]
+            for name, kind in numbers.items()
+        }
+    )
 
 
 def _joined(*parts: DataFrame) -> DataFrame:
@@ -226,25 +393,5 @@ def _joined(*parts: DataFrame) -> DataFrame:
     return pd.concat([part for part in parts if len(part)], ignore_index=True)
 
 
-def _write_recorded(name: str, folder, rows: DataFrame, runs: dict[str, dict[str, Any]]) -> Path:
-    """Write the two files; of `runs` those that a row points at."""
-    rows = rows.sort_values(list(RECORDED_AS))
-    text = rows[[*RECORDED, *_measured_names(rows)]].to_csv(index=False, float_format="%.4f", lineterminator="\n")
-    counts = rows["run"].value_counts().to_dict()
-    in_order = sorted(counts, key=lambda digest: (runs[digest]["method"], runs[digest]["preset"], digest))
-    described = {
-        "name": name,
-        "rows": len(rows),
-        "csv_sha256": _sha256(text),
-        "runs": {digest: runs[digest] | {"rows": counts[digest]} for digest in in_order},
-    }
-    csv, description = _recorded_paths(name, folder)
-    csv.parent.mkdir(parents=True, exist_ok=True)
-    json_text = json.dumps(described, indent=1, ensure_ascii=False, default=_plain) + "\n"
-    write_together({csv: text.encode(), description: json_text.encode()})
-    return csv
-
-
-def _recorded_paths(name: str, folder=None) -> tuple[Path, Path]:
-    folder = root() / "recorded" if folder is None else Path(folder)
-    return folder / f"{name}.csv", folder / f"{name}.json"
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,130 +1,71 @@
-"""The result store, and the three kinds of numbers a table shows: this run, our recorded run, the paper.
+"""The result store: finished results in an SQLite file.
 
-A finished result is one row of an SQLite file, written in a transaction of its own as soon as it is there. Its key is
-a hash over everything that can change the number: what was computed (`Item`), on which data, by which source of this
-package, with which libraries, on which kind of device. So a row is found again exactly when computing it again would
-give the same, a run killed at any moment loses only the items in work, and several processes may fill one store.
-
-`Store`      this run's rows
-`recorded`   our full runs, kept in git: the rows in `results/recorded/NAME.csv`, what made each in `NAME.json`
-`paper`      the numbers the paper prints, `results/paper/NAME.csv`
+Each result is a row: a key, a JSON text, and the label map as PNG. The key (`Item.key`) hashes everything that can
+change the result, so an item is found again exactly when recomputing it would give the same numbers. Each row is
+written in its own transaction as soon as it is computed: a run killed at any moment loses only the items in work, and
+several processes can fill one store.
 """
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import hashlib
 import io
 import json
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from deepcv import parallel
+from deepcv.companion.items import Item, Unit, as_json
 from deepcv.errors import InputError
-from deepcv.provenance import MADE_BY, check_same_code, provenance
+from deepcv.provenance import check_same_code, provenance
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 SCORES = ("f_measure", "iou", "accuracy", "f_measure_oracle", "iou_oracle", "accuracy_oracle", "seconds")
-"""What is measured of a result; `_oracle`: the better of the mask and its complement, chosen with the truth."""
+"""Scores of a row; `_oracle`: of the mask or its complement, whichever is better, chosen with the ground truth."""
 
+_ITEM = ("experiment", "dataset", "image", "method", "preset", "seed", "settings", "data_hash", "device", "code")
+_MADE_BY = ("package", "libraries", "machine")
+COLUMNS = ("key", *_ITEM, *SCORES, "hint_seconds", *_MADE_BY, "profile", "created", "conditions")
+"""First columns of `Store.rows`, before one per condition and one per measured number."""
 
-IDENTITY = ("experiment", "dataset", "image", "method", "preset", "seed", "settings", "data_hash", "device")
-"""What a result is a result of: the fields of `Item`."""
-
-
-COLUMNS = ("key", *IDENTITY, *MADE_BY, "machine", "profile", *SCORES, "created", "extra")
-"""The columns of `Store.rows`."""
-
-
-_JSON = ("settings", "libraries", "machine", "extra")
-
-
+_REPOSITORY = Path(__file__).parents[2] / "results"
 _APPLICATION_ID = 0x44454356  # "DECV": marks the SQLite file as ours
-
-
-_LAYOUT = 1  # raise when the columns change
-
-
+_LAYOUT = 2  # raise it when the table or the JSON changes
 _PATIENCE = 60  # seconds to wait while another process writes
-
-
-@dataclasses.dataclass(frozen=True)
-class Item:
-    """One thing to compute, and all that its result depends on besides the code.
-
-    Attributes
-    ----------
-    experiment, dataset, image, method, preset : str
-    seed : int
-    settings : dict
-        Every setting the method runs with, the working size among them; plain values.
-    data_hash : str
-        `Sample.hash`.
-    device : str
-        The kind of device, from `device_kind`.
-    """
-
-    experiment: str
-    dataset: str
-    image: str
-    method: str
-    preset: str = "default"
-    seed: int = 0
-    settings: dict[str, Any] = dataclasses.field(default_factory=dict)
-    data_hash: str = ""
-    device: str = "cpu"
-
-    @property
-    def key(self) -> str:
-        """SHA-256, in hex, over the fields, the package's version and source, and the libraries' versions."""
-        described = {name: getattr(self, name) for name in IDENTITY} | {name: provenance()[name] for name in MADE_BY}
-        return hashlib.sha256(as_json(described).encode()).hexdigest()
-
-    def __str__(self) -> str:
-        return f"{self.dataset}/{self.image}, {self.method} ({self.preset}), seed {self.seed}"
-
-
-class Unit(tuple):
-    """Items that are computed together, a tuple of `Item`."""
-
-    __slots__ = ()
-
-    def __str__(self) -> str:
-        return str(self[0]) if len(self) == 1 else f"{self[0]} and {len(self) - 1} more"
+_SORTED_BY = ("experiment", "profile", "dataset", "method", "preset", "seed", "image", "created")
 
 
 class Store:
-    """Rows of results in an SQLite file.
+    """Results in an SQLite file; a context manager that closes it.
 
     Parameters
     ----------
     path : path, optional
-        The file, made when it is not there; default `store.sqlite` in `root()`.
+        Created if missing; default `store.sqlite` in `root()`.
 
     Raises
     ------
     InputError
-        When the file is damaged, not a store, or of another version's layout, or can't be written.
+        If the file is damaged, not a store, of another layout, or can't be written.
 
     Examples
     --------
     >>> import tempfile, pathlib
-    >>> store = Store(pathlib.Path(tempfile.mkdtemp()) / "store.sqlite")
     >>> item = Item("table1", "samples", "coffee", "chan-vese")
-    >>> store.put(item, profile="quick", f_measure=0.9)
+    >>> with Store(pathlib.Path(tempfile.mkdtemp()) / "store.sqlite") as store:
+    ...     store.put(item, profile="quick", f_measure=0.9)
+    ...     store.get(item)["f_measure"]
     True
-    >>> store.get(item)["f_measure"]
     0.9
-    >>> store.close()
     """
 
     def __init__(self, path=None):
@@ -132,9 +73,9 @@ class Store:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise InputError(f"the result store can't be made in {self.path.parent} ({error}); {_ELSEWHERE}") from None
+            raise InputError(f"can't make {self.path.parent} ({error.strerror}); {_ELSEWHERE}") from None
         with self._explained():
-            # Autocommit: a statement is a transaction, so a row is there whole or not at all.
+            # Autocommit: every statement is a transaction of its own.
             self._connection = sqlite3.connect(self.path, timeout=_PATIENCE, isolation_level=None)
             try:
                 self._open()
@@ -142,18 +83,14 @@ class Store:
                 self._connection.close()
                 raise
 
-    def get(self, item: Item) -> dict[str, Any] | None:
-        """The row of an item, a dict over `COLUMNS`, or None when it was never finished (by this code)."""
-        found = self._select("WHERE key = ?", [item.key])
-        return found[0] if found else None
-
     def put(
         self,
         item: Item,
         *,
         profile: str,
         labels: np.ndarray | None = None,
-        extra: dict[str, Any] | None = None,
+        measured: Mapping[str, float] | None = None,
+        hint_seconds: float = 0.0,
         made_by: dict[str, Any] | None = None,
         replace: bool = False,
         **scores: float,
@@ -165,88 +102,83 @@ class Store:
         item : Item
         profile : str
         labels : numpy.ndarray of uint8, `(H, W)`, optional
-            The label map, kept as PNG for picture grids.
-        extra : dict, optional
-            Anything else worth keeping; plain values.
+            The label map.
+        measured : dict, optional
+            Other numbers that the experiment measured, by name.
+        hint_seconds : float
+            Seconds spent on the hint.
         made_by : dict, optional
-            `provenance()` of the process that computed it; default: this one's.
+            `provenance()` of the process that computed it; default this process.
         replace : bool
-            What happens when the row is already there: False keeps it, True writes the new one in its place.
+            Whether to replace an existing row; otherwise it is kept.
         **scores : float
-            Any of `SCORES`; what is left out is NaN.
+            Any of `SCORES`; missing ones are NaN.
 
         Returns
         -------
         bool
-            False when the row was there already and was kept.
+            False if an existing row was kept.
 
         Raises
         ------
         TypeError
-            For a score that is not in `SCORES`.
+            For an unknown score, or a condition or measured number named like another column.
         InputError
-            When the file can't be written, or another version of the package or its libraries made the row.
+            If the file can't be written, or `made_by` names other code or libraries than this process has.
         """
-        made_by = made_by or provenance()
-        check_same_code(made_by, f"what computed {item}")
-        unknown = set(scores) - set(SCORES)
-        if unknown:
-            raise TypeError(f"there is no score {sorted(unknown)[0]!r}; there are {', '.join(SCORES)}")
-        row = dataclasses.asdict(item) | made_by | {name: None for name in SCORES}
-        row |= {name: float(value) for name, value in scores.items()}
-        row |= {"key": item.key, "profile": profile, "created": _now(), "extra": extra or {}}
-        row |= {name: as_json(row[name]) for name in _JSON}
-        row["labels"] = None if labels is None else _to_png(labels)
-        columns = (*COLUMNS, "labels")
-        statement = (
-            f"INSERT OR {'REPLACE' if replace else 'IGNORE'} INTO results ({', '.join(columns)}) "
-            f"VALUES ({', '.join('?' * len(columns))})"
-        )
-        with self._explained():
-            return self._connection.execute(statement, [row[name] for name in columns]).rowcount == 1
+        if made_by is not None:
+            check_same_code(made_by, f"what computed {item}")
+        if unknown := sorted(set(scores) - set(SCORES)):
+            raise TypeError(f"there is no score {unknown[0]!r}; choose from {', '.join(SCORES)}")
+        measured = measured or {}
+        for name in (*item.conditions, *measured):
+            if name in COLUMNS or (name in item.conditions and name in measured):
+                raise TypeError(f"there is a column {name!r} already; give what is measured another name")
+        row = {name: getattr(item, name) for name in (*_ITEM, "conditions")}
+        row |= {name: (made_by or provenance())[name] for name in _MADE_BY}
+        row |= {name: _number(scores.get(name)) for name in SCORES}
+        row |= {"measured": {name: _number(value) for name, value in measured.items()}, "profile": profile}
+        row |= {"hint_seconds": float(hint_seconds), "created": datetime.now(UTC).isoformat(timespec="seconds")}
+        png = None if labels is None else _to_png(labels)
+        statement = f"INSERT OR {'REPLACE' if replace else 'IGNORE'} INTO results VALUES (?, ?, ?)"
+        return self._execute(statement, item.key, as_json(row), png).rowcount == 1
+
+    def get(self, item: Item) -> dict[str, Any] | None:
+        """The row of an item, by column; None if missing."""
+        found = self._execute("SELECT key, row FROM results WHERE key = ?", item.key).fetchone()
+        return found and _flat(json.loads(found[1]) | {"key": found[0]})
 
     def missing(self, items: Iterable[Item]) -> list[Item]:
-        """Those of the items that have no row, in their order."""
-        with self._explained():
-            there = {key for (key,) in self._connection.execute("SELECT key FROM results")}
-        return [item for item in items if item.key not in there]
+        """The items without a row, in their order."""
+        present = {key for (key,) in self._execute("SELECT key FROM results")}
+        return [item for item in items if item.key not in present]
 
-    def rows(self, items: Iterable[Item] | None = None, *, outdated: bool = False, **equal) -> DataFrame:
-        """Rows as a table, in the order of `items`, or else sorted.
+    def rows(self, items: Iterable[Item] | None = None) -> DataFrame:
+        """Rows as a table.
 
         Parameters
         ----------
         items : iterable of Item, optional
-            Only the rows of these; items without a row are left out.
-        outdated : bool
-            Also rows that another version of this package or its libraries made (not together with `items`).
-        **equal
-            Only rows whose column has this value, `experiment="table1"`, `method="chan-vese"` …
+            Only the rows of these, in their order; items without a row are skipped. Default: all rows, sorted.
 
         Returns
         -------
-        pandas.DataFrame over `COLUMNS`; without rows, too.
+        pandas.DataFrame
+            Columns `COLUMNS` (`conditions` as a dict), one per condition, one per measured number. A missing number
+            or bool is NaN, a missing string "".
         """
-        unknown = set(equal) - set(COLUMNS)
-        if unknown:
-            raise InputError(f"there is no column {sorted(unknown)[0]!r}; there are {', '.join(COLUMNS)}")
-        if not outdated:
-            equal |= {name: provenance()[name] for name in MADE_BY}
-        wanted = {name: as_json(value) if name in _JSON else value for name, value in equal.items()}
-        condition = " AND ".join(f"{name} = ?" for name in wanted) or "TRUE"
-        found = self._select(
-            f"WHERE {condition} ORDER BY experiment, profile, dataset, method, preset, seed, image, created",
-            list(wanted.values()),
-        )
-        if items is not None:
-            by_key = {row["key"]: row for row in found}
-            found = [by_key[item.key] for item in items if item.key in by_key]
-        return _table(found)
+        found = self._execute("SELECT key, row FROM results").fetchall()
+        if items is None:
+            rows = [json.loads(text) | {"key": key} for key, text in found]
+            rows.sort(key=lambda row: [row[name] for name in _SORTED_BY])
+        else:
+            texts = dict(found)
+            rows = [json.loads(texts[key]) | {"key": key} for key in (item.key for item in items) if key in texts]
+        return _table(rows)
 
     def labels(self, item: Item) -> np.ndarray | None:
-        """The label map kept with an item's row, uint8 `(H, W)`; None without a row or without labels."""
-        with self._explained():
-            found = self._connection.execute("SELECT labels FROM results WHERE key = ?", [item.key]).fetchone()
+        """The label map of an item, uint8 `(H, W)`; None if missing."""
+        found = self._execute("SELECT labels FROM results WHERE key = ?", item.key).fetchone()
         return _from_png(found[0]) if found and found[0] is not None else None
 
     def fill(
@@ -257,23 +189,21 @@ class Store:
         replace: bool = False,
         **options,
     ) -> Iterator[tuple[Unit, list[dict[str, Any]]]]:
-        """Compute units, write the rows of each as soon as it is there, and give `(unit, results)` then.
+        """Compute units, write the rows of each as soon as it is finished, and yield `(unit, results)`.
 
         Parameters
         ----------
         units : iterable of Unit
-            Taken as they are needed.
+            Consumed lazily.
         compute : callable
-            Takes a unit, gives the keyword arguments of `put` for each of its items. It runs in other processes: a
-            module's function, or a `functools.partial` of one.
+            From a unit to the keyword arguments of `put` for each of its items. For other processes it must be a
+            function of a module, or a `functools.partial` of one.
         replace : bool
             As in `put`.
         **options
-            `workers`, `progress`, `description` as in `deepcv.parallel.run`.
+            `workers`, `progress`, `description`, as in `deepcv.parallel.run`.
         """
-        from deepcv.parallel import run
-
-        with contextlib.closing(run(compute, units, **options)) as finished:
+        with contextlib.closing(parallel.run(compute, units, **options)) as finished:
             for unit, found in finished:
                 for item, result in zip(unit, found, strict=True):
                     self.put(item, replace=replace, **result)
@@ -288,7 +218,7 @@ class Store:
         recompute: bool = False,
         **options,
     ) -> DataFrame:
-        """Compute the items that have no row yet and return the rows of all, in the order of `items`.
+        """Compute the missing items and return the rows of all, in the order of `items`.
 
         Parameters
         ----------
@@ -296,23 +226,24 @@ class Store:
         compute, **options
             As in `fill`.
         units : callable, optional
-            Puts items together that are computed at once; default: each by itself.
+            Groups items into units; default one item per unit.
         recompute : bool
-            Compute every item and replace the rows that are there.
+            Compute all items and replace their rows.
 
         Returns
         -------
-        pandas.DataFrame over `COLUMNS`.
+        pandas.DataFrame
+            As from `rows`.
         """
         items = list(items)
         to_do = items if recompute else self.missing(items)
-        together = units(to_do) if units else [Unit([item]) for item in to_do]
-        for _ in self.fill(together, compute, replace=recompute, **options):
+        grouped = units(to_do) if units else [Unit([item]) for item in to_do]
+        for _ in self.fill(grouped, compute, replace=recompute, **options):
             pass
         return self.rows(items)
 
     def close(self) -> None:
-        """Close the file; the store can't be used afterwards."""
+        """Close the file."""
         self._connection.close()
 
     def __enter__(self) -> Store:
@@ -321,80 +252,62 @@ class Store:
     def __exit__(self, *exception) -> None:
         self.close()
 
+    def _execute(self, statement: str, *values) -> sqlite3.Cursor:
+        with self._explained():
+            return self._connection.execute(statement, values)
+
     def _open(self) -> None:
-        """Check the file, and lay out a new one."""
-        _patiently(lambda: self._connection.execute("PRAGMA journal_mode = WAL"))  # readers don't block the writer
-        (health,) = self._connection.execute("PRAGMA quick_check(1)").fetchone()
+        """Check the file; create the table in a new one."""
+        execute = self._connection.execute
+        _patiently(lambda: execute("PRAGMA journal_mode = WAL"))  # readers don't block the writer
+        (health,) = execute("PRAGMA quick_check(1)").fetchone()
         if health != "ok":
             raise sqlite3.DatabaseError(health)
-        _patiently(lambda: self._connection.execute("BEGIN IMMEDIATE"))  # two processes may both find no file
+        _patiently(lambda: execute("BEGIN IMMEDIATE"))  # two processes may create it at once
         try:
-            tables = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-            marked = self._connection.execute("PRAGMA application_id").fetchone()[0]
-            layout = self._connection.execute("PRAGMA user_version").fetchone()[0]
-            if tables and marked != _APPLICATION_ID:
-                raise InputError(f"{self.path} is a database of another program; name another file for the results")
-            if tables and layout != _LAYOUT:
+            if not execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                execute("CREATE TABLE results (key TEXT PRIMARY KEY, row TEXT NOT NULL, labels BLOB)")
+                execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+                execute(f"PRAGMA user_version = {_LAYOUT}")
+            if execute("PRAGMA application_id").fetchone()[0] != _APPLICATION_ID:
+                raise InputError(f"{self.path} is a database of another program; choose another file")
+            layout = execute("PRAGMA user_version").fetchone()[0]
+            if layout != _LAYOUT:
                 raise InputError(
-                    f"the result store {self.path} has layout {layout}, this version of deepcv reads layout {_LAYOUT}; "
-                    "move it away, and what it held will be computed again"
+                    f"the store {self.path} has layout {layout}, this version of deepcv needs {_LAYOUT}; move it away "
+                    "and its results will be computed again"
                 )
-            if not tables:
-                self._connection.execute(_SCHEMA)
-                self._connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-                self._connection.execute(f"PRAGMA user_version = {_LAYOUT}")
         except BaseException:
-            self._connection.execute("ROLLBACK")
+            execute("ROLLBACK")
             raise
-        self._connection.execute("COMMIT")
-
-    def _select(self, clause: str, values: list) -> list[dict[str, Any]]:
-        with self._explained():
-            found = self._connection.execute(f"SELECT {', '.join(COLUMNS)} FROM results {clause}", values).fetchall()
-        rows = [dict(zip(COLUMNS, values, strict=True)) for values in found]
-        for row in rows:
-            row |= {name: json.loads(row[name]) for name in _JSON}
-            row |= {name: float("nan") if row[name] is None else row[name] for name in SCORES}  # SQLite has no NaN
-        return rows
+        execute("COMMIT")
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
-        """Say in one sentence what SQLite found wrong, and what to do about it."""
+        """Turn SQLite's errors into a sentence with a remedy."""
         try:
             yield
         except sqlite3.OperationalError as error:
+            remedy = _ELSEWHERE
             if "locked" in str(error) or "busy" in str(error):
-                remedy = f"another process kept it for over {_PATIENCE} seconds; wait until that one is done"
+                remedy = f"another process has held it for {_PATIENCE} seconds; wait until it is done"
             elif "full" in str(error):
-                remedy = "make room on the disk and run again, the finished rows are kept"
-            else:
-                remedy = _ELSEWHERE
-            raise InputError(f"the result store {self.path} can't be used ({error}): {remedy}") from error
+                remedy = "make room on the disk and run again; finished rows are kept"
+            raise InputError(f"can't use the store {self.path} ({error}): {remedy}") from error
         except sqlite3.DatabaseError as error:
             raise InputError(
-                f"the result store {self.path} is damaged ({error}); move it and the files {self.path.name}-wal and "
-                f"{self.path.name}-shm beside it away, and what it held will be computed again"
+                f"the store {self.path} is damaged ({error}); move it and its -wal and -shm files away, and its "
+                "results will be computed again"
             ) from error
 
 
-_ELSEWHERE = "check that you may write there, or set DEEPCV_RESULTS to a folder where you may"
-
-
-_SCHEMA = f"""
-CREATE TABLE results (
-    key TEXT PRIMARY KEY,
-    {", ".join(f"{name} TEXT NOT NULL" for name in IDENTITY if name != "seed")}, seed INTEGER NOT NULL,
-    {", ".join(f"{name} TEXT NOT NULL" for name in (*MADE_BY, "machine", "profile", "created", "extra"))},
-    {", ".join(f"{name} REAL" for name in SCORES)},
-    labels BLOB
-)
-"""
+_ELSEWHERE = "set DEEPCV_RESULTS to a folder where you may write"
 
 
 def root() -> Path:
     """The results folder.
 
-    `DEEPCV_RESULTS` if it is set; else `results` in the nearest folder, from the current one upwards, that has
+    `DEEPCV_RESULTS` if set; else `results` in the nearest folder, from the current one upwards, that has
     `results/recorded` or `results/paper`; else a folder in the user's cache.
     """
     configured = os.environ.get("DEEPCV_RESULTS")
@@ -410,16 +323,37 @@ def root() -> Path:
     return Path(pooch.os_cache("deepcv")) / "results"
 
 
-def _table(rows: Sequence[dict[str, Any]], columns: Sequence[str] = COLUMNS) -> DataFrame:
-    """Rows as a table whose columns have their types even when there is no row."""
+def found(*parts: str) -> Path:
+    """A file or folder to read: in `root()`, or in the repository's own `results` if only there."""
+    path = root().joinpath(*parts)
+    return path if path.exists() or not _REPOSITORY.joinpath(*parts).exists() else _REPOSITORY.joinpath(*parts)
+
+
+def _table(rows: list[dict[str, Any]]) -> DataFrame:
     import pandas as pd
 
-    types = {name: float for name in columns if name in SCORES} | {"seed": int}
-    return pd.DataFrame(rows, columns=list(columns)).astype(types)
+    conditions = list(dict.fromkeys(name for row in rows for name in row["conditions"]))
+    measured = sorted({name for row in rows for name in row["measured"]})
+    table = pd.DataFrame(map(_flat, rows), columns=[*COLUMNS, *conditions, *measured])
+    table = table.astype({**dict.fromkeys((*SCORES, "hint_seconds", *measured), float), "seed": int})
+    strings = [name for name in conditions if any(isinstance(value, str) for value in table[name])]
+    return table.fillna(dict.fromkeys(strings, ""))
+
+
+def _flat(row: dict[str, Any]) -> dict[str, Any]:
+    """A row as stored, with a column per condition and per measured number."""
+    numbers = {name: row[name] for name in SCORES} | row["measured"]
+    numbers = {name: np.nan if value is None else value for name, value in numbers.items()}
+    return {name: value for name, value in row.items() if name != "measured"} | row["conditions"] | numbers
+
+
+def _number(value: float | None) -> float | None:
+    """A number as JSON has it, which knows no NaN."""
+    return None if value is None or np.isnan(value) else float(value)
 
 
 def _patiently(attempt: Callable[[], Any]) -> Any:
-    """Try again while the file is locked: SQLite doesn't always wait when a file's journal is being set up."""
+    """Retry while the file is locked: SQLite doesn't always wait when a file's journal is being set up."""
     until = time.monotonic() + _PATIENCE
     while True:
         try:
@@ -428,21 +362,6 @@ def _patiently(attempt: Callable[[], Any]) -> Any:
             if "locked" not in str(error) or time.monotonic() > until:
                 raise
             time.sleep(0.02)
-
-
-def as_json(value) -> str:
-    """The one JSON text of a value: keys sorted, no spaces."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_plain)
-
-
-def _plain(value):
-    if isinstance(value, np.generic | np.ndarray):
-        return value.tolist()
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return dataclasses.asdict(value)
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    raise TypeError(f"{type(value).__name__} {value!r} can't be kept in a result; use numbers, strings, lists or dicts")
 
 
 def _to_png(labels: np.ndarray) -> bytes:
@@ -458,11 +377,3 @@ def _from_png(png: bytes) -> np.ndarray:
 
     with Image.open(io.BytesIO(png)) as picture:
         return np.array(picture)
-
-
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deepcv.companion.pictures import compact
-from deepcv.companion.store import root
+from deepcv.companion.store import found
 from deepcv.errors import InputError
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def recorded(name: str) -> tuple[DataFrame, dict[str, Any]]:
     """
     import pandas as pd
 
-    csv = root() / "recorded" / f"{name}.csv"
+    csv = found("recorded", f"{name}.csv")
     if not csv.is_file():
         return pd.DataFrame(columns=["part"]), {}
     try:
