@@ -147,6 +147,13 @@ def ahead(leads: Iterable[Estimate], *, complete: bool = True) -> Status:
     return judged(complete and all(each.low > 0 for each in leads), all(each.mean > 0 for each in leads))
 
 
+def gained(changes: Iterable[Estimate], sign: int = 1) -> Status:
+    """Reproduced: every change has this sign with its whole interval. Partly: one has it in the mean."""
+    changes = list(changes)
+    whole = [min(sign * each.low, sign * each.high) > 0 for each in changes]
+    return judged(all(whole), any(sign * each.mean > 0 for each in changes))
+
+
 def listed(what: dict[str, Estimate], how: str = "+") -> str:
     return ", ".join(f"{name} {each:{how}}" for name, each in what.items())
 

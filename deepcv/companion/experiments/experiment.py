@@ -14,12 +14,13 @@ from deepcv.companion import compute
 from deepcv.companion.claims import Claim
 from deepcv.companion.compute import Measure
 from deepcv.companion.items import Item, Unit
+from deepcv.companion.recorded import full_names
 from deepcv.companion.store import Store
 from deepcv.data import Dataset, Sample, load_dataset
 from deepcv.devices import device_kind
 from deepcv.errors import InputError
 from deepcv.images import SMALLEST_SIDE
-from deepcv.methods import get_method, split_name
+from deepcv.methods import get_method, split_name, title
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -200,6 +201,12 @@ def each_apart(dataset: str, n_images: int | None, reduced: Mapping[str, Reducti
     """A group for each "method:preset", on its own number of images unless `n_images` says another."""
     images = Images.load(dataset)
     return [Group(images.first(n_images or how.n_images), [how.variant(name, size)]) for name, how in reduced.items()]
+
+
+def by_title(rows: DataFrame) -> dict[str, DataFrame]:
+    """The rows of each method and preset, by its title in tables."""
+    names = full_names(rows)
+    return {title(name): rows[names == name] for name in names.unique()}
 
 
 @dataclass(frozen=True)
