@@ -1,119 +1,66 @@
-"""Figure 3: what the rows of Table 1 look like, image by image.
+"""Figure 3: the masks behind Table 1, image by image.
 
 The paper's claim, from pictures: the deep Chan-Vese model's masks are more accurate than the other methods'. The rows
-are Table 1's own, so what one notebook has computed the other finds in the store.
+are Table 1's, so each notebook finds in the store what the other has computed.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from deepcv.companion.claims import OURS, Claim, Estimate, Verdict, judged, listed, score_of
 from deepcv.companion.experiments import table1
-from deepcv.companion.experiments.experiment import complete, grid
-from deepcv.companion.experiments.table1 import _opponents, _reduced
+from deepcv.companion.experiments.experiment import Experiment, Group, Images
+from deepcv.companion.experiments.table1 import best_count, fast_then_slow, how_reduced, opponents_in
 from deepcv.companion.pictures import mask_grid
 from deepcv.companion.recorded import full_names
-from deepcv.companion.store import Item
-from deepcv.data import load_dataset
-from deepcv.errors import InputError
 from deepcv.methods import title
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
-
-def more_accurate_pictures(rows: DataFrame) -> Verdict:
-    """On how many photographs is our mask the better one?"""
-
-    rows = table1.best_count(rows)
-    opponents, lacking = _opponents(rows)
-    ours = score_of(rows, OURS, "f_measure")
-    shares = {}
-    for name, their_title in opponents.items():
-        difference = (ours - score_of(rows, name, "f_measure")).dropna()
-        shares[their_title] = Estimate.over(np.sign(difference) / 2 + 0.5)
-    how = "".join(_reduced(rows, name) for name in opponents)
-    status = judged(
-        not lacking and all(each.low > 0.5 for each in shares.values()),
-        all(each.mean > 0.5 for each in shares.values()),
-    )
-    return Verdict(status, f"Share of photographs with the better F: {listed(shares, '%')}.{lacking}{how}", shares)
-
-
 _METHODS = ("deep-cv", "double-dip:otsu", "normalized-cuts:regions", "chan-vese", "statistical", "grabcut")
-
-
-PROFILES = {name: dataclasses.replace(profile, methods=_METHODS) for name, profile in table1.PROFILES.items()}
-
-
-SHOWN = 6
-"""How many images are shown where none are named: they are spread evenly over the data set."""
 
 
 @dataclass(frozen=True)
 class Settings(table1.Settings):
-    """What to run: as Table 1's, but of the seeds the first alone, for some images:
+    """What to run: as Table 1, with the first seed alone, for some images.
 
     Attributes
     ----------
     images : tuple of str
-        Their names; default `SHOWN` of the first `n_images`.
+        Their names; default six of the first `n_images`, evenly spread.
+    """
+
+    profiles = {name: {**fields, "methods": _METHODS} for name, fields in table1.Settings.profiles.items()}
+
+    images: tuple[str, ...] | None = None
+
+
+def shown(settings: Settings) -> Images:
+    """The images in the figure.
 
     Raises
     ------
     InputError
-        For an image that is not there, and as `deepcv.companion.experiments.table1.Settings` does.
+        For a name that is not among the images asked for.
     """
-
-    profiles = PROFILES
-
-    images: tuple[str, ...] | None = None
-
-    def __post_init__(self):
-        super().__post_init__()
-        unknown = sorted(set(self.images or ()) - set(self.samples.names))
-        if unknown:
-            raise InputError(
-                f"there is no image {unknown[0]!r} among the {len(self.samples)} asked for; the first are "
-                f"{', '.join(self.samples.names[:5])}"
-            )
-
-    @property
-    def samples(self):
-        """The data set, cut to `n_images`."""
-        return load_dataset(self.dataset or self.defaults.dataset)[: self.n_images]
-
-    @property
-    def shown(self) -> tuple[str, ...]:
-        """Names of the images that are shown."""
-        names = self.samples.names
-        count = min(SHOWN, len(names))
-        return self.images or tuple(names[index * len(names) // count] for index in range(count))
+    return Images.load(settings.dataset).first(settings.n_images).shown(settings.images)
 
 
-def items(settings: Settings) -> list[Item]:
-    """Table 1's items of the images shown and the first seed."""
-    samples = settings.samples
-    shown = [samples[samples.names.index(name)] for name in settings.shown]
-    methods = settings.methods or settings.defaults.methods
-    wanted = table1.parts(methods, settings.defaults.slow, settings.size)
-    return grid("table1", settings, *((shown, variants) for _, variants in wanted), seeds=settings.seeds[:1])
-
-
-def run(settings: Settings, *, workers=None, progress: bool = True) -> DataFrame:
-    """Compute what the store lacks, a row per image and method; parameters as in `table1.run`."""
-    return complete(items(settings), settings, workers=workers, progress=progress, description="Figure 3")
+def groups(settings: Settings) -> list[Group]:
+    """Table 1's methods on the images shown, with one seed."""
+    images = shown(settings)
+    return [Group(images, [replace(each, once=True) for each in found]) for _, found in fast_then_slow(settings)]
 
 
 def summary(rows: DataFrame) -> DataFrame:
     """F of each image (rows) by each method (columns), best mean first."""
-    rows = table1.best_count(rows)
+    rows = best_count(rows)
     titles = full_names(rows).map(title)
     table = rows.assign(title=titles).pivot_table("f_measure", "image", "title")
     order = table.mean().sort_values(ascending=False).index
@@ -121,28 +68,27 @@ def summary(rows: DataFrame) -> DataFrame:
 
 
 def wins(rows: DataFrame) -> DataFrame:
-    """On how many images ours, in its default, has the higher F than each other method, and by how much.
+    """On how many images our default has a higher F than each other method, and by how much.
 
     Parameters
     ----------
     rows : pandas.DataFrame
-        From `table1.run`, or its recorded run.
+        Of Table 1, from `Experiment.run` or a recorded run.
 
     Returns
     -------
     pandas.DataFrame
-        A row per method: `ours higher`, `equal`, `ours lower` in numbers of images, and `median difference` of F. Seeds
-        of an image are averaged first; only images that both have count.
+        A row per method: the numbers of images with `ours higher`, `equal`, `ours lower`, and the `median difference`
+        of F. Seeds of an image are averaged first; only images that both methods have count.
     """
     import pandas as pd
 
-    rows = table1.best_count(rows)
-    by_image = rows.pivot_table("f_measure", "image", ["method", "preset"])
-    ours = by_image["deep-cv", "default"]
+    rows = best_count(rows)
+    by_image = rows.assign(name=full_names(rows)).pivot_table("f_measure", "image", "name")
     table = {}
-    for method, preset in by_image.columns.drop([("deep-cv", "default")]):
-        difference = (ours - by_image[method, preset]).dropna()
-        table[title(f"{method}:{preset}")] = {
+    for name in by_image.columns.drop(OURS):
+        difference = (by_image[OURS] - by_image[name]).dropna()
+        table[title(name)] = {
             "ours higher": int((difference > 0).sum()),
             "equal": int((difference == 0).sum()),
             "ours lower": int((difference < 0).sum()),
@@ -152,18 +98,35 @@ def wins(rows: DataFrame) -> DataFrame:
 
 
 def plot(rows: DataFrame, settings: Settings) -> Figure:
-    """Picture grid as in Figure 3: image, ground truth, each method's mask. Of many regions the one that fits best.
+    """Picture grid as in Figure 3: image, ground truth, the mask of each method; of many regions the best one.
 
     Parameters
     ----------
     rows : pandas.DataFrame
-        From `run` with the same settings.
+        From `Experiment.run` with the same settings.
     settings : Settings
     """
-    rows = table1.best_count(rows)
+    rows = best_count(rows)
     rows = rows.assign(column=full_names(rows))
     headings = {name: title(name) for name in dict.fromkeys(rows["column"])}
-    return mask_grid(rows, items(settings), settings.shown, headings)
+    return mask_grid(rows, EXPERIMENT.items(settings), shown(settings).samples.names, headings)
+
+
+def more_accurate(rows: DataFrame) -> Verdict:
+    """On what share of the photographs is our mask the better one?"""
+    rows = best_count(rows)
+    opponents, missing = opponents_in(rows)
+    ours = score_of(rows, OURS, "f_measure")
+    shares = {}
+    for name, their_title in opponents.items():
+        difference = (ours - score_of(rows, name, "f_measure")).dropna()
+        shares[their_title] = Estimate.over(np.sign(difference) / 2 + 0.5)
+    how = "".join(how_reduced(rows, name) for name in opponents)
+    status = judged(
+        not missing and all(each.low > 0.5 for each in shares.values()),
+        all(each.mean > 0.5 for each in shares.values()),
+    )
+    return Verdict(status, f"Share of photographs with the better F: {listed(shares, '%')}.{missing}{how}", shares)
 
 
 CLAIMS = (
@@ -175,6 +138,18 @@ CLAIMS = (
         "above one half against each of the paper's opponents, with its 95 % interval. Partly: in the mean, or one "
         "of them is not yet run.",
         run="table1",
-        decide=more_accurate_pictures,
+        decide=more_accurate,
     ),
+)
+
+EXPERIMENT = Experiment(
+    name="figure03",
+    title="Figure 3",
+    settings=Settings,
+    groups=groups,
+    summary=summary,
+    plot=plot,
+    claims=CLAIMS,
+    rows_of="table1",
+    recorded=False,
 )

@@ -1,29 +1,31 @@
 """Figure 4: segmentation into more than two regions.
 
 The paper's claim, from four pictures without ground truth: asked for 4, 3, 3 and 3 regions the deep Chan-Vese model is
-satisfactory, normalized cuts and the multi-phase Chan-Vese model are less accurate. Here it is scored on composites
-whose partition is known (`deepcv.data.regions`), apart for what tells the regions apart: mean, modes or texture.
+satisfactory, normalized cuts and the multi-phase Chan-Vese model are less accurate. Here the methods are scored on
+composites with a known partition (`deepcv.data.regions`), separately for regions that differ in mean, in modes or in
+texture.
 
 Ours is told the true number of regions, as in the paper. Multi-phase Chan-Vese always has four. Normalized cuts is run
-with 3 to 20; the count with the highest mean IoU over all images is shown, and beside it the true number of each.
+with 3 to 20 regions; the table shows the count with the highest mean IoU over all images, and each image's true count.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from deepcv.companion.claims import OURS, SATISFACTORY, Claim, Estimate, Verdict, judged, listed
 from deepcv.companion.compute import segment
-from deepcv.companion.experiments import experiment as experiments
-from deepcv.companion.experiments.experiment import Variant, complete, grid, interval, variant
+from deepcv.companion.experiments import experiment
+from deepcv.companion.experiments.experiment import Experiment, Group, Images, Variant, variant
 from deepcv.companion.experiments.table1 import of_counts
-from deepcv.companion.pictures import head_grid
+from deepcv.companion.items import Item
+from deepcv.companion.pictures import head_grid, interval
 from deepcv.companion.recorded import full_names
-from deepcv.companion.store import Item, Store
-from deepcv.data import Sample, load_dataset
+from deepcv.companion.store import Store
+from deepcv.data import Sample
 from deepcv.errors import InputError
 from deepcv.methods import split_name, title
 from deepcv.metrics import adjusted_rand_index, bootstrap_interval, matched_labels, mean_iou_matched
@@ -33,198 +35,127 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame, Series
 
-# -- Figure 4 ----------------------------------------------------------------------------------------------------------
-
-
-def _partitions(rows: DataFrame) -> dict[str, Series]:
-    """Mean IoU of each image by method, of normalized cuts with the best count."""
-
-    rows = best_count(rows)
-    return {name: group.groupby("image")["mean_iou_matched"].mean() for name, group in rows.groupby("name", sort=False)}
-
-
-def better_partitions(rows: DataFrame) -> Verdict:
-    """Is our mean IoU above that of normalized cuts and of multi-phase Chan-Vese, from each start or from one?"""
-
-    found = _partitions(rows)
-    leads = {
-        method: {
-            title(name): Estimate.over((found[OURS] - theirs).dropna())
-            for name, theirs in found.items()
-            if name.startswith(method)
-        }
-        for method in ("normalized-cuts:best count", "vese-chan:")
-    }
-    every = {name: each for by in leads.values() for name, each in by.items()}
-    status = judged(
-        all(each.low > 0 for each in every.values()),
-        all(any(each.mean > 0 for each in by.values()) for by in leads.values()),
-    )
-    ours = Estimate.over(found[OURS])
-    beside = ""
-    if ALGORITHM_2 in found:
-        theirs = Estimate.over(found[ALGORITHM_2])
-        beside = f" Not judged: {title(ALGORITHM_2)} from a random start, reduced, has {theirs}."
-    return Verdict(status, f"Mean IoU {ours}, lead over {listed(every)}.{beside}", every | {"ours": ours})
-
-
-def satisfactory_partitions(rows: DataFrame) -> Verdict:
-    """Is our mean IoU high enough on every image?"""
-    ours = _partitions(rows)[OURS]
-    share = Estimate.over((ours >= SATISFACTORY).astype(float))
-    evidence = (
-        f"Share of images with a mean IoU of at least {SATISFACTORY:g}: {share:%}; the lowest is {ours.min():.3f}."
-    )
-    return Verdict(judged(share.mean == 1, share.mean >= 0.5), evidence, {"share": share, "lowest": float(ours.min())})
-
-
 COUNTS = tuple(range(3, 21))
 """How many regions normalized cuts is asked for in the paper."""
 
-
 ALGORITHM_2 = "deep-cv:gradient"
-
 
 METHODS = (
     *("deep-cv:default", ALGORITHM_2, "vese-chan:default", "vese-chan:clusters"),
     *("normalized-cuts:best count", "normalized-cuts:true count"),
 )
-"""What can be asked for. "gradient" is Algorithm 2 from its random start, with smaller networks than the paper's; our
-default begins with clusters of texture and solves for u exactly."""
-
+"""The available methods. "gradient" is Algorithm 2 from its random start, with smaller networks than the paper's; our
+default starts from clusters of texture and solves for u exactly."""
 
 NU = 0.05
 """ν of multi-phase Chan-Vese, chosen on the very composites that are scored, which favours it: from "clusters" the best
 mean IoU of 0.01, 0.05 and 0.2 over all twelve; from "circles" better than 0.01 on mean-cells, mean-objects and
 modes-sectors together, given 2000 steps. Where only texture differs no ν helps."""
 
-
-CHOSEN_ON = (
+TUNED_ON = (
     *("mean-bands", "mean-cells", "modes-cells", "modes-nested"),
     *("texture-bands", "texture-cells", "texture-nested"),
 )
-"""The composites that our settings for several phases were chosen on; `unseen` has the others."""
-
+"""The composites on which our settings for several phases were chosen; `unseen` has the others."""
 
 KINDS = {"mean": "means differ", "modes": "only modes differ", "texture": "only texture differs"}
 """The first word of a composite's name, and what tells its regions apart."""
 
-
 MEASURED = {"mean IoU": "mean_iou_matched", "Rand index": "adjusted_rand_index"}
-"""Scores and the columns that hold them; both are 1 for the true partition, however its labels are called."""
+"""Scores and the columns that hold them; both are 1 for the true partition, whatever its labels."""
 
+# -- what is run -------------------------------------------------------------------------------------------------------
 
-SHOWN = 6
-"""How many images a picture grid has where none are named: they are spread evenly over those that were run."""
+_FULL = {"dataset": "regions", "methods": METHODS, "counts": COUNTS, "iterations": 2000}
 
 
 @dataclass(frozen=True)
-class Profile:
-    """What a profile fixes unless `Settings` says otherwise.
+class Settings(experiment.Settings):
+    """What to run, on samples that have `regions`; besides the fields of every experiment:
 
     Attributes
     ----------
     methods : tuple of str
+        From `METHODS`.
+    images : tuple of str
+        Their names; default all, and three of the composites in the profile "quick".
     counts : tuple of int
         How many regions normalized cuts is asked for.
-    images : tuple of str, optional
-        Of the composites; default all.
-    size : int, optional
-        Longest side at which our model is solved; default its own.
     iterations : int
-        Of multi-phase Chan-Vese at most.
-    """
-
-    methods: tuple[str, ...] = METHODS
-    counts: tuple[int, ...] = COUNTS
-    images: tuple[str, ...] | None = None
-    size: int | None = None
-    iterations: int = 2000
-
-
-PROFILES = {
-    "quick": Profile(
-        methods=tuple(name for name in METHODS if name != ALGORITHM_2),
-        counts=(3, 4, 6, 10),
-        images=("mean-cells", "modes-sectors", "texture-bands"),
-        size=80,
-        iterations=500,
-    ),
-    "cpu": Profile(),
-    "paper": Profile(),
-}
-
-
-@dataclass(frozen=True)
-class Settings(experiments.Settings):
-    """What to run; the data set's samples must have `regions`. Besides what every experiment takes:
-
-    Attributes
-    ----------
-    methods : tuple of str
-        Of `METHODS`.
+        Upper limit for multi-phase Chan-Vese.
 
     Raises
     ------
     InputError
-        For an unknown method, and as `deepcv.companion.experiments.experiment.Settings` does.
+        For an unknown method, and as `deepcv.companion.experiments.experiment.Settings`.
     """
 
-    profiles = PROFILES
+    profiles = {
+        "quick": {
+            "dataset": "regions",
+            "methods": tuple(name for name in METHODS if name != ALGORITHM_2),
+            "images": ("mean-cells", "modes-sectors", "texture-bands"),
+            "counts": (3, 4, 6, 10),
+            "size": 80,
+            "iterations": 500,
+        },
+        "cpu": _FULL,
+        "paper": _FULL,
+    }
 
     methods: tuple[str, ...] | None = None
+    images: tuple[str, ...] | None = None
+    counts: tuple[int, ...] | None = None
+    iterations: int | None = None
 
     def __post_init__(self):
         super().__post_init__()
-        unknown = sorted(set(self.methods or ()) - set(METHODS))
+        unknown = sorted(set(self.methods) - set(METHODS))
         if unknown:
             raise InputError(f"figure04 has no method {unknown[0]!r}; it has {', '.join(METHODS)}")
 
-    @property
-    def samples(self) -> list[Sample]:
-        """The images that are run.
 
-        Raises
-        ------
-        InputError
-            When they have no partition to be scored against.
-        """
-        samples = load_dataset(self.dataset or "regions")
-        names = samples.names if self.dataset else self.defaults.images or samples.names
-        found = [samples[samples.names.index(name)] for name in names[: self.n_images]]
-        for sample in found:
-            if sample.regions is None:
-                raise InputError(f"{sample.dataset}/{sample.name} has no true regions; take the data set regions")
-        return found
+def images_of(settings: Settings) -> Images:
+    """The images that are run.
+
+    Raises
+    ------
+    InputError
+        For an unknown image, or one without a partition to score against.
+    """
+    found = Images.load(settings.dataset)
+    if settings.images and ("images" in settings.given or "dataset" not in settings.given):
+        found = found.shown(settings.images)
+    found = found.first(settings.n_images)
+    for sample in found.samples:
+        if sample.regions is None:
+            raise InputError(f"{sample.dataset}/{sample.name} has no true regions; take the data set regions")
+    return found
 
 
-def items(settings: Settings) -> list[Item]:
-    """All results that are needed, image by image within a seed: settings depend on the image's number of regions."""
-    methods = settings.methods or settings.defaults.methods
-    groups = []
-    for sample in settings.samples:
-        count = int(sample.regions.max()) + 1
-        groups.append(([sample], [each for name in methods for each in _variants(name, count, settings)]))
-    return [
-        item
-        for item in grid("figure04", settings, *groups)
-        # its circles are the same for every seed
-        if item.seed == settings.seeds[0] or (item.method, item.preset) != ("vese-chan", "default")
-    ]
+def groups(settings: Settings) -> list[Group]:
+    """Image by image, as the settings depend on the image's number of regions."""
+    found = []
+    for image in images_of(settings).each():
+        count = int(image.samples[0].regions.max()) + 1
+        found.append(Group(image, [each for name in settings.methods for each in _variants(name, count, settings)]))
+    return found
 
 
 def _variants(name: str, count: int, settings: Settings) -> list[Variant]:
-    """What is run under a name on an image of so many regions."""
+    """What is run under a name on an image of so many regions.
+
+    The condition `regions` is the number of regions that normalized cuts is asked for on all images; it is missing
+    where that is each image's true number.
+    """
     method, preset = split_name(name)
     if method == "vese-chan":
-        return [variant(name, nu=NU, max_iterations=settings.defaults.iterations)]
+        found = variant(name, nu=NU, max_iterations=settings.iterations)
+        return [replace(found, once=preset == "default")]  # the circles are the same for every seed
     if method == "deep-cv":
-        start = {"u_step": "gradient"} if preset == "gradient" else {}
-        size = settings.size or settings.defaults.size
-        return [Variant(method, preset, variant(method, size, phases=count, **start).settings)]
-    asked = {f"{k} regions": k for k in settings.defaults.counts} if preset == "best count" else {preset: count}
-    cut = variant("normalized-cuts:regions").settings
-    return [Variant(method, called, cut | {"regions": k}) for called, k in asked.items()]
+        return [variant(name, settings.size, phases=count)]
+    cuts = variant("normalized-cuts:regions", regions=count)
+    return of_counts(cuts, settings.counts) if preset == "best count" else [cuts]
 
 
 def measure(item: Item, sample: Sample, hint: None, device: str | None) -> tuple[Segmentation, dict[str, float]]:
@@ -234,25 +165,27 @@ def measure(item: Item, sample: Sample, hint: None, device: str | None) -> tuple
     return found, scores
 
 
-def run(settings: Settings, *, workers=None, progress: bool = True) -> DataFrame:
-    """Compute what the store lacks, a row per image, method, count and seed; parameters as in `table1.run`."""
-    return complete(items(settings), settings, workers=workers, progress=progress, description="Figure 4")
+# -- what is shown -----------------------------------------------------------------------------------------------------
 
 
 def best_count(rows: DataFrame) -> DataFrame:
-    """The rows with `name`, "method:preset", of all counts of normalized cuts only the best in the mean over images."""
+    """The rows with their `name`, "method:preset"; of the counts of normalized cuts only the one best over images."""
     import pandas as pd
 
-    several = of_counts(rows)
-    if several.any():
-        best = rows[several].groupby("preset", sort=False)["mean_iou_matched"].mean().idxmax()
-        rows = pd.concat([rows[~several], rows[rows["preset"] == best].assign(preset=f"best count: {best}")])
-    return rows.assign(name=full_names(rows))
+    rows = rows.assign(name=full_names(rows))
+    counts = rows["regions"] if "regions" in rows else pd.Series(np.nan, rows.index)
+    rows.loc[(rows["preset"] == "regions") & counts.isna(), "name"] = "normalized-cuts:true count"
+    several = counts.notna()
+    if not several.any():
+        return rows
+    best = rows[several].groupby("regions")["mean_iou_matched"].mean().idxmax()
+    name = f"normalized-cuts:best count: {best:.0f} regions"
+    return pd.concat([rows[~several], rows[counts == best].assign(name=name)])
 
 
 def unseen(rows: DataFrame) -> DataFrame:
-    """The rows of images other than `CHOSEN_ON`."""
-    return rows[~rows["image"].isin(CHOSEN_ON)]
+    """The rows of images other than `TUNED_ON`."""
+    return rows[~rows["image"].isin(TUNED_ON)]
 
 
 def summary(rows: DataFrame) -> DataFrame:
@@ -261,7 +194,7 @@ def summary(rows: DataFrame) -> DataFrame:
     Parameters
     ----------
     rows : pandas.DataFrame
-        From `run`, or of a recorded run.
+        From `Experiment.run`, or of a recorded run.
 
     Returns
     -------
@@ -269,10 +202,14 @@ def summary(rows: DataFrame) -> DataFrame:
         Indexed by the methods' titles. For each of `MEASURED` the mean and its `interval` (bootstrap over images, seeds
         of an image averaged first), `s/image` (median), `images`, `seeds`.
     """
+    return _summary(best_count(rows))
+
+
+def _summary(reduced: DataFrame) -> DataFrame:
     import pandas as pd
 
     table = {}
-    for name, group in best_count(rows).groupby("name", sort=False):
+    for name, group in reduced.groupby("name", sort=False):
         row = {}
         for score, column in MEASURED.items():
             by_image = group.groupby("image")[column].mean()
@@ -288,19 +225,23 @@ def by_kind(rows: DataFrame, score: str = "mean IoU") -> DataFrame:
     Parameters
     ----------
     rows : pandas.DataFrame
-        From `run`, or of a recorded run.
+        From `Experiment.run`, or of a recorded run.
     score : str
         Key of `MEASURED`.
     """
     import pandas as pd
 
-    reduced = best_count(rows).assign(preset=lambda found: found["name"].str.partition(":")[2])
+    reduced = best_count(rows)
     parts = {
-        meaning: summary(reduced[reduced["image"].str.startswith(f"{kind}-")])[[score, f"{score} interval"]]
-        for kind, meaning in KINDS.items()
-        if reduced["image"].str.startswith(f"{kind}-").any()
+        KINDS[kind]: _summary(group)[[score, f"{score} interval"]] for kind, group in _of_kinds(reduced, reduced.image)
     }
-    return pd.concat(parts, axis=1).reindex(summary(rows).index)
+    return pd.concat(parts, axis=1).reindex(_summary(reduced).index)
+
+
+def _of_kinds(values: DataFrame | Series, images: Series) -> list[tuple[str, DataFrame | Series]]:
+    """The values of each kind of images, those without any left out."""
+    found = [(kind, values[images.str.startswith(f"{kind}-")]) for kind in KINDS]
+    return [(kind, group) for kind, group in found if len(group)]
 
 
 def plot(rows: DataFrame) -> Figure:
@@ -309,7 +250,7 @@ def plot(rows: DataFrame) -> Figure:
     Parameters
     ----------
     rows : pandas.DataFrame
-        From `run`, or of a recorded run.
+        From `Experiment.run`, or of a recorded run.
     """
     import matplotlib.pyplot as plt
     import seaborn as sns
@@ -317,12 +258,11 @@ def plot(rows: DataFrame) -> Figure:
     reduced = best_count(rows)
     scores = reduced.groupby(["name", "image"], sort=False)["mean_iou_matched"].mean()
     names = list(dict.fromkeys(reduced["name"]))
-    kinds = [kind for kind in KINDS if reduced["image"].str.startswith(f"{kind}-").any()]
+    kinds = [kind for kind, _ in _of_kinds(reduced, reduced["image"])]
     colours = sns.color_palette("colorblind", len(names))
     figure, axis = plt.subplots(figsize=(2.6 + 2.4 * len(kinds), 4.2))
     for index, name in enumerate(names):
-        of_method = scores[name]
-        groups = [of_method[of_method.index.str.startswith(f"{kind}-")] for kind in kinds]
+        groups = [group for _, group in _of_kinds(scores[name], scores[name].index)]
         means = np.array([group.mean() for group in groups])
         bounds = np.array([bootstrap_interval(group) for group in groups]).T
         place = np.arange(len(kinds)) + 0.8 * ((index + 0.5) / len(names) - 0.5)
@@ -346,29 +286,28 @@ def plot_regions(rows: DataFrame, settings: Settings, images: tuple[str, ...] | 
     Parameters
     ----------
     rows : pandas.DataFrame
-        From `run` with the same settings.
+        From `Experiment.run` with the same settings.
     settings : Settings
     images : tuple of str, optional
-        Their names; default `SHOWN` of them.
+        Their names; default six of them, evenly spread.
     """
     import matplotlib.pyplot as plt
 
-    by_key = {item.key: item for item in items(settings)}
-    samples = {sample.name: sample for sample in settings.samples}
-    count = min(SHOWN, len(samples))
-    images = images or [list(samples)[index * len(samples) // count] for index in range(count)]
+    by_key = {item.key: item for item in EXPERIMENT.items(settings)}
+    samples = {sample.name: sample for sample in images_of(settings).shown(images).samples}
     found = best_count(rows)
-    found = found[(found["seed"] == settings.seeds[0]) & found["image"].isin(images)]
+    found = found[(found["seed"] == settings.seeds[0]) & found["image"].isin(list(samples))]
     columns = list(dict.fromkeys(found["name"]))
-    shape = (len(images), 2 + len(columns))
+    shape = (len(samples), 2 + len(columns))
     figure, axes = plt.subplots(*shape, figsize=(1.9 * shape[1], 1.8 * shape[0]), squeeze=False)
-    for row, name in zip(axes, images, strict=True):
-        row[0].imshow(samples[name].image, cmap="gray", vmin=0, vmax=255)
-        row[0].set_ylabel(name, fontsize=8)
-        row[1].imshow(coloured(samples[name].regions, samples[name].regions))
+    lines = dict(zip(samples, axes, strict=True))
+    for name, line in lines.items():
+        line[0].imshow(samples[name].image, cmap="gray", vmin=0, vmax=255)
+        line[0].set_ylabel(name, fontsize=8)
+        line[1].imshow(coloured(samples[name].regions, samples[name].regions))
     with Store() as store:
         for each in found.itertuples():
-            axis = axes[list(images).index(each.image), 2 + columns.index(each.name)]
+            axis = lines[each.image][2 + columns.index(each.name)]
             axis.imshow(coloured(store.labels(by_key[each.key]), samples[each.image].regions))
             axis.set_xlabel(f"IoU {each.mean_iou_matched:.2f}", fontsize=8)
     head_grid(figure, axes, ["image", "true regions", *map(title, columns)])
@@ -378,7 +317,7 @@ def plot_regions(rows: DataFrame, settings: Settings, images: tuple[str, ...] | 
 def coloured(labels: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Each label in the colour of the true region that it is matched with; the others white, with outlines.
 
-    The colours are steps of viridis, told apart by the colour-blind and in grey print.
+    The colours are steps of viridis, distinguishable in grey print and with colour blindness.
 
     Parameters
     ----------
@@ -400,6 +339,49 @@ def coloured(labels: np.ndarray, truth: np.ndarray) -> np.ndarray:
     return picture
 
 
+# -- what the paper claims ---------------------------------------------------------------------------------------------
+
+
+def partitions(rows: DataFrame) -> dict[str, Series]:
+    """Mean IoU of each image, by method; of normalized cuts with the best count."""
+    groups = best_count(rows).groupby("name", sort=False)
+    return {name: group.groupby("image")["mean_iou_matched"].mean() for name, group in groups}
+
+
+def better_partitions(rows: DataFrame) -> Verdict:
+    """Is our mean IoU above that of normalized cuts and of multi-phase Chan-Vese, from each start or from one?"""
+    found = partitions(rows)
+    leads = {
+        method: {
+            title(name): Estimate.over((found[OURS] - theirs).dropna())
+            for name, theirs in found.items()
+            if name.startswith(method)
+        }
+        for method in ("normalized-cuts:best count", "vese-chan:")
+    }
+    every = {name: each for by in leads.values() for name, each in by.items()}
+    status = judged(
+        all(each.low > 0 for each in every.values()),
+        all(any(each.mean > 0 for each in by.values()) for by in leads.values()),
+    )
+    ours = Estimate.over(found[OURS])
+    beside = ""
+    if ALGORITHM_2 in found:
+        theirs = Estimate.over(found[ALGORITHM_2])
+        beside = f" Not judged: {title(ALGORITHM_2)} from a random start, reduced, has {theirs}."
+    return Verdict(status, f"Mean IoU {ours}, lead over {listed(every)}.{beside}", every | {"ours": ours})
+
+
+def satisfactory_partitions(rows: DataFrame) -> Verdict:
+    """Is our mean IoU high enough on every image?"""
+    ours = partitions(rows)[OURS]
+    share = Estimate.over((ours >= SATISFACTORY).astype(float))
+    evidence = (
+        f"Share of images with a mean IoU of at least {SATISFACTORY:g}: {share:%}; the lowest is {ours.min():.3f}."
+    )
+    return Verdict(judged(share.mean == 1, share.mean >= 0.5), evidence, {"share": share, "lowest": float(ours.min())})
+
+
 CLAIMS = (
     Claim(
         id="figure04/satisfactory",
@@ -419,4 +401,15 @@ CLAIMS = (
         "not judged, Algorithm 2 from a random start.",
         decide=better_partitions,
     ),
+)
+
+EXPERIMENT = Experiment(
+    name="figure04",
+    title="Figure 4",
+    settings=Settings,
+    groups=groups,
+    summary=summary,
+    plot=plot,
+    measure=measure,
+    claims=CLAIMS,
 )

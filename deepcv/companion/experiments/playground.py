@@ -1,20 +1,19 @@
-"""The playground's pictures: every method on two embedded images, over the weight ν of the length and the noise σ.
+"""Pictures for the playground: every method on two embedded images, over the weight ν of the length and the noise σ.
 
-Not an experiment of the paper: what `deepcv.companion.widgets.precomputed` shows behind its sliders where no Python is running.
-ν means something else to each method (300 beside our KL of ±200, 4 beside colours in [0, 1]), so it is turned as a
-multiple of the method's own default. Methods without a ν run once for each σ.
+Not an experiment of the paper: `deepcv.companion.widgets.precomputed` shows these masks behind its sliders on pages
+without Python. The scale of ν differs between methods (300 beside our KL of ±200, 4 beside colours in [0, 1]), so it is
+varied as a multiple of each method's default. Methods without a ν run once for each σ.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from deepcv.companion.experiments import figure07
-from deepcv.companion.experiments.experiment import SLOW, Variant, complete, grid, variant
-from deepcv.companion.store import Item
-from deepcv.data import Sample, load_dataset
+from deepcv.companion.experiments.experiment import REDUCED, Experiment, Group, Images, Reduction, Variant, variant
+from deepcv.companion.recorded import full_names
 from deepcv.methods import title
 
 if TYPE_CHECKING:
@@ -22,47 +21,17 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 IMAGES = ("overlap-disk", "modes-ring")
-"""One image for each way of Figure 1 in which a constant foreground and background go wrong."""
-
+"""One image for each way in Figure 1 in which a constant foreground and background go wrong."""
 
 SIGMAS = (0, 40, 80, 120, 160)
 """On the 0..255 scale."""
 
-
 MULTIPLES = {"0": 0.0, "1/16": 1 / 16, "1/4": 1 / 4, "1": 1.0, "4": 4.0}
-"""Of a method's default ν."""
-
-
-_TURNED = ", ν × "
-
-
-@dataclass(frozen=True)
-class Profile:
-    """What a profile fixes unless `Settings` says otherwise.
-
-    Attributes
-    ----------
-    methods : tuple of str
-        "method" or "method:preset".
-    changes : mapping of str to dict
-        Settings that make some of them bearable.
-    """
-
-    methods: tuple[str, ...]
-    changes: Mapping[str, dict[str, Any]] = field(default_factory=dict)
-    sigmas: tuple[int, ...] = SIGMAS
-
+"""Multiples of a method's default ν; the keys are the condition `nu` of the rows, "" for methods without a ν."""
 
 _FAST = ("deep-cv", "chan-vese", "chan-vese:exact", "statistical", "normalized-cuts", "iem", "grabcut", "saliency")
-
-
 _DOUBLE_DIP = "double-dip:otsu"
-
-
-_EVERY = (*_FAST, _DOUBLE_DIP)
-
-
-_REDUCED = {
+_QUICK = {
     "deep-cv": {"size": 80},
     "statistical": {"max_iterations": 100},
     "iem": {"size": 64},
@@ -70,62 +39,44 @@ _REDUCED = {
 }
 
 
-PROFILES = {
-    "quick": Profile(_EVERY, _REDUCED),
-    "cpu": Profile(_EVERY, {_DOUBLE_DIP: SLOW[_DOUBLE_DIP].changes}),
-    "paper": Profile(_EVERY),
-}
+def _profile(reduced: Mapping[str, Reduction]) -> dict[str, Any]:
+    return {"dataset": "samples", "sigmas": SIGMAS, "methods": (*_FAST, _DOUBLE_DIP), "reduced": reduced}
 
 
 @dataclass(frozen=True)
 class Settings(figure07.Settings):
-    """What to run: fields as for Figure 7, whose noise is clipped here.
+    """What to run: as Figure 7, but with clipped noise only, on the two images.
 
-    `dataset` takes the place of the two images, with its first two (or `n_images`).
+    A `dataset` replaces the two images by its first two, or its first `n_images`.
     """
 
-    profiles = PROFILES
+    profiles = {
+        "quick": _profile({name: Reduction(changes) for name, changes in _QUICK.items()}),
+        "cpu": _profile({_DOUBLE_DIP: REDUCED[_DOUBLE_DIP]}),
+        "paper": _profile({}),
+    }
 
 
-def _samples(settings: Settings) -> list[Sample]:
-    """Every image at every σ, image by image."""
-    dataset, found = settings.dataset or "samples", []
-    for sigma in settings.sigmas or settings.defaults.sigmas:
-        samples = load_dataset(f"{dataset}+noise{sigma}" if sigma else dataset)
-        names = IMAGES if settings.dataset is None else samples.names
-        found += [samples[samples.names.index(name)] for name in names[: settings.n_images or len(IMAGES)]]
-    return sorted(found, key=lambda sample: sample.name)
+def groups(settings: Settings) -> list[Group]:
+    """Every image at every σ, image by image, and on it every method with every ν."""
+    names = None if "dataset" in settings.given else IMAGES
+    levels = [Images.load(settings.dataset, sigma=float(sigma)) for sigma in settings.sigmas]
+    noisy = [(each.shown(names) if names else each).first(settings.n_images or len(IMAGES)).each() for each in levels]
+    variants = [each for name in settings.methods for each in _variants(name, settings)]
+    return [Group(image, variants) for levels in zip(*noisy, strict=True) for image in levels]
 
 
 def _variants(name: str, settings: Settings) -> list[Variant]:
-    """A method at each multiple of its ν; as it is where it has none."""
-    given = variant(name, settings.size, **settings.defaults.changes.get(name, {}))
-    if "nu" not in given.settings:
-        return [given]
+    """A method with each multiple of its ν, or as it is if it has none."""
+    changes = settings.reduced[name].changes if name in settings.reduced else {}
+    found = variant(name, settings.size, **changes)
+    if "nu" not in found.settings:
+        return [replace(found, conditions={"nu": ""})]
+    nu = found.settings["nu"]
     return [
-        Variant(
-            given.method, f"{given.preset}{_TURNED}{told}", given.settings | {"nu": given.settings["nu"] * multiple}
-        )
-        for told, multiple in MULTIPLES.items()
+        replace(found, settings={**found.settings, "nu": nu * multiple}, conditions={"nu": label})
+        for label, multiple in MULTIPLES.items()
     ]
-
-
-def items(settings: Settings) -> list[Item]:
-    """All results that are needed."""
-    names = settings.methods or settings.defaults.methods
-    variants = [each for name in names for each in _variants(name, settings)]
-    return grid("playground", settings, (_samples(settings), variants))
-
-
-def run(settings: Settings, *, workers=None, progress: bool = True) -> DataFrame:
-    """Compute what the store lacks, a row per image, σ, method, ν and seed; parameters as in `table1.run`."""
-    return complete(items(settings), settings, workers=workers, progress=progress, description="Playground")
-
-
-def turned(preset: str) -> tuple[str, str]:
-    """The preset and the multiple of ν that the name of a variant tells; an empty multiple where there is no ν."""
-    preset, _, multiple = preset.partition(_TURNED)
-    return preset, multiple
 
 
 def summary(rows: DataFrame) -> DataFrame:
@@ -134,22 +85,15 @@ def summary(rows: DataFrame) -> DataFrame:
     Parameters
     ----------
     rows : pandas.DataFrame
-        From `run`.
+        From `Experiment.run`.
     """
-    import pandas as pd
-
-    preset, multiple = zip(*map(turned, rows["preset"]), strict=True)
-    told = rows.assign(
-        method=[title(f"{method}:{each}") for method, each in zip(rows["method"], preset, strict=True)],
-        multiple=multiple,
-        sigma=pd.to_numeric(rows["dataset"].str.extract(r"\+noise(\d+)$")[0]).fillna(0).astype(int),
-    )
-    table = told.pivot_table("f_measure", ["method", "multiple"], "sigma", sort=False)
+    told = rows.assign(method=full_names(rows).map(title), sigma=rows["sigma"].astype(int))
+    table = told.pivot_table("f_measure", ["method", "nu"], "sigma", sort=False)
     return table[sorted(table.columns)].rename_axis(["", "ν ×"]).rename_axis(columns="σ")
 
 
 def plot(rows: DataFrame) -> Figure:
-    """The table of `summary` as a field of shades for each method; those without a ν have one line."""
+    """The table of `summary` as a heat map for each method; methods without a ν have one line."""
     import matplotlib.pyplot as plt
     import seaborn as sns
 
@@ -170,3 +114,14 @@ def plot(rows: DataFrame) -> Figure:
         axis.set_title(method, fontsize=9)
     figure.tight_layout()
     return figure
+
+
+EXPERIMENT = Experiment(
+    name="playground",
+    title="Playground",
+    settings=Settings,
+    groups=groups,
+    summary=summary,
+    plot=plot,
+    recorded=False,
+)
