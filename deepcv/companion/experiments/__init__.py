@@ -8,8 +8,12 @@ from __future__ import annotations
 from deepcv.companion.experiments import (
     ambiguities,
     choices,
+    figure03,
+    figure04,
     figure06,
+    figure07,
     figure10a,
+    playground,
     readings,
     table1,
 )
@@ -23,8 +27,12 @@ EXPERIMENTS: dict[str, Experiment] = {
         table1,
         ambiguities,
         readings,
+        figure03,
+        figure04,
         figure06,
+        figure07,
         figure10a,
+        playground,
     )
 }
 
