@@ -106,9 +106,7 @@ def by_image(rows: DataFrame) -> DataFrame:
     """F of each image, mean over seeds, by `name`, `clipping`, `sigma` and `image`; clean images count as both."""
     import pandas as pd
 
-    told = rows.assign(
-        sigma=rows["sigma"].astype(int), clipping=rows["clipped"].map(_CLIPPING), name=full_names(rows)
-    )
+    told = rows.assign(sigma=rows["sigma"].astype(int), clipping=rows["clipped"].map(_CLIPPING), name=full_names(rows))
     by = told.groupby(["name", "clipping", "sigma", "image"], sort=False)["f_measure"].mean().reset_index()
     clean = by[by["sigma"] == 0]
     return pd.concat([by, clean.assign(clipping="unclipped")]) if (by["clipping"] == "unclipped").any() else by
