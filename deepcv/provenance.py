@@ -5,20 +5,19 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import inspect
 import os
 import platform
 import subprocess
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from deepcv import __version__
+from deepcv.closure import closure_hash
 from deepcv.errors import InputError
-
-MADE_BY = ("package", "source", "libraries")
-"""The rest of the key: package version, hash of its source, versions of the libraries that compute."""
-
 
 _LIBRARIES = {
     "torch": ("torch",),
@@ -28,34 +27,18 @@ _LIBRARIES = {
 }
 
 
-_WITHOUT_NUMBERS = {
-    "cli.py",
-    "__main__.py",
-    "claims.py",
-    "evidence.py",
-    "verdict.py",
-    "widgets.py",
-    "results.py",
-    "recording.py",
-    "execution.py",
-    "timings.py",
-    "experiments",
-}
-
-
 @functools.cache
 def provenance() -> dict[str, Any]:
-    """What computes in this process, found once.
+    """The package, libraries and machine that compute in this process, found once.
 
     Returns
     -------
     dict
-        `package`: version; `source`: `source_hash()`; `libraries`: versions of those that compute; `machine`: cpu,
-        cores, os, python, and the git commit, `-dirty` with uncommitted changes, where there is one.
+        `package`: its version; `libraries`: versions of those that compute; `machine`: cpu, cores, os, python, and
+        the git commit if there is one, with `-dirty` if there are uncommitted changes.
     """
     return {
         "package": __version__,
-        "source": source_hash(),
         "libraries": {name: _version(distributions) for name, distributions in _LIBRARIES.items()},
         "machine": {
             "cpu": cpu_name(),
@@ -67,45 +50,81 @@ def provenance() -> dict[str, Any]:
     }
 
 
-def check_same_code(made_by: dict[str, Any], who: str) -> None:
+def computes_with() -> dict[str, str | None]:
+    """Version of the package, hash of its source (`package_hash`), and versions of the libraries that compute."""
+    return {"package": __version__, "source": package_hash(), **provenance()["libraries"]}
+
+
+def check_same_code(theirs: dict[str, str | None], who: str) -> None:
     """Check that another process computes with the same package, source and libraries as this one.
 
     Parameters
     ----------
-    made_by : dict
-        Its `provenance()`.
+    theirs : dict
+        Its `computes_with()`.
     who : str
-        How to call it.
+        The process, as the error names it.
 
     Raises
     ------
     InputError
-        When it doesn't.
+        When a version or the source differs.
     """
-    theirs, ours = (
-        {name: each[name] for name in MADE_BY if name != "libraries"} | each["libraries"]
-        for each in (made_by, provenance())
-    )
-    for name in ours:
-        if theirs[name] != ours[name]:
+    for name, ours in computes_with().items():
+        if theirs[name] != ours:
             raise InputError(
-                f"{who} has {name} {str(theirs[name])[:12]}, here it is {str(ours[name])[:12]}; install the same there"
+                f"{who} has {name} {str(theirs[name])[:12]}, this process {str(ours)[:12]}; install the same there"
             )
 
 
-def source_hash(folder=None) -> str:
-    """SHA-256, in hex, over the Python files of the package that can change a number.
+@functools.cache
+def code_hash(*functions: Callable[..., Any], without: tuple[str, ...] = ()) -> str:
+    """Hash of the meaning of code: of all definitions in this package that functions or classes depend on.
 
-    Those are all but the command line, the claims and their verdict, the widgets, this module, `recording`,
-    `execution` and the experiments, whose choices reach a result through the settings.
+    A changed docstring, comment, annotation or error message doesn't change it, nor does renaming or moving code.
+    `deepcv.closure` says what a definition is and what the walk can't see.
+
+    Parameters
+    ----------
+    *functions : function, class or functools.partial
+        Of this package, or of another module that has a file. Arguments of a partial count by their `repr`.
+    without : tuple of str
+        Modules, with dots, that aren't followed.
+
+    Raises
+    ------
+    InputError
+        For what has no source, such as a function typed into an interpreter.
     """
-    folder = Path(folder or Path(__file__).parent)
+    starts, others, arguments = [], {}, []
+    pending = list(functions)
+    while pending:
+        function = pending.pop(0)
+        if isinstance(function, functools.partial):
+            given = (*function.args, *function.keywords.values())
+            pending += [function.func, *filter(callable, given)]
+            arguments.append([list(function.keywords), [repr(each) for each in given if not callable(each)]])
+            continue
+        function = inspect.unwrap(function)
+        module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", None)
+        file = getattr(sys.modules.get(module), "__file__", None)
+        if not (name and file and file.endswith(".py")):
+            raise InputError(f"{function!r} has no source file; define it, by `def`, in a module")
+        starts.append(f"{module}:{name}")
+        if not module.startswith(f"{__package__}."):
+            others[module] = Path(file)
+    found = closure_hash(Path(__file__).parent, starts, without, tuple(others.items()))
+    return hashlib.sha256(f"{found} {arguments}".encode()).hexdigest() if arguments else found
+
+
+@functools.cache
+def package_hash() -> str:
+    """SHA-256, in hex, over the package's Python files and their names."""
+    folder = Path(__file__).parent
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*.py"), key=lambda path: path.relative_to(folder).as_posix()):
-        relative = path.relative_to(folder)
-        if relative.parts[0] not in _WITHOUT_NUMBERS:
-            source = path.read_bytes().replace(b"\r\n", b"\n")
-            digest.update(f"{relative.as_posix()}\0{len(source)}\0".encode() + source)
+        source = path.read_bytes().replace(b"\r\n", b"\n")
+        digest.update(f"{path.relative_to(folder).as_posix()}\0{len(source)}\0".encode() + source)
     return digest.hexdigest()
 
 
@@ -125,7 +144,7 @@ def cpu_name() -> str:
 
 
 def _commit() -> str | None:
-    """The commit this package is checked out at; None when it is installed, or git is not there."""
+    """The commit this package is checked out at; None when it is installed or there is no git."""
     folder = Path(__file__).parent
 
     def git(*arguments: str) -> str:
