@@ -34,11 +34,12 @@ def provenance() -> dict[str, Any]:
     Returns
     -------
     dict
-        `package`: its version; `libraries`: versions of those that compute; `machine`: cpu, cores, os, python, and
-        the git commit if there is one, with `-dirty` if there are uncommitted changes.
+        `package`: its version; `source`: `package_hash()`; `libraries`: versions of those that compute; `machine`: cpu,
+        cores, os, python, and the git commit if there is one, with `-dirty` if there are uncommitted changes.
     """
     return {
         "package": __version__,
+        "source": package_hash(),
         "libraries": {name: _version(distributions) for name, distributions in _LIBRARIES.items()},
         "machine": {
             "cpu": cpu_name(),
@@ -50,30 +51,26 @@ def provenance() -> dict[str, Any]:
     }
 
 
-def computes_with() -> dict[str, str | None]:
-    """Version of the package, hash of its source (`package_hash`), and versions of the libraries that compute."""
-    return {"package": __version__, "source": package_hash(), **provenance()["libraries"]}
-
-
-def check_same_code(theirs: dict[str, str | None], who: str) -> None:
+def check_same_code(made_by: dict[str, Any], who: str) -> None:
     """Check that another process computes with the same package, source and libraries as this one.
 
     Parameters
     ----------
-    theirs : dict
-        Its `computes_with()`.
+    made_by : dict
+        Its `provenance()`.
     who : str
         The process, as the error names it.
 
     Raises
     ------
     InputError
-        When a version or the source differs.
+        If a version or the source differs.
     """
-    for name, ours in computes_with().items():
-        if theirs[name] != ours:
+    theirs, ours = ({"package": p["package"], "source": p["source"], **p["libraries"]} for p in (made_by, provenance()))
+    for name in ours:
+        if theirs[name] != ours[name]:
             raise InputError(
-                f"{who} has {name} {str(theirs[name])[:12]}, this process {str(ours)[:12]}; install the same there"
+                f"{who} has {name} {str(theirs[name])[:12]}, here it is {str(ours[name])[:12]}; install the same there"
             )
 
 
