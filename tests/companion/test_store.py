@@ -1,6 +1,5 @@
-"""The store keeps every finished row once, whatever happens; recorded runs are written and read whole."""
+"""The store keeps each finished row once, whatever happens."""
 
-import json
 import multiprocessing
 import os
 import subprocess
@@ -12,10 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from deepcv import devices, provenance
-from deepcv.companion import pictures, recorded, recording, timings
+from deepcv import provenance
+from deepcv.companion import items
 from deepcv.companion import store as results
-from deepcv.companion.store import Item, Store, Unit
+from deepcv.companion.items import Item, Unit
+from deepcv.companion.store import Store
 from deepcv.errors import InputError
 
 
@@ -38,11 +38,11 @@ def compute(unit):
 def test_a_row_comes_back_as_it_was_put(store):
     labels = np.eye(9, 12, dtype=np.uint8)
     assert store.get(item()) is None
-    assert store.put(item(), profile="quick", f_measure=0.123456789, labels=labels, extra={"hint": np.float32(0.5)})
+    assert store.put(item(), profile="quick", f_measure=0.123456789, labels=labels, measured={"dice": np.float32(0.5)})
     row = store.get(item())
     assert row["f_measure"] == 0.123456789
     assert np.isnan(row["iou"])
-    assert row["settings"] == {"nu": 1.0} and row["extra"] == {"hint": 0.5} and row["profile"] == "quick"
+    assert row["settings"] == {"nu": 1.0} and row["dice"] == 0.5 and row["profile"] == "quick"
     assert row["created"].endswith("+00:00")
     np.testing.assert_array_equal(store.labels(item()), labels)
 
@@ -53,26 +53,21 @@ def test_a_row_says_which_machine_computed_it(store):
     assert store.get(item())["machine"] == {"cpu": "another"}
 
 
-@pytest.mark.parametrize(
-    ("change", "says"),
-    [
-        ({"source": "abc"}, r"what computed .*coffee.* has source abc, here it is [0-9a-f]{12};"),
-        ({"libraries": {"numpy": "0.1"}}, "has numpy 0.1, here it is"),
-    ],
-)
-def test_rows_that_other_code_made_are_refused(store, change, says):
-    made_by = provenance.provenance() | change
-    made_by["libraries"] = provenance.provenance()["libraries"] | made_by["libraries"]
-    with pytest.raises(InputError, match=says):
+def test_rows_computed_with_other_libraries_are_refused(store):
+    made_by = provenance.provenance()
+    made_by = made_by | {"libraries": made_by["libraries"] | {"numpy": "0.1"}}
+    with pytest.raises(InputError, match=r"what computed .*coffee.* has numpy 0.1, here it is"):
         store.put(item(), profile="quick", made_by=made_by)
     assert store.rows().empty
 
 
-def test_what_is_outside_a_row_is_refused(store):
-    with pytest.raises(TypeError, match=r"no score 'f_mesure'; there are f_measure"):
+def test_unknown_scores_and_names_of_other_columns_are_refused(store):
+    with pytest.raises(TypeError, match=r"no score 'f_mesure'; choose from f_measure"):
         store.put(item(), profile="quick", f_mesure=1)
-    with pytest.raises(InputError, match=r"no column 'colour'"):
-        store.rows(colour="red")
+    with pytest.raises(TypeError, match=r"a column 'iou' already"):
+        store.put(item(), profile="quick", measured={"iou": 1.0})
+    with pytest.raises(TypeError, match=r"a column 'sigma' already"):
+        store.put(item(conditions={"sigma": 1}), profile="quick", measured={"sigma": 1.0})
     assert store.labels(item()) is None
 
 
@@ -87,6 +82,8 @@ def test_what_is_outside_a_row_is_refused(store):
         {"settings": {"nu": 1.0, "size": 96}},
         {"data_hash": "e"},
         {"device": "cuda X"},
+        {"conditions": {"sigma": 5}},
+        {"code": "f00"},
     ],
 )
 def test_whatever_can_change_the_number_changes_the_key(change):
@@ -98,31 +95,16 @@ def test_the_key_is_about_values_not_about_how_they_are_written():
 
 
 def test_what_has_no_plain_value_is_refused():
-    with pytest.raises(TypeError, match=r"can't be kept in a result"):
+    with pytest.raises(TypeError, match=r"can't be stored"):
         item(settings={"function": len}).key  # noqa: B018
 
 
-@pytest.mark.parametrize("part", provenance.MADE_BY)
-def test_other_code_or_libraries_compute_anew(store, monkeypatch, part):
+def test_other_libraries_compute_anew(store, monkeypatch):
     store.put(item(), profile="quick")
-    other = provenance.provenance() | {part: "other"}
-    monkeypatch.setattr(results, "provenance", lambda: other)
-    assert store.missing([item()]) == [item()]
-    assert store.rows().empty
-    assert len(store.rows(outdated=True)) == 1
-
-
-def test_source_hash_follows_what_can_change_a_number(tmp_path):
-    (tmp_path / "experiments").mkdir()
-    (tmp_path / "baselines").mkdir()
-    hashes = [provenance.source_hash(tmp_path)]
-    for name in ("solver.py", "baselines/chan_vese.py", "cli.py", "experiments/table1.py", "results.py"):
-        (tmp_path / name).write_text("pass\n")
-        hashes.append(provenance.source_hash(tmp_path))
-    assert len(set(hashes)) == 3
-    assert hashes[2] == hashes[-1]
-    (tmp_path / "solver.py").write_bytes(b"pass\r\n")  # line ends are git's business
-    assert provenance.source_hash(tmp_path) == hashes[-1]
+    other = provenance.provenance() | {"libraries": {"numpy": "0.1"}}
+    monkeypatch.setattr(items, "provenance", lambda: other)
+    assert store.missing([item()]) == [item()] and store.get(item()) is None
+    assert len(store.rows()) == 1, "the row of the other libraries is still in the file"
 
 
 def test_a_second_put_keeps_the_row_unless_told_to_replace_it(store):
@@ -133,16 +115,31 @@ def test_a_second_put_keeps_the_row_unless_told_to_replace_it(store):
     assert list(store.rows()["iou"]) == [0.3]
 
 
-def test_rows_can_be_chosen_and_have_their_columns_even_when_none_is_there(store):
+def test_rows_come_sorted_or_in_the_order_of_the_items(store):
     empty = store.rows()
     assert tuple(empty.columns) == results.COLUMNS and empty["f_measure"].dtype == float
-    assert empty["f_measure"].mean() is not None
+    assert np.isnan(empty["f_measure"].mean())
     for name in ("b", "a"):
         store.put(item(name), profile="quick")
         store.put(item(name, method="grabcut"), profile="cpu")
-    assert list(store.rows(profile="cpu")["image"]) == ["a", "b"]
+    rows = store.rows()
+    assert rows[rows["profile"] == "cpu"]["image"].tolist() == ["a", "b"]
     assert list(store.rows([item("b"), item("c"), item("a")])["image"]) == ["b", "a"]
-    assert len(store.rows(settings={"nu": 1.0})) == 4
+
+
+def test_each_condition_and_each_measured_number_is_a_column(store):
+    noisy = item(conditions={"variant": "4 samples", "sigma": 100, "clipped": True})
+    store.put(noisy, profile="quick", measured={"rise": 0.5, "energy": np.nan})
+    alone = store.rows([noisy])
+    assert alone.columns[-5:].tolist() == ["clipped", "sigma", "variant", "energy", "rise"]
+    assert alone["clipped"].dtype == bool and alone["sigma"].tolist() == [100] and np.isnan(alone["energy"][0])
+    store.put(item(conditions={"pixels": 128}), profile="quick")
+    rows = store.rows([noisy, item(conditions={"pixels": 128})])
+    assert rows["variant"].tolist() == ["4 samples", ""]
+    assert rows["sigma"][0] == 100 and np.isnan(rows["sigma"][1]) and np.isnan(rows["rise"][1])
+    assert rows["clipped"][0] is True and np.isnan(rows["clipped"][1])
+    assert rows[rows["clipped"] == True].index.tolist() == [0]  # noqa: E712
+    assert rows["conditions"].tolist() == [noisy.conditions, {"pixels": 128}]
 
 
 def test_complete_computes_only_what_is_missing(store):
@@ -179,7 +176,8 @@ def test_items_are_computed_together_as_they_are_put_together(store):
 
 CHEAP_RUN = """
     import sys, time
-    from deepcv.results import Item, Store
+    from deepcv.companion.items import Item
+    from deepcv.companion.store import Store
 
     def compute(unit):
         time.sleep(0.02)
@@ -262,8 +260,9 @@ def test_processes_that_open_a_new_store_at_the_same_moment_lose_nothing(tmp_pat
 
 def _grown(path):
     with Store(path) as store:
+        noise = np.random.default_rng(0).integers(256, size=(40, 50), dtype=np.uint8)
         for seed in range(40):
-            store.put(item(seed=seed), profile="quick", extra={"padding": "x" * 2000})
+            store.put(item(seed=seed), profile="quick", labels=noise)
     return path
 
 
@@ -295,13 +294,13 @@ def test_a_file_that_is_no_store_is_left_alone(tmp_path):
 def test_a_store_of_another_layout_is_refused(tmp_path, monkeypatch):
     Store(tmp_path / "store.sqlite").close()
     monkeypatch.setattr(results, "_LAYOUT", 99)
-    with pytest.raises(InputError, match=r"has layout 1, this version of deepcv reads layout 99; move it away"):
+    with pytest.raises(InputError, match=r"has layout \d+, this version of deepcv needs 99; move it away"):
         Store(tmp_path / "store.sqlite")
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match=r"can't be made in .*file.*DEEPCV_RESULTS"):
+    with pytest.raises(InputError, match=r"can't make .*file.*DEEPCV_RESULTS"):
         Store(tmp_path / "file" / "store.sqlite")
 
 
@@ -313,189 +312,3 @@ def test_the_results_folder_is_the_nearest_one(tmp_path, monkeypatch):
     assert results.root() == tmp_path / "results"
     monkeypatch.setenv("DEEPCV_RESULTS", str(tmp_path / "elsewhere"))
     assert results.root() == tmp_path / "elsewhere"
-
-
-def test_the_numbers_of_table_1_are_the_papers(monkeypatch):
-    monkeypatch.chdir(os.path.dirname(__file__))
-    monkeypatch.delenv("DEEPCV_RESULTS", raising=False)
-    table = recorded.paper("table1").set_index("method")
-    assert table.loc["deep-cv"].to_dict() == {"f_measure": 0.87, "iou": 0.79}
-    assert table["f_measure"].idxmin() == "normalized-cuts"
-    assert len(table) == 5
-    with pytest.raises(InputError, match=r"called 'tabel1'; there are .*table1"):
-        recorded.paper("tabel1")
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.setenv("DEEPCV_RESULTS", str(tmp_path / "results"))
-    return tmp_path / "results"
-
-
-def test_without_a_recorded_run_there_are_the_columns(folder):
-    rows, provenance = recorded.recorded("table1")
-    assert rows.empty and tuple(rows.columns) == recorded.RECORDED and provenance == {}
-    assert recorded.paper("table1").empty
-
-
-def test_a_recorded_run_is_read_as_it_was_recorded(folder, store):
-    items = [item(image, method=method, seed=1) for image in ("b", "007") for method in ("grabcut", "chan-vese")]
-    rows = store.complete(items, compute, workers=1, progress=False)
-    path = recorded.record(rows, "table1", note="first")
-    again, described = recorded.recorded("table1")
-    assert [tuple(row) for row in again[["method", "image"]].to_numpy()] == [
-        ("chan-vese", "007"),
-        ("chan-vese", "b"),
-        ("grabcut", "007"),
-        ("grabcut", "b"),
-    ]
-    assert again["f_measure"].tolist() == [0.3, 0.1, 0.3, 0.1] and again["iou"].isna().all()
-    assert path.read_text().splitlines()[1].startswith("quick,samples,007,chan-vese,default,1,0.3000,,,,,,0.1000,d,20")
-    assert described["rows"] == 4
-    run = described["runs"][again["run"][0]]
-    assert run["method"] == "chan-vese" and run["settings"] == {"nu": 1.0} and run["rows"] == 2
-    assert run["libraries"]["numpy"] == np.__version__ and run["machine"]["cores"] == os.cpu_count()
-    assert run["device"] == "cpu" and run["note"] == "first"
-    assert sorted(each.name for each in path.parent.iterdir()) == ["table1.csv", "table1.json"]
-
-
-def _recorded_by(cpu, rows, **changes):
-    """The rows as if another machine had computed them."""
-    return rows.assign(machine=[{"cpu": cpu}] * len(rows), **changes)
-
-
-def _machines(folder=None):
-    rows, described = recorded.recorded("table1", folder)
-    return dict(zip(rows["image"], [described["runs"][run]["machine"]["cpu"] for run in rows["run"]], strict=True))
-
-
-def test_new_rows_take_the_place_of_recorded_ones_and_the_others_stay(folder, store):
-    rows = store.complete(map(item, "abc"), compute, workers=1, progress=False)
-    recorded.record(_recorded_by("first", rows.iloc[:2]), "table1")
-    path = recorded.record(_recorded_by("second", rows.iloc[1:], f_measure=0.7), "table1")
-    assert _machines() == {"a": "first", "b": "second", "c": "second"}
-    assert recorded.recorded("table1")[0]["f_measure"].tolist() == [0.1, 0.7, 0.7]
-    text = path.read_text()
-    recorded.record(_recorded_by("second", rows, f_measure=[0.1, 0.7, 0.7]), "table1")
-    assert set(_machines().values()) == {"second"}
-    assert len(recorded.recorded("table1")[1]["runs"]) == 1, "what made rows that are gone is gone"
-    recorded.record(_recorded_by("first", rows.iloc[:1]), "table1")
-    assert path.read_text() == text
-
-
-def test_of_two_recorded_runs_the_newer_rows_stay(folder, store, tmp_path):
-    rows = store.complete(map(item, "abcd"), compute, workers=1, progress=False)
-    days = np.array(["2026-01-01", "2026-01-02", "2026-01-02", "2026-01-01"])
-    recorded.record(_recorded_by("ours", rows.iloc[:3], created=days[:3]), "table1")
-    theirs = ["2026-01-02", "2026-01-02", "2026-01-01", "2026-01-01"]
-    recorded.record(_recorded_by("theirs", rows, created=theirs), "table1", folder=tmp_path / "piece")
-    before = {path: path.read_bytes() for path in (tmp_path / "piece").iterdir()}
-    assert recorded.merge(tmp_path / "piece", "table1") == {"added": 1, "replaced": 1, "left": 2}
-    assert _machines() == {"a": "theirs", "b": "ours", "c": "ours", "d": "theirs"}
-    text = (folder / "recorded" / "table1.csv").read_text()
-    assert recorded.merge(tmp_path / "piece", "table1") == {"added": 0, "replaced": 0, "left": 4}
-    assert (folder / "recorded" / "table1.csv").read_text() == text
-    assert {path: path.read_bytes() for path in (tmp_path / "piece").iterdir()} == before
-    with pytest.raises(InputError, match=r"no recorded run choices in .*piece"):
-        recorded.merge(tmp_path / "piece", "choices")
-
-
-@pytest.mark.parametrize("name", ["ours", "double_dip"])
-def test_every_measured_number_is_recorded_and_merged_under_its_name(folder, store, tmp_path, name):
-    rows = store.complete([item("a")], compute, workers=1, progress=False)
-    measured = rows.assign(extra=[{"measured": {name: 0.25}}])
-    recorded.record(measured, "figure10b", folder=tmp_path / "piece")
-    recorded.merge(tmp_path / "piece", "figure10b")
-    assert recorded.recorded("figure10b")[0][name].tolist() == [0.25]
-
-
-def test_recording_does_not_depend_on_the_order_of_the_rows(folder, store):
-    rows = store.complete([item(image) for image in "abc"], compute, workers=1, progress=False)
-    text = recorded.record(rows, "table1").read_text()
-    assert recorded.record(rows.iloc[::-1], "table1").read_text() == text
-
-
-def test_what_is_no_single_run_is_not_recorded(folder, store):
-    with pytest.raises(InputError, match=r"no row to record"):
-        recorded.record(store.rows(), "table1")
-    rows = store.complete([item(), item(settings={"nu": 2.0})], compute, workers=1, progress=False)
-    with pytest.raises(InputError, match=r"coffee has two rows"):
-        recorded.record(rows, "table1")
-    assert not folder.exists()
-
-
-def test_a_recorded_run_that_was_changed_by_hand_is_noticed(folder, store):
-    path = recorded.record(store.complete([item()], compute, workers=1, progress=False), "table1")
-    path.write_text(path.read_text().replace("0.6000", "0.9000"))
-    with pytest.raises(InputError, match=r"don't belong together"):
-        recorded.recorded("table1")
-    path.write_text("method,seed\nsaliency,0\n")
-    with pytest.raises(InputError, match=r"table1.csv has other columns .*; record it again"):
-        recorded.recorded("table1")
-    path.with_suffix(".json").write_text("{")
-    with pytest.raises(InputError, match=r"can't be read .* restore both files"):
-        recorded.recorded("table1")
-
-
-def test_nothing_is_left_when_recording_fails(folder, store, monkeypatch):
-    rows = store.complete([item()], compute, workers=1, progress=False)
-
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(OSError, match="No space"):
-        recorded.record(rows, "table1")
-    assert not list(folder.rglob("*.*"))
-
-
-def test_a_figure_is_saved_for_print_and_for_the_screen_and_given_back(folder, monkeypatch):
-    from matplotlib.figure import Figure
-
-    def drawn():
-        figure = Figure(figsize=(2, 1))
-        figure.subplots().set_xlabel("σ of the noise")
-        return figure
-
-    figure = drawn()
-    assert pictures.saved(figure, "figure07") is figure
-    svg, png = ((folder / "figures" / f"figure07.{kind}").read_bytes() for kind in ("svg", "png"))
-    assert "σ of the noise" in svg.decode() and png.startswith(b"\x89PNG")
-    pictures.saved(drawn(), "figure07")
-    assert (folder / "figures" / "figure07.svg").read_bytes() == svg, "the same figure, the same file"
-
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(InputError, match=r"No space left on device.*DEEPCV_RESULTS"):
-        pictures.saved(figure, "another")
-    assert {path.name for path in (folder / "figures").iterdir()} == {"figure07.svg", "figure07.png"}
-
-
-def test_what_the_repository_records_can_be_read(repository, monkeypatch):
-    monkeypatch.setenv("DEEPCV_RESULTS", str(repository / "results"))
-    files = {path.stem for path in (repository / "results" / "recorded").glob("*.csv")}
-    assert {*timings.NAMES} <= files <= {*recording.WANTED, *timings.NAMES}
-    for name in timings.NAMES:
-        rows, made_by = timings.recorded(name)
-        assert len(rows) and {"machine", "libraries"} <= set.intersection(*map(set, made_by.values()))
-    for name in files - {*timings.NAMES}:
-        rows, described = recorded.recorded(name)
-        assert len(rows) == described["rows"] and not rows.duplicated(list(recorded.RECORDED_AS)).any()
-        for digest, run in described["runs"].items():
-            made = rows[rows["run"] == digest]
-            assert len(made) == run["rows"]
-            assert set(made["method"]) == {run["method"]} and set(made["preset"]) == {run["preset"]}
-
-
-def test_device_kinds():
-    assert devices.device_kind("cpu") == "cpu"
-    with pytest.raises(InputError, match=r"no device 'tpux' here; use cpu"):
-        devices.device_kind("tpux")
-
-
-def test_provenance_is_plain():
-    json.dumps(provenance.provenance())
-    assert set(provenance.provenance()) == {"package", "source", "libraries", "machine"}
-    assert provenance.provenance()["libraries"]["opencv"]

@@ -1,0 +1,35 @@
+"""Figures are written whole, the same each time."""
+
+import os
+
+import pytest
+
+from deepcv.companion import pictures
+from deepcv.errors import InputError
+
+
+def test_a_figure_is_saved_for_print_and_for_the_screen_and_given_back(tmp_path, monkeypatch):
+    from matplotlib.figure import Figure
+
+    monkeypatch.setenv("DEEPCV_RESULTS", str(tmp_path))
+    folder = tmp_path
+
+    def drawn():
+        figure = Figure(figsize=(2, 1))
+        figure.subplots().set_xlabel("σ of the noise")
+        return figure
+
+    figure = drawn()
+    assert pictures.saved(figure, "figure07") is figure
+    svg, png = ((folder / "figures" / f"figure07.{kind}").read_bytes() for kind in ("svg", "png"))
+    assert "σ of the noise" in svg.decode() and png.startswith(b"\x89PNG")
+    pictures.saved(drawn(), "figure07")
+    assert (folder / "figures" / "figure07.svg").read_bytes() == svg, "the same figure, the same file"
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(InputError, match=r"No space left on device.*DEEPCV_RESULTS"):
+        pictures.saved(figure, "another")
+    assert {path.name for path in (folder / "figures").iterdir()} == {"figure07.svg", "figure07.png"}
