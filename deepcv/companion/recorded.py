@@ -260,7 +260,9 @@ def write(
     InputError
         If a file can't be written; the run stays as it was.
     """
-    rows = _typed(rows, conditions, measured).sort_values([*IDENTITY, *conditions])
+    rows = _typed(rows, conditions, measured).sort_values(
+        ["profile", "dataset", "method", "preset", *conditions, "seed", "image"]
+    )
     text = _as_text(rows, conditions)[_columns(conditions, measured)].to_csv(
         index=False, float_format="%.4f", lineterminator="\n"
     )

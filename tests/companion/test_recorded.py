@@ -46,7 +46,7 @@ def test_the_numbers_of_table_1_are_the_papers(monkeypatch):
     assert table.loc["deep-cv"].to_dict() == {"f_measure": 0.87, "iou": 0.79}
     assert table["f_measure"].idxmin() == "normalized-cuts"
     assert len(table) == 5
-    with pytest.raises(InputError, match=r"called 'tabel1'; there are .*table1"):
+    with pytest.raises(InputError, match=r"called 'tabel1'; choose from .*table1"):
         recorded.paper("tabel1")
 
 
@@ -179,7 +179,7 @@ def test_what_is_no_single_run_is_not_recorded(folder, store):
     with pytest.raises(InputError, match=r"no row to record"):
         recorded.record(store.rows(), "table1")
     rows = store.complete([item(), item(settings={"nu": 2.0})], compute, workers=1, progress=False)
-    with pytest.raises(InputError, match=r"coffee has two rows"):
+    with pytest.raises(InputError, match=r"coffee, .* has two rows"):
         recorded.record(rows, "table1")
     assert not folder.exists()
 
