@@ -1,11 +1,11 @@
-"""Figure 1: the two ways in which the assumption of the Chan-Vese model fails, and what the encoder makes of them.
+"""Figure 1: two ways in which the assumption of the Chan-Vese model fails, and what the encoder makes of them.
 
 The model takes foreground and background for two Gaussians, well apart. The paper (section 1) shows a photograph on
-which one of them is no Gaussian, and one on which they overlap; Chan-Vese fails on both, while in the latent space the
+which one of them is not Gaussian, and one on which they overlap; Chan-Vese fails on both, while in the latent space the
 distributions are "simplified" such that it applies. Its photographs are not published. The embedded composites
-(`deepcv.data.samples`) break the assumption in just these ways, and their regions are known exactly: `modes-*`, where a
-region has two modes, and `overlap-*`, where both have the same intensities. The quantities are those of Figure 8,
-which measures them on photographs (`deepcv.companion.experiments.figure08`).
+(`deepcv.data.samples`), whose regions are known exactly, break the assumption in these two ways: in `modes-*` one
+region has two modes, in `overlap-*` both have the same intensities. The quantities are those of Figure 8, which
+measures them on photographs (`deepcv.companion.experiments.figure08`).
 """
 
 from __future__ import annotations
@@ -15,16 +15,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deepcv.companion.claims import FAILS, OURS, Claim, Estimate, Verdict, judged, lead, listed, named, score_of
-from deepcv.companion.compute import load_sample, segment
-from deepcv.companion.experiments import experiment as experiments
-from deepcv.companion.experiments import figure08
-from deepcv.companion.experiments.experiment import complete, grid, interval, variant
-from deepcv.companion.experiments.figure08 import _to_latent
-from deepcv.companion.pictures import head_grid, show_mask
+from deepcv.companion.claims import FAILS, OURS, Claim, Estimate, Verdict, gained, judged, lead, listed, named, score_of
+from deepcv.companion.compute import sample_of, segment
+from deepcv.companion.experiments import experiment, figure08
+from deepcv.companion.experiments.experiment import Group, Images, by_title, variant
+from deepcv.companion.items import Item
+from deepcv.companion.pictures import head_grid, interval, show_mask
 from deepcv.companion.recorded import full_names
-from deepcv.companion.store import Item, Store
-from deepcv.data import Sample, load_dataset
+from deepcv.companion.store import Store
+from deepcv.data import Sample
 from deepcv.errors import InputError
 from deepcv.methods import title
 from deepcv.segmentation import Segmentation
@@ -33,175 +32,96 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
-# -- Figure 1 ----------------------------------------------------------------------------------------------------------
-
-CHAN_VESE = {
-    "chan-vese:default": "from the saliency map",
-    "chan-vese:exact": "means and mask minimised exactly in turn",
-}
-
-
-def _cases(rows: DataFrame) -> dict[str, DataFrame]:
-    """The rows of the two cases of Figure 1."""
-
-    of = rows["image"].map(case)
-    return {case: rows[of == case] for case in CASES.values() if (of == case).any()}
-
-
-def chan_vese_fails(rows: DataFrame) -> Verdict:
-    """Does Chan-Vese fail in both cases, from the saliency map, or at least with exact steps?"""
-    found = {
-        (how, case): Estimate.over(score_of(group, name, "f_measure"))
-        for name, how in CHAN_VESE.items()
-        for case, group in _cases(rows).items()
-    }
-    failed = {how: all(each.mean < FAILS for (of, _), each in found.items() if of == how) for how in CHAN_VESE.values()}
-    status = judged(failed["from the saliency map"], any(each.mean < FAILS for each in found.values()))
-    evidence = "; ".join(
-        f"{how}: " + listed({case: each for (of, case), each in found.items() if of == how}, "")
-        for how in CHAN_VESE.values()
-    )
-    return Verdict(status, f"F of Chan-Vese {evidence}.", named(found))
-
-
-def better_in_both_cases(rows: DataFrame) -> Verdict:
-    """Is our F above Chan-Vese's in both cases?"""
-    leads = {case: lead(group, OURS, "chan-vese:default", "f_measure") for case, group in _cases(rows).items()}
-    ours = {f"F, {case}": Estimate.over(score_of(group, OURS, "f_measure")) for case, group in _cases(rows).items()}
-    status = judged(all(each.low > 0 for each in leads.values()), any(each.mean > 0 for each in leads.values()))
-    return Verdict(status, f"F {listed(ours, '').replace('F, ', '')}; lead {listed(leads)}.", leads | ours)
-
-
-def simplified(rows: DataFrame) -> Verdict:
-    """Do the distributions of the true regions overlap less in the latent image, in both cases?"""
-
-    table = summary(rows).xs(figure08.QUANTITIES["overlap"], level=1)
-    changes, evidence = _to_latent(table[table.index.isin(CASES.values())])
-    status = judged(all(each.high < 0 for each in changes.values()), any(each.mean < 0 for each in changes.values()))
-    return Verdict(status, f"Overlap, {evidence}.", changes)
-
-
 CASES = {"modes": "(i) two modes", "overlap": "(ii) overlapping"}
-"""How the assumption fails, by the beginning of the sample's name."""
-
+"""How the assumption fails, by the first word of the sample's name."""
 
 OTHERS = "photographs"
-"""What other samples are."""
-
+"""The case of all other samples."""
 
 METHODS = ("saliency", "chan-vese", "chan-vese:exact", "deep-cv")
-"""The start of all others; Chan-Vese's local minimum nearest to it; its means and mask exactly in turn; and ours."""
-
+"""The start of all others; the local minimum of Chan-Vese nearest to it; exact means and masks in turn; ours."""
 
 _SHOWN = ("chan-vese:default", "deep-cv:default")  # in the picture
 
 
 @dataclass(frozen=True)
-class Profile:
-    """What a profile fixes unless `Settings` says otherwise.
+class Settings(experiment.Settings):
+    """What to run; `n_images` counts the images of each case. Besides the fields of every experiment:
 
     Attributes
     ----------
-    dataset : str
     cases : tuple of str
-    n_images : int, optional
-        How many of each case.
+        Of `CASES` and `OTHERS`.
     """
 
-    dataset: str
-    cases: tuple[str, ...]
-    n_images: int | None
+    profiles = {
+        "quick": {"dataset": "samples", "cases": tuple(CASES.values()), "n_images": 2},
+        "cpu": {"dataset": "samples", "cases": (*CASES.values(), OTHERS)},
+        "paper": {"dataset": "samples", "cases": (*CASES.values(), OTHERS)},
+    }
 
-
-PROFILES = {
-    "quick": Profile("samples", tuple(CASES.values()), 2),
-    "cpu": Profile("samples", (*CASES.values(), OTHERS), None),
-    "paper": Profile("samples", (*CASES.values(), OTHERS), None),
-}
-
-
-@dataclass(frozen=True)
-class Settings(experiments.Settings):
-    """What to run; `n_images` is the number of each case, by name. Nothing besides what every experiment takes."""
-
-    profiles = PROFILES
+    cases: tuple[str, ...] | None = None
 
 
 def case(image: str) -> str:
-    """The case that a sample belongs to, by its name."""
+    """The case of a sample, by its name."""
     return CASES.get(image.partition("-")[0], OTHERS)
 
 
-def items(settings: Settings) -> list[Item]:
-    """All results that are needed, case by case.
+def groups(settings: Settings) -> list[Group]:
+    """All methods on each image, case by case.
 
     Raises
     ------
     InputError
-        When the data set has no image of the profile's cases.
+        When the data set has no image of these cases.
     """
-    profile = settings.defaults
-    dataset = load_dataset(settings.dataset or profile.dataset)
-    names = [
-        name
-        for wanted in profile.cases
-        for name in [each for each in dataset.names if case(each) == wanted][: settings.n_images or profile.n_images]
-    ]
+    images = Images.load(settings.dataset)
+    of_case = [[name for name in images.samples.names if case(name) == each] for each in settings.cases]
+    names = [name for found in of_case for name in found[: settings.n_images]]
     if not names:
         raise InputError(f"{settings.dataset} has no images of two modes or overlapping; take the profile cpu")
-    samples = [dataset[dataset.names.index(name)] for name in names]
-    return grid("figure01", settings, (samples, [variant(name, settings.size) for name in METHODS]))
-
-
-def run(settings: Settings, *, workers=None, progress: bool = True) -> DataFrame:
-    """Compute what the store lacks, a row per image, method and seed; parameters as in `table1.run`."""
-    return complete(items(settings), settings, workers=workers, progress=progress, description="Figure 1")
+    return [Group(images.shown(names), [variant(name, settings.size) for name in METHODS])]
 
 
 def measure(item: Item, sample: Sample, hint: np.ndarray, device: str | None) -> tuple[Segmentation, dict[str, float]]:
-    """The method's result; of our model also what `figure08` measures of its latent image."""
+    """The method's result; for our model also the numbers of `figure08`."""
     if item.method == "deep-cv":
         return figure08.measure(item, sample, hint, device)
     return segment(item, sample, hint, device), {}
 
 
-def _by_case(rows: DataFrame) -> dict[str, DataFrame]:
-    """Each case with its rows, and last all rows together."""
+def by_case(rows: DataFrame) -> dict[str, DataFrame]:
+    """The rows of each case that has any."""
     cases = rows["image"].map(case)
-    found = {name: rows[cases == name] for name in (*CASES.values(), OTHERS) if (cases == name).any()}
+    return {name: rows[cases == name] for name in (*CASES.values(), OTHERS) if (cases == name).any()}
+
+
+def _and_all(rows: DataFrame) -> dict[str, DataFrame]:
+    found = by_case(rows)
     return found | {"all": rows} if len(found) > 1 else found
 
 
 def summary(rows: DataFrame) -> DataFrame:
-    """Contrast, overlap and distance to a Gaussian before and after the encoder, by the true regions.
+    """Contrast, overlap and distance to a Gaussian of the true regions, before and after the encoder.
 
-    Parameters
-    ----------
-    rows : pandas.DataFrame
-        From `run`, or of a recorded run.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Indexed by case and quantity; columns as in `figure08.summary`.
+    Indexed by case and quantity; the columns are those of `figure08.summary`.
     """
     import pandas as pd
 
-    ours = rows[rows["method"] == "deep-cv"]
-    return pd.concat(
-        {name: figure08.summary(group).droplevel(0).loc["truth"] for name, group in _by_case(ours).items()}
-    )
+    parts = _and_all(rows[rows["method"] == "deep-cv"])
+    return pd.concat({name: figure08.summary(part).droplevel(0).loc["truth"] for name, part in parts.items()})
 
 
 def scores(rows: DataFrame) -> DataFrame:
     """F of each method by case: means over images and their 95 % intervals, seeds of an image averaged first."""
     import pandas as pd
 
-    table = {}
-    for name, group in _by_case(rows.assign(name=full_names(rows))).items():
-        by_image = group.groupby(["name", "image"], sort=False)["f_measure"].mean()
-        for method, values in by_image.groupby("name", sort=False):
-            table.setdefault(title(method), {}).update({(name, "F"): values.mean(), (name, "95 %"): interval(values)})
+    table: dict[str, dict] = {}
+    for name, part in _and_all(rows).items():
+        for method, group in by_title(part).items():
+            by_image = group.groupby("image")["f_measure"].mean()
+            table.setdefault(method, {}).update({(name, "F"): by_image.mean(), (name, "95 %"): interval(by_image)})
     found = pd.DataFrame.from_dict(table, orient="index")
     return found.set_axis(pd.MultiIndex.from_tuples(found.columns), axis=1)
 
@@ -209,56 +129,91 @@ def scores(rows: DataFrame) -> DataFrame:
 def plot(rows: DataFrame, settings: Settings, images: tuple[str, ...] | None = None) -> Figure:
     """As in Figure 1: image, its distributions, Chan-Vese; latent image, its distributions, ours; the first seed.
 
-    Parameters
-    ----------
-    rows : pandas.DataFrame
-        From `run` with the same settings.
-    settings : Settings
-    images : tuple of str, optional
-        Names of the images to show; default the first two of either case.
+    `rows` are from a run with the same settings; `images` are the names to show, default the first two of either case.
     """
     import matplotlib.pyplot as plt
 
-    needed = {
-        (item.image, f"{item.method}:{item.preset}"): item for item in items(settings) if item.seed == settings.seeds[0]
+    items = {
+        (item.image, f"{item.method}:{item.preset}"): item
+        for item in EXPERIMENT.items(settings)
+        if item.seed == settings.seeds[0]
     }
-    names = dict.fromkeys(image for image, _ in needed)
+    names = dict.fromkeys(image for image, _ in items)
     images = images or [image for wanted in CASES.values() for image in [i for i in names if case(i) == wanted][:2]]
     first = rows[rows["seed"] == settings.seeds[0]]
     scored = first.set_index(["image", full_names(first)])["f_measure"]
     figure, axes = plt.subplots(len(images), 6, figsize=(13, 2.4 * len(images)), squeeze=False)
-    for row, image in zip(axes, images, strict=True):
-        item = needed[image, _SHOWN[1]]
-        sample, latent = load_sample(item.dataset, image), figure08.latent_of(item, settings.device)
-        figure08.show_image(row[0], latent.image)
-        row[0].set_ylabel(image, fontsize=8)
-        figure08.show_distributions(row[1], latent, "grey")
-        figure08.show_latent(row[3], latent)
-        figure08.show_distributions(row[4], latent, "latent")
-        for axis, name in zip(row[[2, 5]], _SHOWN, strict=True):
-            with Store() as store:
-                show_mask(axis, sample.image, store.labels(needed[image, name]) == 1)
-            axis.set_xlabel(f"F {scored[image, name]:.2f}", fontsize=8)
+    with Store() as store:
+        for row, image in zip(axes, images, strict=True):
+            latent = figure08.latent_of(items[image, _SHOWN[1]], settings.device)
+            figure08.show_pair(row[0], row[3], latent, image)
+            figure08.show_distributions(row[1], latent, "grey")
+            figure08.show_distributions(row[4], latent, "latent")
+            for axis, name in zip(row[[2, 5]], _SHOWN, strict=True):
+                item = items[image, name]
+                show_mask(axis, sample_of(item).image, store.labels(item) == 1)
+                axis.set_xlabel(f"F {scored[image, name]:.2f}", fontsize=8)
     chan_vese, ours = map(title, _SHOWN)
     head_grid(figure, axes[:, [0, 2, 3, 5]], ["image", chan_vese, "latent image", ours])
     figure08.head_distributions(figure, axes[0, [1, 4]], ["grey values", "latent image"])
     return figure
 
 
+# -- what the paper claims ---------------------------------------------------------------------------------------------
+
+CHAN_VESE = {
+    "chan-vese:default": "from the saliency map",
+    "chan-vese:exact": "means and mask minimised exactly in turn",
+}
+
+
+def _two_cases(rows: DataFrame) -> dict[str, DataFrame]:
+    return {name: part for name, part in by_case(rows).items() if name != OTHERS}
+
+
+def chan_vese_fails(rows: DataFrame) -> Verdict:
+    """Does Chan-Vese fail in both cases, from the saliency map, or at least with exact steps?"""
+    found = {
+        how: {case: Estimate.over(score_of(part, name, "f_measure")) for case, part in _two_cases(rows).items()}
+        for name, how in CHAN_VESE.items()
+    }
+    failed = {how: [each.mean < FAILS for each in by.values()] for how, by in found.items()}
+    status = judged(all(failed["from the saliency map"]), any(map(any, failed.values())))
+    evidence = "; ".join(f"{how}: {listed(by, '')}" for how, by in found.items())
+    numbers = named({(how, case): each for how, by in found.items() for case, each in by.items()})
+    return Verdict(status, f"F of Chan-Vese {evidence}.", numbers)
+
+
+def better_in_both_cases(rows: DataFrame) -> Verdict:
+    """Is our F above that of Chan-Vese in both cases?"""
+    parts = _two_cases(rows)
+    leads = {case: lead(part, OURS, "chan-vese:default", "f_measure") for case, part in parts.items()}
+    ours = {case: Estimate.over(score_of(part, OURS, "f_measure")) for case, part in parts.items()}
+    numbers = leads | {f"F, {case}": each for case, each in ours.items()}
+    return Verdict(gained(leads.values()), f"F {listed(ours, '')}; lead {listed(leads)}.", numbers)
+
+
+def simplified(rows: DataFrame) -> Verdict:
+    """Do the distributions of the true regions overlap less in the latent image, in both cases?"""
+    table = summary(rows).xs(figure08.QUANTITIES["overlap"], level=1)
+    changes, evidence = figure08.changes_to_latent(table[table.index.isin(CASES.values())])
+    return Verdict(gained(changes.values(), -1), f"Overlap, {evidence}.", changes)
+
+
 CLAIMS = (
     Claim(
         id="figure01/chan-vese-fails",
         section="1, Figure 1",
-        says="Chan-Vese fails where foreground or background is no Gaussian, and where the two overlap.",
-        test=f"F on embedded composites of the two kinds. It fails with a mean below {FAILS:g}. Reproduced: in both "
-        "cases, started from the saliency map as everywhere here. Partly: in one of them, or only with means and mask "
-        "minimised exactly in turn.",
+        says="Chan-Vese fails where foreground or background is not Gaussian, and where the two overlap.",
+        test=f"F on embedded composites of the two kinds. Chan-Vese fails if its mean is below {FAILS:g}. Reproduced: "
+        "it fails in both cases, started from the saliency map as everywhere here. Partly: in one of them, or only "
+        "with means and mask minimised exactly in turn.",
         decide=chan_vese_fails,
     ),
     Claim(
         id="figure01/better",
         section="1, Figure 1; 1.1",
-        says="In both of these cases ours is the more accurate one.",
+        says="In both of these cases ours is more accurate.",
         test="The lead in F over Chan-Vese from the same saliency map, paired over the composites of each kind. "
         "Reproduced: above 0 with its whole 95 % interval in both cases. Partly: above 0 in the mean in one of them.",
         decide=better_in_both_cases,
@@ -267,9 +222,20 @@ CLAIMS = (
         id="figure01/simplified",
         section="1.1, Figure 1",
         says="The encoder simplifies the two distributions such that the Chan-Vese model applies.",
-        test="The overlap of the true regions' distributions (1 less their Jensen-Shannon divergence) in the latent "
-        "image less in the grey values. Reproduced: below 0 with its whole 95 % interval in both cases. Partly: "
+        test="The overlap of the true regions' distributions (1 minus their Jensen-Shannon divergence) in the latent "
+        "image minus that in the grey values. Reproduced: below 0 with its whole 95 % interval in both cases. Partly: "
         "below 0 in the mean in one of them.",
         decide=simplified,
     ),
+)
+
+EXPERIMENT = experiment.Experiment(
+    name="figure01",
+    title="Figure 1",
+    settings=Settings,
+    groups=groups,
+    summary=summary,
+    plot=plot,
+    measure=measure,
+    claims=CLAIMS,
 )
