@@ -1,1 +1,1 @@
-"""Section 3 and the appendix in numbers."""
+"""Numerical checks of section 3 and the appendix."""

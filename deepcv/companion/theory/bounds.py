@@ -12,20 +12,15 @@ from torch import Tensor
 from deepcv.companion.theory.descent import smooth_network
 from deepcv.model import energy
 
-# -- Proposition 3.1 ---------------------------------------------------------------------------------------------------
-
 
 def elbo(image: Tensor, hint: Tensor, seed: int, settings: dict[str, Any]) -> dict[str, float]:
-    """The closed form (3.13) and the definition (3.10), each from its own draws of η.
+    """Proposition 3.1: the closed form (3.13) and the definition (3.10), each from its own draws of η.
 
-    Encoder, decoder, u, the two means and the variances of encoder and prior are random (`RandomModel`). (3.13)
-    isn't closed entirely: its first term is an expectation over η, so both sides have a standard error.
+    Networks, u, and the means and variances of encoder and prior are random (`RandomModel`). (3.13) isn't fully closed:
+    its first term is an expectation over η, so both sides have a standard error.
 
-    Returns
-    -------
-    dict
-        `closed` and `sampled` per pixel, the `error` of their difference (one standard error), and `z`, the difference
-        in standard errors without its sign.
+    Gives `closed` and `sampled` per pixel, `error`, one standard error of their difference, and `z`, the absolute
+    difference in standard errors.
     """
     generator = torch.Generator().manual_seed(seed)
     u = torch.randint(2, hint.shape, generator=generator).double()
@@ -44,29 +39,24 @@ def elbo(image: Tensor, hint: Tensor, seed: int, settings: dict[str, Any]) -> di
 
 
 class RandomModel(NamedTuple):
-    """An image with random networks and a random prior, of two latent dimensions, in double precision.
-
-    Attributes
-    ----------
-    image : Tensor, `(1, C, H, W)`
-    decoder : callable
-        𝓕, `(1, 2, H, W)` to `(1, C, H, W)`.
-    mean, variance : Tensor, `(1, 2, H, W)`
-        Of q(Z|I), which the random encoder gives.
-    prior_mean, prior_variance : Tensor, `(2, 2)`
-        Of each phase in each dimension, the background first.
-    """
+    """An image with random networks and a random prior, of two latent dimensions, in double precision."""
 
     image: Tensor
+    """`(1, C, H, W)`."""
     decoder: Callable[[Tensor], Tensor]
+    """𝓕, `(1, 2, H, W)` to `(1, C, H, W)`."""
     mean: Tensor
+    """Of q(Z|I), from a random encoder, `(1, 2, H, W)`."""
     variance: Tensor
+    """Likewise."""
     prior_mean: Tensor
+    """Of each phase, the background first, in each dimension, `(2, 2)`."""
     prior_variance: Tensor
+    """Likewise."""
 
     @classmethod
     def draw(cls, image: Tensor, seed: int, width: int, generator: torch.Generator) -> RandomModel:
-        """Networks of the seed and `width` channels; the prior's numbers are the generator's next."""
+        """Networks of `width` channels from the seed; the generator draws the prior."""
         dimensions = 2
         encoder = smooth_network(image.shape[1], 2 * dimensions, width, 2 * seed)
         decoder = smooth_network(dimensions, image.shape[1], width, 2 * seed + 1)
@@ -81,7 +71,7 @@ class RandomModel(NamedTuple):
         return torch.randn((kinds, draws, *self.mean.shape), generator=generator, dtype=torch.double)
 
     def reconstructed(self, noise: Tensor) -> np.ndarray:
-        """`E ln p(I|Z)` by the first term of (3.13), a number for each draw of η."""
+        """`E ln p(I|Z)`, the first term of (3.13), for each draw of η, `(draws,)`."""
         constant = -self.image.numel() * np.log(2 * np.pi) / 2
         terms = [energy.reconstruction(self.decoder, self.mean, self.variance, self.image, eta[None]) for eta in noise]
         return constant - torch.cat(terms).numpy()
@@ -92,13 +82,13 @@ class RandomModel(NamedTuple):
         return energy.region(torch.stack((background * (1 - u), u), dim=1), kl).item()
 
     def sampled(self, masks: Iterable[Tensor], noise: Tensor) -> np.ndarray:
-        """`ln p(I, Z|u) - ln q(Z|I)` as in (3.10), for each mask u and draw of Z, from torch's normal distributions."""
+        """`ln p(I, Z|u) - ln q(Z|I)` of (3.10), by torch's normal densities, for each mask u and draw, `(draws,)`."""
         from torch.distributions import Normal
 
         given_image = Normal(self.mean, self.variance.sqrt())
         ratios = []
         for u, eta in zip(masks, noise, strict=True):
-            chosen = u.long()  # which row of the prior each pixel has
+            chosen = u.long()  # the row of the prior at each pixel
             mean, variance = (each[chosen].permute(0, 3, 1, 2) for each in (self.prior_mean, self.prior_variance))
             latent = self.mean + self.variance.sqrt() * eta
             likelihood = Normal(self.decoder(latent), 1.0).log_prob(self.image).sum()
@@ -113,27 +103,21 @@ def _error(*samples: np.ndarray) -> float:
 
 
 def _z(first: np.ndarray, second: np.ndarray) -> float:
-    """The difference of two means in standard errors, without its sign."""
+    """The absolute difference of two means in standard errors."""
     return float(abs(first.mean() - second.mean()) / _error(first, second))
 
 
-# -- Proposition 7.4 ---------------------------------------------------------------------------------------------------
-
 
 def dataset_elbo(image: Tensor, hint: Tensor, seed: int, settings: dict[str, Any]) -> dict[str, float]:
-    """The loss (4.9) of one image, as a bound, against the definition (7.17), where the mask u is a latent variable.
+    """Proposition 7.4: the loss (4.9) of one image, as a bound, against the definition (7.17) with a latent mask u.
 
-    Networks and priors are random as in `elbo`, and so is what 𝓤 gives. 𝓡 is 0: p(u) is the same for every mask, and
-    its constant is left out on both sides. For 𝓤 of 0 and 1, q(u|I) is all on the mask 𝓤(I), as in (7.20). Between 0
-    and 1, where a network's 𝓤 lies, (7.21) has no density; there u is drawn pixel by pixel, 1 with probability 𝓤(I),
-    for which Σ 𝓤 KL₁ + (1 - 𝓤) KL₂ is the right mean.
+    Networks and priors are random as in `elbo`, and so is 𝓤(I). 𝓡 is 0: p(u) is the same for every mask, and its
+    constant is left out on both sides. If 𝓤 is binary, q(u|I) is concentrated on the mask 𝓤(I), as in (7.20). If it
+    lies between 0 and 1, as a network's does, (7.21) has no density; we then draw each pixel of u, 1 with probability
+    𝓤(I), and the mean is Σ 𝓤 KL₁ + (1 - 𝓤) KL₂.
 
-    Returns
-    -------
-    dict
-        Differences in standard errors without their sign: `z_binary` for 𝓤 of 0 and 1, `z_printed` with the minus that
-        (7.24) has between its two KL terms, `z_between` for 𝓤 between 0 and 1, and `z_entropy` when the entropy of
-        q(u|I) is added to the bound.
+    Gives absolute differences in standard errors: `z_binary` for binary 𝓤, `z_printed` with the minus between the two
+    KL terms of (7.24), `z_between` for 𝓤 between 0 and 1, and `z_entropy` with the entropy of q(u|I) added to the bound.
     """
     from torch.distributions import Bernoulli
 

@@ -1,4 +1,4 @@
-"""Theorem 3.3: descents whose steps keep to its assumptions."""
+"""Theorem 3.3: descents with step sizes that meet its assumptions, and the inequalities of its proof."""
 
 from __future__ import annotations
 
@@ -17,27 +17,24 @@ from deepcv.model.networks import StackedConv2d, UNet
 NU, LATENT_MEAN = 1.0, 10.0
 """ν and the latent means ±10 of section 5.1."""
 
-
 PENALTY = 10.0
-"""λ. The released code's 0.1 would leave w at 0 throughout."""
-
+"""λ. With the released code's 0.1, w would stay 0."""
 
 CLOSE_TO_BOUND = 0.9
 """α in units of 2/L."""
 
-
 ATTEMPTS = 20
-"""How often at most a descent is begun, each time with a larger L."""
+"""The most starts of a descent, each with a larger L."""
 
-
-# -- Theorem 3.3 -------------------------------------------------------------------------------------------------------
+ESTIMATES = 15
+"""Points along a path at which L is estimated."""
 
 
 def smooth_network(in_channels: int, out_channels: int, width: int, seed: int, normalised: bool = False) -> nn.Module:
     """A network as in (3.22) with sigmoid activations, `(1, in, H, W)` to `(1, out, H, W)`, in double precision.
 
-    Two 3×3 convolutions of `width` channels and a linear 1×1 one; `normalised` puts an instance normalisation before
-    each activation, which is the U-Net [39] of no level.
+    It has two 3×3 convolutions of `width` channels and a linear 1×1 one. `normalised` adds an instance normalisation
+    before each activation: the U-Net [39] without levels.
     """
     if normalised:
         return UNet(in_channels, out_channels, width=width, levels=0, seeds=[seed], activation=torch.sigmoid).double()
@@ -52,7 +49,7 @@ def smooth_network(in_channels: int, out_channels: int, width: int, seed: int, n
 
 
 class SplitEnergy(nn.Module):
-    """`E_LS` (3.18) of one image, sums over pixels, as a function of its parameters y = (θ, γ, φ) and of w.
+    """`E_LS` (3.18) of one image, summed over pixels, as a function of its parameters y = (θ, γ, φ) and of w.
 
     Parameters
     ----------
@@ -60,7 +57,7 @@ class SplitEnergy(nn.Module):
     hint : Tensor, `(1, H, W)`, double
         Where φ starts.
     seed : int
-        Of the networks and of η, which is drawn once; `draw` draws anew.
+        Of the networks and of η, which stays the same.
     width : int
     normalised : bool
         As in `smooth_network`.
@@ -77,12 +74,12 @@ class SplitEnergy(nn.Module):
         self.noise = self.draw()
 
     def draw(self) -> Tensor:
-        """Another η, `(1, 1, 1, H, W)`."""
+        """A new η, `(1, 1, 1, H, W)`."""
         shape = (1, 1, 1, *self.image.shape[2:])
         return torch.randn(shape, generator=self.generator, dtype=torch.double)
 
     def forward(self, w: Tensor, noise: Tensor | None = None) -> Tensor:
-        """What (3.19) differentiates, all of (3.18) but `ν‖w‖₁,₂`; with the η that was drawn first, or another."""
+        """What (3.19) differentiates: (3.18) without `ν‖w‖₁,₂`; with its own η, or another."""
         mean, u = self.encoder(self.image), phases.sigmoid_memberships(self.phi)
         kl = energy.gaussian_kl(mean, 1.0, self.prior.mean, self.prior.variance)
         fit = energy.reconstruction(self.decoder, mean, 1.0, self.image, self.noise if noise is None else noise)
@@ -106,7 +103,7 @@ class SplitEnergy(nn.Module):
 
 
 def lipschitz(model: SplitEnergy, w: Tensor, start: np.ndarray | None = None) -> tuple[float, np.ndarray]:
-    """How fast the gradient in y changes here at most: the spectral norm of the Hessian, to 1 %, and its vector.
+    """The local Lipschitz constant of the gradient in y: the Hessian's spectral norm, to 1 %, and its eigenvector.
 
     A Lanczos iteration estimates it from below.
     """
@@ -127,34 +124,43 @@ def lipschitz(model: SplitEnergy, w: Tensor, start: np.ndarray | None = None) ->
 
 
 class Path(NamedTuple):
-    """Where a descent has gone, K steps.
-
-    Attributes
-    ----------
-    energy : numpy.ndarray, `(K + 1,)`
-        `E_LS(xᵏ)`.
-    gradient : numpy.ndarray, `(K + 1,)`
-        `‖∇_y E_LS(xᵏ)‖`; as w is at its best, the distance of 0 to the subdifferential.
-    moved : numpy.ndarray, `(K, 2)`
-        `‖yᵏ⁺¹ - yᵏ‖` and `‖wᵏ⁺¹ - wᵏ‖`.
-    lipschitz : dict of int to float
-        The local L at some of the steps, and wherever the energy rose: a step under 2/L can't make it rise, so there L
-        is greater than was seen at the other points.
-    """
+    """A descent of K steps."""
 
     energy: np.ndarray
+    """`E_LS(xᵏ)`, `(K + 1,)`."""
     gradient: np.ndarray
+    """`‖∇_y E_LS(xᵏ)‖`, which is the distance of 0 to the subdifferential because w is optimal, `(K + 1,)`."""
     moved: np.ndarray
+    """`‖yᵏ⁺¹ - yᵏ‖` and `‖wᵏ⁺¹ - wᵏ‖`, `(K, 2)`."""
     lipschitz: dict[int, float]
+    """The local L by step, at some steps and wherever the energy rose: steps under 2/L can't make it rise, so L is
+    greater there than at the other points."""
 
     @property
     def lengths(self) -> np.ndarray:
         """`‖xᵏ⁺¹ - xᵏ‖`, `(K,)`."""
         return np.hypot(*self.moved.T)
 
+    def measured(self) -> dict[str, float]:
+        """The numbers of any descent.
 
-ESTIMATES = 15
-"""At so many points along a path L is estimated."""
+        `falls`: the share of steps at which the energy falls. `rise`: its greatest rise above an earlier value,
+        relative to its fall from the first value to the least. `first`, `last`: the energy. `length`: of the path;
+        `tail`: the share of the second half. `decay`: the power of k with which the steps of the second half shrink;
+        their sum stays finite if it stays below -1.
+        """
+        energies, lengths = self.energy, self.lengths
+        half, steps = len(lengths) // 2, np.arange(1, len(lengths) + 1)
+        fall = energies[0] - energies.min()
+        return {
+            "falls": float((np.diff(energies) < 0).mean()),
+            "rise": float((energies - np.minimum.accumulate(energies)).max() / max(fall, 1e-12)),
+            "first": energies[0],
+            "last": energies[-1],
+            "length": float(lengths.sum()),
+            "tail": float(lengths[half:].sum() / lengths.sum()),
+            "decay": float(np.polyfit(np.log(steps[half:]), np.log(lengths[half:]), 1)[0]),
+        }
 
 
 def descend(
@@ -168,18 +174,8 @@ def descend(
 ) -> Path:
     """Alternate a step of the optimiser on y, (3.19), and w by (3.21).
 
-    Parameters
-    ----------
-    model : SplitEnergy
-    optimiser : torch.optim.Optimizer
-        Of the model's parameters.
-    steps : int
-    estimates : int
-        At so many points L is estimated.
-    bound : float
-        Where the local L is greater, the descent is broken off.
-    redrawn : bool
-        Whether each step has an η of its own.
+    L is estimated at `estimates` points; the descent ends where it is greater than `bound`. `redrawn` draws a new η for
+    each step.
     """
     w, vector, local = model.best_w(), None, {}
     energies, gradients, moved = [model.total(w)], [], []
@@ -210,7 +206,7 @@ def descend(
 
 
 def _lipschitz_between(model: SplitEnergy, before: Tensor, after: Tensor, w: Tensor, start: np.ndarray | None) -> float:
-    """The greatest L at both ends and in the middle of a step that the model has made."""
+    """The greatest L at the two ends and in the middle of the last step."""
     found = []
     for share in (0.0, 0.5, 1.0):
         nn.utils.vector_to_parameters(torch.lerp(before, after, share), model.parameters())
@@ -227,7 +223,7 @@ def _set_gradient(model: nn.Module, gradient: Tensor) -> None:
 
 
 class BoundedDescent(NamedTuple):
-    """Gradient steps, the L that their α was made from, and the number of the attempt with that L."""
+    """Gradient steps, the L that sets their α, and the number of the attempt with that L."""
 
     path: Path
     bound: float
@@ -238,12 +234,38 @@ class BoundedDescent(NamedTuple):
         """The step size."""
         return CLOSE_TO_BOUND * 2 / self.bound
 
+    def measured(self) -> dict[str, float]:
+        """The numbers of the path, and those of the proof.
+
+        `attempts`: the number of starts. `bound`: the L that sets α; `sharpening`: the greatest L found on the path, in
+        units of `bound`. `decrease`: the least `(E(xᵏ) - E(xᵏ⁺¹)) / ((1/α - L/2)‖Δy‖² + λ/2‖Δw‖²)` over all steps, at
+        least 1 by the last line but one of the proof of (7.8); `decrease_c0`: the same with c₀‖Δx‖² of (7.8) as the
+        denominator. `relative`: the greatest `dist(0, ∂E(xᵏ⁺¹)) / (c₁‖Δx‖)`, at most 1 by (7.9); `exceeded`: the share
+        of steps at which it is above 1; `relative_c1`: the greatest with `c₁ = 1/α + L + λ/√2`.
+        """
+        path, alpha, bound = self.path, self.alpha, self.bound
+        squares, lengths = path.moved**2, path.lengths
+        fall = -np.diff(path.energy)
+        decreases = fall / (squares @ np.array([1 / alpha - bound / 2, PENALTY / 2]))
+        c0 = min(1 / alpha - bound / 2, PENALTY / 2)
+        relative = path.gradient[1:] / lengths
+        return path.measured() | {
+            "attempts": self.attempts,
+            "bound": bound,
+            "sharpening": max(path.lipschitz.values()) / bound,
+            "decrease": float(decreases.min()),
+            "decrease_c0": float((fall / (c0 * lengths**2)).min()),
+            "relative": float((alpha * relative).max()),
+            "exceeded": float((alpha * relative > 1).mean()),
+            "relative_c1": float((relative / (1 / alpha + bound + PENALTY / np.sqrt(2))).max()),
+        }
+
 
 def bounded_descent(make: Callable[[], SplitEnergy], steps: int) -> BoundedDescent:
     """Gradient steps with α = `CLOSE_TO_BOUND` · 2/L for an L that no estimate on the path exceeds.
 
-    The first L is the one where the path starts. As soon as a greater one turns up on the path, L is raised by a
-    quarter, and the descent starts anew; the last of `ATTEMPTS` goes to its end in any case.
+    The first L is that of the start. When a greater one turns up on the path, L grows by a quarter and the descent
+    starts again; the last of `ATTEMPTS` goes to its end in any case.
     """
     model = make()
     bound = lipschitz(model, model.best_w())[0]
@@ -258,58 +280,6 @@ def bounded_descent(make: Callable[[], SplitEnergy], steps: int) -> BoundedDesce
     return BoundedDescent(path, bound, attempt)
 
 
-def _of_path(path: Path) -> dict[str, float]:
-    """What is measured of any descent.
-
-    `falls`: the share of steps at which the energy falls. `rise`: the farthest it climbs above an earlier value, as a
-    share of how far it is in all from the first to the least. `first`, `last`: the energy. `length`: that
-    of the path; `tail`: the second half's share in it. `decay`: the power of k with which the
-    steps of the second half shrink; their sum stays finite if it is below -1 and stays so.
-    """
-    energies, lengths = path.energy, path.lengths
-    half, steps = len(lengths) // 2, np.arange(1, len(lengths) + 1)
-    fall = energies[0] - energies.min()
-    return {
-        "falls": float((np.diff(energies) < 0).mean()),
-        "rise": float((energies - np.minimum.accumulate(energies)).max() / max(fall, 1e-12)),
-        "first": energies[0],
-        "last": energies[-1],
-        "length": float(lengths.sum()),
-        "tail": float(lengths[half:].sum() / lengths.sum()),
-        "decay": float(np.polyfit(np.log(steps[half:]), np.log(lengths[half:]), 1)[0]),
-    }
-
-
-def _of_descent(found: BoundedDescent) -> dict[str, float]:
-    """What is measured of gradient steps besides.
-
-    `attempts`: how often the descent was begun. `bound`: the L that α was made from; `sharpening`: the greatest L found
-    on the path, in that one.
-
-    `decrease`: over all steps the least of `(E(xᵏ) - E(xᵏ⁺¹)) / ((1/α - L/2)‖Δy‖² + λ/2‖Δw‖²)`, which is at least 1
-    by the line of the proof of (7.8) before its last; `decrease_c0`: with c₀‖Δx‖² of (7.8) as the denominator.
-
-    `relative`: the greatest of `dist(0, ∂E(xᵏ⁺¹)) / (c₁‖Δx‖)`, at most 1 by (7.9); `exceeded`: the share of steps at
-    which it is above 1; `relative_c1`: the greatest with `c₁ = 1/α + L + λ/√2`.
-    """
-    path, alpha, bound = found.path, found.alpha, found.bound
-    squares, lengths = path.moved**2, path.lengths
-    fall = -np.diff(path.energy)
-    decreases = fall / (squares @ np.array([1 / alpha - bound / 2, PENALTY / 2]))
-    c0 = min(1 / alpha - bound / 2, PENALTY / 2)
-    relative = path.gradient[1:] / lengths
-    return {
-        "attempts": found.attempts,
-        "bound": bound,
-        "sharpening": max(path.lipschitz.values()) / bound,
-        "decrease": float(decreases.min()),
-        "decrease_c0": float((fall / (c0 * lengths**2)).min()),
-        "relative": float((alpha * relative).max()),
-        "exceeded": float((alpha * relative > 1).mean()),
-        "relative_c1": float((relative / (1 / alpha + bound + PENALTY / np.sqrt(2))).max()),
-    }
-
-
 def gradient_descent(
     image: Tensor, hint: Tensor, seed: int, settings: dict[str, Any], normalised: bool = False
 ) -> BoundedDescent:
@@ -319,16 +289,7 @@ def gradient_descent(
 
 
 def adam_descent(image: Tensor, hint: Tensor, seed: int, settings: dict[str, Any], redrawn: bool = False) -> Path:
-    """Adam at 1e-1 for everything (section 5.1) in place of the gradient steps, without estimates of L."""
+    """Adam at 1e-1 for all parameters (section 5.1) instead of gradient steps, without estimates of L."""
     model = SplitEnergy(image, hint, seed, width=settings["width"])
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-1)
     return descend(model, optimiser, settings["steps"], estimates=0, redrawn=redrawn)
-
-
-def _descent(*given, normalised: bool = False) -> dict[str, float]:
-    found = gradient_descent(*given, normalised)
-    return _of_path(found.path) | _of_descent(found)
-
-
-def _adam(*given, redrawn: bool = False) -> dict[str, float]:
-    return _of_path(adam_descent(*given, redrawn))

@@ -13,25 +13,18 @@ from deepcv.model import energy, phases
 PAPERS_THRESHOLD = 10.0
 """ν/λ with the paper's ν and the released code's λ."""
 
-
-# -- Proposition 3.2 ---------------------------------------------------------------------------------------------------
-
 THRESHOLDS = (0.01, 0.05, 0.2)
-"""ν/λ that leave some vectors and set others to 0."""
+"""ν/λ that keep some vectors and set others to 0."""
 
-
-_VECTORS = 40  # so many are minimised by search, for each threshold
+_VECTORS = 40  # minimised by search, for each threshold
 
 
 def shrinkage(image: Tensor, hint: Tensor, seed: int, settings: dict[str, Any]) -> dict[str, float]:
     """The formula (3.21) against a search for the minimum of (3.20), for vectors of `∇S(φ)`, φ from hint and noise.
 
-    Returns
-    -------
-    dict
-        `deviation`: the greatest distance between the two minimisers, as its decimal logarithm. `excess`: the most by
-        which the formula's energy is above the one that the search reached, likewise, and -16 if it never is. `zeroed`:
-        the share of all vectors that `THRESHOLDS` set to 0; `zeroed_paper`: that `PAPERS_THRESHOLD` does.
+    Gives `deviation`, log₁₀ of the greatest distance between the two minimisers; `excess`, log₁₀ of the greatest
+    excess of the formula's energy over the search's, at least -16; `zeroed`, the share of vectors that `THRESHOLDS`
+    set to 0; `zeroed_paper`, the share that `PAPERS_THRESHOLD` does.
     """
     generator = torch.Generator().manual_seed(seed)
     phi = phases.initial_phi(hint) + 0.1 * torch.randn(hint.shape, generator=generator, dtype=torch.double)
@@ -65,7 +58,7 @@ def searched_minimum(v: np.ndarray, threshold: float) -> np.ndarray:
     """`argmin_w threshold·‖w‖₂ + ½‖w - v‖₂²` for one vector `(2,)`, by a search that uses no derivative."""
     from scipy.optimize import minimize
 
-    start = v + 0.1  # beside the ray through v, where the formula has the solution
+    start = v + 0.1  # off the ray through v, on which the formula's solution lies
     options = {"xatol": 1e-12, "fatol": 1e-18, "maxiter": 2000}
     found = minimize(_shrunk_energy, start, (v, threshold), "Nelder-Mead", options=options).x
     return min((found, np.zeros(2)), key=lambda w: _shrunk_energy(w, v, threshold))  # the kink at 0
