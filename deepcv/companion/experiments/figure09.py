@@ -206,8 +206,8 @@ def summary(rows: DataFrame) -> DataFrame:
     """A row per loop: means over images, seeds of an image averaged first.
 
     Columns: `energy at 1` and `at the end`, per pixel; the share of falling steps and the greatest rise (`dissipation`)
-    of the energy, of its moving mean, and without noise; `F at 0`, `F at the end` and the difference `ΔF` with `low` and
-    `high`, its 95 % interval (bootstrap over images); `rank of F`, its correlation with the iteration over the rows in
+    of the energy, of its moving mean, and without noise; `F at 0`, `F at the end` and the difference `ΔF` with its 95 %
+    interval `low` to `high` (bootstrap over images); `rank of F`, its correlation with the iteration over the rows in
     which F changes; `images`, `seeds`.
     """
     import pandas as pd

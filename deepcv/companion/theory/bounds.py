@@ -107,7 +107,6 @@ def _z(first: np.ndarray, second: np.ndarray) -> float:
     return float(abs(first.mean() - second.mean()) / _error(first, second))
 
 
-
 def dataset_elbo(image: Tensor, hint: Tensor, seed: int, settings: dict[str, Any]) -> dict[str, float]:
     """Proposition 7.4: the loss (4.9) of one image, as a bound, against the definition (7.17) with a latent mask u.
 
@@ -117,7 +116,7 @@ def dataset_elbo(image: Tensor, hint: Tensor, seed: int, settings: dict[str, Any
     𝓤(I), and the mean is Σ 𝓤 KL₁ + (1 - 𝓤) KL₂.
 
     Gives absolute differences in standard errors: `z_binary` for binary 𝓤, `z_printed` with the minus between the two
-    KL terms of (7.24), `z_between` for 𝓤 between 0 and 1, and `z_entropy` with the entropy of q(u|I) added to the bound.
+    KL terms of (7.24), `z_between` for 𝓤 between 0 and 1, `z_entropy` with the entropy of q(u|I) added to the bound.
     """
     from torch.distributions import Bernoulli
 
