@@ -168,7 +168,7 @@ METHODS: dict[str, Method] = {
                 "gradient": {"u_step": "gradient"},
             },
             random=True,
-            takes_hint=lambda settings: settings["phases"] == 2,
+            takes_hint=lambda settings: settings.get("phases", 2) == 2,
             idle=idle,
             batch=deep_chan_vese_batch,
             resolve=resolve,

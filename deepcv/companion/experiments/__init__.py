@@ -1,6 +1,6 @@
 """The registry of experiments, in the paper's order: one module for each table and figure, with all of it.
 
-Whatever needs a list reads `EXPERIMENTS`: the command line, `deepcv record`, the verdict, the book's contents, the tests.
+The command line, `deepcv record`, the verdict, the book's contents and the tests all read `EXPERIMENTS`.
 """
 
 from __future__ import annotations
@@ -8,14 +8,19 @@ from __future__ import annotations
 from deepcv.companion.experiments import (
     ambiguities,
     choices,
+    figure01,
     figure03,
     figure04,
     figure06,
     figure07,
+    figure08,
+    figure09,
     figure10a,
+    figure10b,
     playground,
     readings,
     table1,
+    theory,
 )
 from deepcv.companion.experiments.experiment import Experiment
 from deepcv.errors import InputError
@@ -23,6 +28,8 @@ from deepcv.errors import InputError
 EXPERIMENTS: dict[str, Experiment] = {
     module.EXPERIMENT.name: module.EXPERIMENT
     for module in (
+        figure01,
+        theory,
         choices,
         table1,
         ambiguities,
@@ -30,8 +37,11 @@ EXPERIMENTS: dict[str, Experiment] = {
         figure03,
         figure04,
         figure06,
+        figure08,
         figure07,
+        figure09,
         figure10a,
+        figure10b,
         playground,
     )
 }
