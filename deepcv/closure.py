@@ -128,7 +128,8 @@ class Package:
         """A module's definitions and imports; None for one of another package."""
         if name not in self._modules:
             path = self._path(name)
-            self._modules[name] = path and _parsed(name, path)
+            here = name if path and path.name == "__init__.py" else name.rpartition(".")[0]
+            self._modules[name] = path and _parsed(name, here, path.read_text(encoding="utf-8"))
         return self._modules[name]
 
     def _path(self, name: str) -> Path | None:
@@ -173,12 +174,12 @@ class Package:
         return self._forms[name]
 
 
-def _parsed(name: str, path: Path) -> _Module:
-    here = name if path.name == "__init__.py" else name.rpartition(".")[0]
+@functools.cache
+def _parsed(name: str, here: str, source: str) -> _Module:
     definitions: dict[str, list[ast.stmt]] = {}
     imports: dict[str, Name] = {}
     effects = []
-    for statement in ast.parse(path.read_text(encoding="utf-8"), path).body:
+    for statement in ast.parse(source).body:
         bound = _bound([statement], here)
         imports |= {local: target for local, target in bound.items() if target}
         own = {local for local, target in bound.items() if not target}

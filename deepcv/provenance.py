@@ -19,6 +19,8 @@ from deepcv import __version__
 from deepcv.closure import closure_hash
 from deepcv.errors import InputError
 
+_ROOT = Path(__file__).parent
+
 _LIBRARIES = {
     "torch": ("torch",),
     "numpy": ("numpy",),
@@ -110,18 +112,17 @@ def code_hash(*functions: Callable[..., Any], without: tuple[str, ...] = ()) -> 
         starts.append(f"{module}:{name}")
         if not module.startswith(f"{__package__}."):
             others[module] = Path(file)
-    found = closure_hash(Path(__file__).parent, starts, without, tuple(others.items()))
+    found = closure_hash(_ROOT, starts, without, tuple(others.items()))
     return hashlib.sha256(f"{found} {arguments}".encode()).hexdigest() if arguments else found
 
 
 @functools.cache
 def package_hash() -> str:
     """SHA-256, in hex, over the package's Python files and their names."""
-    folder = Path(__file__).parent
     digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*.py"), key=lambda path: path.relative_to(folder).as_posix()):
+    for path in sorted(_ROOT.rglob("*.py"), key=lambda path: path.relative_to(_ROOT).as_posix()):
         source = path.read_bytes().replace(b"\r\n", b"\n")
-        digest.update(f"{path.relative_to(folder).as_posix()}\0{len(source)}\0".encode() + source)
+        digest.update(f"{path.relative_to(_ROOT).as_posix()}\0{len(source)}\0".encode() + source)
     return digest.hexdigest()
 
 
@@ -142,10 +143,9 @@ def cpu_name() -> str:
 
 def _commit() -> str | None:
     """The commit this package is checked out at; None when it is installed or there is no git."""
-    folder = Path(__file__).parent
 
     def git(*arguments: str) -> str:
-        command = ["git", "-C", str(folder), *arguments]
+        command = ["git", "-C", str(_ROOT), *arguments]
         return subprocess.run(command, check=True, capture_output=True, text=True, timeout=10).stdout.strip()
 
     try:
