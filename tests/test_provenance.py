@@ -3,6 +3,7 @@
 import functools
 import json
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,11 @@ import pytest
 from deepcv import provenance
 from deepcv.closure import closure, closure_hash
 from deepcv.companion import compute
+from deepcv.companion.experiments import EXPERIMENTS
 from deepcv.errors import InputError
 from deepcv.methods import METHODS
+
+PACKAGE = Path(provenance.__file__).parent
 
 SOURCES = {
     "__init__.py": "",
@@ -61,7 +65,7 @@ def solve(image: np.ndarray, steps=LIMIT) -> Typed:
 def unreached():
     return 1
 ''',
-    "terms.py": '''
+    "terms.py": """
 from .late import half
 
 def energy(image, factor):
@@ -70,8 +74,8 @@ def energy(image, factor):
 
 def other(image, factor):
     return image
-''',
-    "base.py": '''
+""",
+    "base.py": """
 import functools
 
 class Base:
@@ -83,14 +87,14 @@ def decorated(function):
     def wrapped(*arguments):
         return function(*arguments)
     return wrapped
-''',
-    "late.py": '''
+""",
+    "late.py": """
 def smooth(value):
     return value * 0.5
 
 def half(value):
     return value / 2
-''',
+""",
     "tables.py": "WEIGHT = 4\n",
     "unused.py": "class Typed:\n    pass\n",
 }
@@ -145,17 +149,31 @@ MEANINGLESS = {
         ("terms.py", "from .late import half\n", "def smooth(value):\n    return value * 0.5\n"),
         ("solver.py", "fake.late", "fake.terms"),
     ],
-    "renamed module": [("terms.py", "", SOURCES["terms.py"]), ("sums.py", "", SOURCES["terms.py"])]
-    + [("solver.py", "import terms", "import sums"), ("solver.py", "terms.energy", "sums.energy")],
-    "module imported by another name": [("solver.py", "fake import terms", "fake import terms as t")]
-    + [("solver.py", "terms.energy", "t.energy")],
-    "definition imported itself": [("solver.py", "from fake import terms", "from fake.terms import energy")]
-    + [("solver.py", "terms.energy", "energy")],
-    "package imported": [("solver.py", "from fake import terms", "import fake.terms")]
-    + [("solver.py", "terms.energy(", "fake.terms.energy(")],
-    "library imported by another name": [("solver.py", "import numpy as np", "import numpy"), ("solver.py", "np.", "numpy.")],
-    "import at the top": [("solver.py", "    from fake.late import smooth\n\n", "")]
-    + [("solver.py", "import numpy as np", "import numpy as np\nfrom fake.late import smooth")],
+    "renamed module": [
+        ("sums.py", "", SOURCES["terms.py"]),
+        ("solver.py", "import terms", "import sums"),
+        ("solver.py", "terms.energy", "sums.energy"),
+    ],
+    "module imported by another name": [
+        ("solver.py", "fake import terms", "fake import terms as t"),
+        ("solver.py", "terms.energy", "t.energy"),
+    ],
+    "definition imported itself": [
+        ("solver.py", "from fake import terms", "from fake.terms import energy"),
+        ("solver.py", "terms.energy", "energy"),
+    ],
+    "package imported": [
+        ("solver.py", "from fake import terms", "import fake.terms"),
+        ("solver.py", "terms.energy(", "fake.terms.energy("),
+    ],
+    "library imported by another name": [
+        ("solver.py", "import numpy as np", "import numpy"),
+        ("solver.py", "np.", "numpy."),
+    ],
+    "import at the top": [
+        ("solver.py", "    from fake.late import smooth\n\n", ""),
+        ("solver.py", "import numpy as np", "import numpy as np\nfrom fake.late import smooth"),
+    ],
 }
 
 MEANINGFUL = {
@@ -173,8 +191,10 @@ MEANINGFUL = {
     "default of an argument": [("solver.py", "steps=LIMIT", "steps=3")],
     "late import": [("late.py", "0.5", "0.6")],
     "attribute of a module": [("terms.py", "half * factor", "half + factor")],
-    "another function of equal name": [("solver.py", "from fake.late", "from fake.tables")]
-    + [("tables.py", "WEIGHT = 4\n", "WEIGHT = 4\ndef smooth(value):\n    return value\n")],
+    "another function of equal name": [
+        ("solver.py", "from fake.late", "from fake.tables"),
+        ("tables.py", "WEIGHT = 4\n", "WEIGHT = 4\ndef smooth(value):\n    return value\n"),
+    ],
     "another function of the module": [("solver.py", "terms.energy", "terms.other")],
     "another function of a library": [("solver.py", "np.sum", "np.prod")],
     "attribute of a module, found by name": [("tables.py", "WEIGHT = 4", "WEIGHT = 5")],
@@ -185,10 +205,7 @@ MEANINGFUL = {
 
 @pytest.mark.parametrize("edit", MEANINGLESS)
 def test_what_has_no_meaning_keeps_the_hash(tmp_path, before, edit):
-    sources = {"new.py": "", "sums.py": ""}
-    edits = [(file, old, new) for file, old, new in MEANINGLESS[edit]]
-    assert {file for file, _, _ in edits} <= {*SOURCES, *sources}
-    assert hash_after(tmp_path / "after", *edits) == before
+    assert hash_after(tmp_path / "after", *MEANINGLESS[edit]) == before
 
 
 @pytest.mark.parametrize("edit", MEANINGFUL)
@@ -197,23 +214,21 @@ def test_what_has_a_meaning_changes_the_hash(tmp_path, before, edit):
 
 
 def test_exchanged_functions_change_the_hash(tmp_path):
-    sources = {
-        "__init__.py": "",
-        "a.py": "def f():\n    return 1\n",
-        "b.py": "def f():\n    return 2\n",
-        "c.py": "from fake import a, b\ndef start():\n    return a.f() - b.f()\n",
-    }
-    exchanged = sources | {"c.py": sources["c.py"].replace("a.f() - b.f()", "b.f() - a.f()")}
-    hashes = [closure_hash(written(tmp_path / str(i), each), ["fake.c:start"]) for i, each in enumerate((sources, exchanged))]
-    assert hashes[0] != hashes[1]
+    hashes = set()
+    for difference in ("a.f() - b.f()", "b.f() - a.f()"):
+        start = f"from fake import a, b\ndef start():\n    return {difference}\n"
+        functions = {"a.py": "def f():\n    return 1\n", "b.py": "def f():\n    return 2\n"}
+        root = written(tmp_path / difference, {"__init__.py": "", "c.py": start, **functions})
+        hashes.add(closure_hash(root, ["fake.c:start"]))
+    assert len(hashes) == 2
 
 
 def test_names_of_one_assignment_are_told_apart(tmp_path):
-    source = "A, B = 1, 2\ndef start():\n    return A\n"
-    hashes = {
-        closure_hash(written(tmp_path / name, {"__init__.py": "", "c.py": source.replace("return A", f"return {name}")}), ["fake.c:start"])
-        for name in "AB"
-    }
+    hashes = set()
+    for name in "AB":
+        source = f"A, B = 1, 2\ndef start():\n    return {name}\n"
+        root = written(tmp_path / name, {"__init__.py": "", "c.py": source})
+        hashes.add(closure_hash(root, ["fake.c:start"]))
     assert len(hashes) == 2
 
 
@@ -221,7 +236,7 @@ def test_closure_names_what_is_reached(tmp_path):
     root = written(tmp_path)
     found = closure(root, ["fake.solver:solve"])
     assert set(found) == {
-        *(f"fake.solver:{name}" for name in ("solve", "Settings", "LIMIT", "STARTS", "FACTOR", "LAST")),
+        *(f"fake.solver:{name}" for name in ("solve", "Settings", "LIMIT", "STARTS", "FACTOR", "LAST", "each")),
         *("fake.terms:energy", "fake.base:Base", "fake.base:decorated", "fake.late:smooth"),
         *("fake.tables:", "fake.tables:WEIGHT"),
     }
@@ -230,13 +245,12 @@ def test_closure_names_what_is_reached(tmp_path):
 
 
 def test_modules_left_out_are_not_followed(tmp_path):
-    edits = [("late.py", "0.5", "0.6")]
-    hashes = {
-        closure_hash(written(tmp_path / str(i), SOURCES | {f: SOURCES[f].replace(old, new) for f, old, new in each}), ["fake.solver:solve"], ("fake.late",))
-        for i, each in enumerate(([], edits))
-    }
-    assert len(hashes) == 1
-    assert "fake.late:smooth" not in closure(tmp_path / "0" / "fake", ["fake.solver:solve"], ("fake.late",))
+    start, without = ["fake.solver:solve"], ("fake.late",)
+    before = written(tmp_path / "before")
+    after = written(tmp_path / "after", SOURCES | {"late.py": SOURCES["late.py"].replace("0.5", "0.6")})
+    assert closure_hash(before, start, without) == closure_hash(after, start, without)
+    assert closure_hash(before, start) != closure_hash(after, start)
+    assert "fake.late:smooth" not in closure(before, start, without)
 
 
 def test_a_method_stands_for_its_class(tmp_path):
@@ -245,7 +259,8 @@ def test_a_method_stands_for_its_class(tmp_path):
 
 
 def test_names_that_a_package_imports_on_first_use_are_followed(tmp_path):
-    lazy = "import lazy_loader\n__getattr__, _, __all__ = lazy_loader.attach(__name__, submod_attrs={'late': ['smooth']})\n"
+    attached = "lazy_loader.attach(__name__, submod_attrs={'late': ['smooth']})"
+    lazy = f"import lazy_loader\n__getattr__, __dir__, __all__ = {attached}\n"
     start = "import fake\ndef start():\n    return fake.smooth(1)\n"
     root = written(tmp_path, SOURCES | {"__init__.py": lazy, "start.py": start})
     assert set(closure(root, ["fake.start:start"])) == {"fake.start:start", "fake.late:smooth"}
@@ -292,32 +307,152 @@ def test_a_function_without_a_file_is_refused():
 # -- the package's own rows --------------------------------------------------------------------------------------------
 
 
-PACKAGE = Path(provenance.__file__).parent
-
-
 @pytest.fixture
-def codes_after(tmp_path, monkeypatch):
-    """`codes_after(edits)`: what the rows' codes are in a copy of the package whose files are edited."""
+def codes_of(monkeypatch):
+    """`codes_of(root)`: the codes of rows if the package's source were in another folder.
 
-    def codes(edits=(), renamed=()):
-        root = tmp_path / f"{len(list(tmp_path.iterdir()))}" / "deepcv"
-        for path in PACKAGE.rglob("*.py"):
-            copy = root / path.relative_to(PACKAGE)
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            copy.write_text(edits(path.relative_to(PACKAGE).as_posix(), path.read_text()) if edits else path.read_text())
+    Those of every method, with a hint and without, and those that each experiment measures without a hint.
+    """
+
+    def clear():
+        provenance.code_hash.cache_clear()
+        compute._code.cache_clear()
+
+    def codes(root):
+        clear()
         monkeypatch.setattr(provenance, "_ROOT", root)
-        provenance.code_hash.cache_clear()
-        compute._code.cache_clear()
-        found = {(name, hinted): compute._code(name, "", hinted, None) for name in METHODS for hinted in (True, False)}
-        found |= {name: compute._code("deep-cv", "", True, measure) for name, measure in measures().items()}
-        provenance.code_hash.cache_clear()
-        compute._code.cache_clear()
-        return found
+        found = {
+            (name, hint): compute._code(name, "", hint == "hint", None) for name in METHODS for hint in ("hint", "")
+        }
+        measures = {name: each.measure for name, each in EXPERIMENTS.items() if each.measure}
+        return found | {name: compute._code("deep-cv", "", False, measure) for name, measure in measures.items()}
 
-    return codes
+    yield codes
+    clear()
 
 
-def measures():
-    from deepcv.companion.experiments import EXPERIMENTS
+def copied(folder, edit=lambda path, text: text):
+    """A copy of the package's source, after an edit of each file's text."""
+    root = folder / "deepcv"
+    for path in sorted(PACKAGE.rglob("*.py")):
+        copy = root / path.relative_to(PACKAGE)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_text(edit(path.relative_to(PACKAGE).as_posix(), path.read_text()))
+    return root
 
-    return {each.name: each.measure for each in EXPERIMENTS.values() if each.measure}
+
+def doubled(file, constant):
+    """An edit that doubles a constant of a file."""
+
+    def edit(path, text):
+        if path != file:
+            return text
+        edited, count = re.subn(rf"^{constant}(: \w+)? = ", rf"{constant}\1 = 2 * ", text, flags=re.M)
+        assert count == 1
+        return edited
+
+    return edit
+
+
+def test_docstrings_and_comments_change_no_row(tmp_path, codes_of):
+    edited = copied(tmp_path, lambda path, text: re.sub(r'"""(?=\w)', '"""Once more: ', text) + "# the end\n")
+    assert codes_of(edited) == codes_of(PACKAGE)
+
+
+def test_a_new_module_changes_no_row(tmp_path, codes_of):
+    edited = copied(tmp_path)
+    (edited / "hints" / "another.py").write_text("ANOTHER = 1\n")
+    (edited / "companion" / "experiments" / "figure99.py").write_text("def measure():\n    return 1\n")
+    assert codes_of(edited) == codes_of(PACKAGE)
+
+
+def test_a_renamed_module_changes_no_row(tmp_path, codes_of):
+    edited = copied(tmp_path, lambda path, text: text.replace("baselines.level_set", "baselines.contour"))
+    (edited / "baselines" / "level_set.py").rename(edited / "baselines" / "contour.py")
+    assert codes_of(edited) == codes_of(PACKAGE)
+
+
+def changed(before, after):
+    return {row for row in before if before[row] != after[row]}
+
+
+@pytest.mark.parametrize(
+    ("file", "constant"),
+    [("hints/features.py", "GABOR_SHAPE"), ("hints/saliency.py", "structured_matrix_decomposition")],
+)
+def test_saliency_changes_rows_that_start_from_a_hint_alone(tmp_path, codes_of, file, constant):
+    def edit(path, text):
+        if constant.isupper():
+            return doubled(file, constant)(path, text)
+        return text.replace(f"def {constant}(", f"@staticmethod\ndef {constant}(") if path == file else text
+
+    found = changed(codes_of(PACKAGE), codes_of(copied(tmp_path, edit)))
+    assert found == {(name, "hint") for name in METHODS}
+
+
+@pytest.mark.parametrize(
+    ("file", "constant", "experiment"),
+    [
+        ("companion/experiments/figure09.py", "WINDOW", "figure09"),
+        ("companion/theory/descent.py", "PENALTY", "theory"),
+    ],
+)
+def test_a_measures_constant_changes_its_experiments_rows_alone(tmp_path, codes_of, file, constant, experiment):
+    assert changed(codes_of(PACKAGE), codes_of(copied(tmp_path, doubled(file, constant)))) == {experiment}
+
+
+def test_a_methods_constant_changes_its_rows(tmp_path, codes_of):
+    found = changed(codes_of(PACKAGE), codes_of(copied(tmp_path, doubled("baselines/double_dip.py", "_NOISE_SCALE"))))
+    assert {row for row in found if isinstance(row, tuple)} == {("double-dip", "hint"), ("double-dip", "")}
+
+
+def test_codes_differ_between_methods(codes_of):
+    codes = codes_of(PACKAGE)
+    assert len({code for row, code in codes.items() if isinstance(row, tuple)}) == 2 * len(METHODS)
+
+
+def test_a_code_is_found_quickly():
+    provenance.code_hash.cache_clear()
+    provenance.code_hash(METHODS["deep-cv"].function)
+    provenance.code_hash.cache_clear()
+    started = time.perf_counter()
+    provenance.code_hash(METHODS["deep-cv"].function)
+    assert time.perf_counter() - started < 0.5
+
+
+# -- provenance --------------------------------------------------------------------------------------------------------
+
+
+def test_provenance_is_plain():
+    found = provenance.provenance()
+    json.dumps(found)
+    assert set(found) == {"package", "source", "libraries", "machine"}
+    assert found["libraries"]["opencv"]
+
+
+def test_package_hash_follows_every_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(provenance, "_ROOT", tmp_path)
+    hashes = []
+    for name, source in (("a.py", b"x\n"), ("cli/b.py", b"x\n"), ("cli/b.py", b"y\n"), ("cli/b.py", b"y\r\n")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(source)
+        hashes.append(provenance.package_hash.__wrapped__())
+    assert len(set(hashes)) == 3
+    assert hashes[2] == hashes[3]  # line ends are git's business
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({"package": "0.0.1"}, "the worker has package 0.0.1, here it is"),
+        ({"source": "abc"}, "the worker has source abc, here it is"),
+        (
+            {"libraries": provenance.provenance()["libraries"] | {"torch": "1.0"}},
+            "the worker has torch 1.0, here it is",
+        ),
+    ],
+)
+def test_other_code_is_refused(other, message):
+    provenance.check_same_code(provenance.provenance() | {"machine": {}}, "the worker")
+    with pytest.raises(InputError, match=message):
+        provenance.check_same_code(provenance.provenance() | other, "the worker")
