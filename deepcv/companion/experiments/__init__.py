@@ -11,6 +11,7 @@ from deepcv.companion.experiments import (
     figure01,
     figure03,
     figure04,
+    figure05,
     figure06,
     figure07,
     figure08,
@@ -20,6 +21,8 @@ from deepcv.companion.experiments import (
     playground,
     readings,
     table1,
+    table2,
+    table3,
     theory,
 )
 from deepcv.companion.experiments.experiment import Experiment
@@ -36,6 +39,9 @@ EXPERIMENTS: dict[str, Experiment] = {
         readings,
         figure03,
         figure04,
+        table2,
+        figure05,
+        table3,
         figure06,
         figure08,
         figure07,

@@ -255,8 +255,8 @@ CLAIMS = (
         id="figure07/ours-holds",
         section="6, Figure 7; 7",
         says="Ours still captures enough details of the object at all of these levels.",
-        test=f"Reproduced: it keeps at least {HOLDS:.0%} of its F without noise at every σ, with noisy values clipped to "
-        "0..255 and not. Partly: with one of the two.",
+        test=f"Reproduced: it keeps at least {HOLDS:.0%} of its F without noise at every σ, with noisy values clipped "
+        "to 0..255 and not. Partly: with one of the two.",
         decide=ours_holds,
     ),
 )

@@ -10,18 +10,16 @@ images are Flowers-102; ours are Flowers-17, whose masks are drawn by hand.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from deepcv import methods
-from deepcv.checks import check_whole
 from deepcv.companion import networks
 from deepcv.companion.claims import (
     AHEAD,
     LARGE,
-    NEAR,
     SHORT,
     Claim,
     Estimate,
@@ -31,25 +29,28 @@ from deepcv.companion.claims import (
     judged,
     lead,
     listed,
-    near,
     not_run,
     score_of,
 )
-from deepcv.companion.experiments import experiment
-from deepcv.companion.experiments.experiment import Experiment, Group, Images, Variant, variant
-from deepcv.companion.pictures import compact, interval
+from deepcv.companion.experiments.experiment import Experiment, Group, Variant, variant
+from deepcv.companion.experiments.flowers import (
+    SCORES,
+    SPLITS,
+    CollectionSettings,
+    cells_of,
+    means,
+    network,
+    on_flowers,
+    printed,
+    scored,
+    side_by_side,
+)
 from deepcv.companion.recorded import full_names, full_run, paper
-from deepcv.data import COLLECTIONS
 from deepcv.errors import InputError
 from deepcv.methods import get_method, split_name
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
-
-SPLITS = ("train", "test")
-
-SCORES = {"Acc": "accuracy", "mIoU": "iou"}
-"""Accuracy, and IoU of the foreground, means over images."""
 
 VALIDATED = ", best on validation"
 """Ends the name of a network whose epoch was chosen with the validation set's labels."""
@@ -65,7 +66,7 @@ PAPERS_METHODS = {name: f"{name}:default" for name in ("chan-vese", "redo", "amo
 _SINGLE = ("chan-vese", "iem", "grabcut", "saliency", "deep-cv")
 _QUICK = {"levels": 2, "width": 8, "model_width": 4, "discriminator_width": 8, "batch": 8}
 _CPU = {"levels": 4, "width": 8, "model_width": 8, "discriminator_width": 8, "batch": 20}
-_NETWORKS = {
+NETWORKS = {
     "quick": {
         "amortized:default": {**_QUICK, "epochs": 16, "learning_rate": 5e-3},
         "amortized:paper": {**_QUICK, "epochs": 8},
@@ -79,37 +80,6 @@ _NETWORKS = {
     "paper": {"amortized:default": {}, "amortized:paper": {}, "redo:default": {}},
 }
 """On two cores the networks are narrow, the images few and small, and all trainings take about the same time."""
-
-
-@dataclass(frozen=True)
-class CollectionSettings(experiment.Settings):
-    """What experiments with trained networks have in common: `dataset` is a collection, `size` the side of its crops.
-
-    Attributes
-    ----------
-    n_images : int
-        How many images of each split are scored: only those with a mask, and only training images that were trained on.
-    n_train : int
-        How many of the training images, the first by name, are trained on.
-    epochs : int
-        Replaces the profile's number for every network.
-
-    Raises
-    ------
-    InputError
-        For an unknown collection, and as `deepcv.companion.experiments.experiment.Settings`.
-    """
-
-    n_train: int | None = None
-    epochs: int | None = None
-
-    def __post_init__(self):
-        super().__post_init__()
-        if self.dataset not in COLLECTIONS:
-            raise InputError(f"{self.dataset!r} is no collection to train on; there are {', '.join(COLLECTIONS)}")
-        for name in ("n_train", "epochs"):
-            if getattr(self, name) is not None:
-                check_whole(name, getattr(self, name), 1)
 
 
 @dataclass(frozen=True)
@@ -130,7 +100,7 @@ class Settings(CollectionSettings):
     """
 
     profiles = {
-        name: {**fields, "networks": _NETWORKS[name], "methods": (*_NETWORKS[name], *_SINGLE)}
+        name: {**fields, "networks": NETWORKS[name], "methods": (*NETWORKS[name], *_SINGLE)}
         for name, fields in {
             "quick": {"dataset": "flowerlike", "size": 32, "n_train": 24, "n_images": 6},
             "cpu": {"dataset": "flowers17", "size": 64},
@@ -144,22 +114,6 @@ class Settings(CollectionSettings):
     def __post_init__(self):
         super().__post_init__()
         variants(self)
-
-
-def scored(settings: CollectionSettings, split: str) -> Images:
-    """The crops of a split that have a mask; of "train" only those that are trained on."""
-    images = Images.load(settings.dataset, split=split, side=settings.size)
-    if split == "train":
-        images = images.first(settings.n_train)
-    marked = [sample.name for sample in images.samples if sample.mask is not None]
-    return replace(images, samples=images.samples.only(marked)).first(settings.n_images)
-
-
-def network(settings: CollectionSettings, name: str, changes: Mapping[str, Any], chosen: str, **conditions) -> Variant:
-    """A trained "method:preset" with changed settings, at the epoch `chosen`: "last", or the best on "validation"."""
-    changes = {**changes, "collection": settings.dataset, "images": settings.n_train, "size": settings.size}
-    epochs = {"epochs": settings.epochs} if settings.epochs else {}
-    return variant(name, conditions={**conditions, "chosen": chosen}, chosen=chosen, **changes | epochs)
 
 
 def variants(settings: Settings) -> list[Variant]:
@@ -195,50 +149,12 @@ def title(name: str) -> str:
 
 
 def summary(rows: DataFrame) -> DataFrame:
-    """Means over images, a row per method, preset and choice of epoch, highest test mIoU first.
+    """`means` by `names_of`.
 
-    Parameters
-    ----------
-    rows : pandas.DataFrame
-        From `Experiment.run`, or of a recorded run. The rows of a network also have `collapsed`, `restarts`, `epoch`
-        and `training_seconds`, some of them `network_128`, `chan_vese_128` and `network_batch` (`seconds`).
-
-    Returns
-    -------
-    pandas.DataFrame
-        Indexed by `names_of`. For both splits `Acc`, `mIoU`, as the method decides which side is the foreground;
-        for the test images also their 95 % intervals (bootstrap over images, seeds of an image averaged first), both
-        with the `oracle`, and `by seed`, the lowest and highest mIoU of a seed; `s/image` (median, without hint or
-        training), `images` of the test, `seeds`.
+    The rows of a network also have `collapsed`, `restarts`, `epoch` and `training_seconds`, some of them `network_128`,
+    `chan_vese_128` and `network_batch` (`seconds`).
     """
     return means(rows, names_of(rows))
-
-
-def means(rows: DataFrame, names: Series) -> DataFrame:
-    """`summary` of rows with other names."""
-    import pandas as pd
-
-    table = {}
-    for name, group in rows.groupby(names, sort=False):
-        parts = {split: group[group["split"] == split] for split in SPLITS}
-        tested, row = parts["test"], {}
-        for short, score in SCORES.items():
-            by_image = {split: part.groupby("image")[score].mean() for split, part in parts.items()}
-            row |= {f"{split} {short}": values.mean() for split, values in by_image.items()}
-            row[f"test {short} interval"] = interval(by_image["test"]) if len(tested) else ""
-            row[f"test {short} oracle"] = tested[f"{score}_oracle"].mean()
-        seeds = tested.groupby("seed")["iou"].mean()
-        row["by seed"] = f"{seeds.min():.3f}–{seeds.max():.3f}" if len(seeds) > 1 else ""
-        row |= {"s/image": group["seconds"].median(), "images": tested["image"].nunique(), "seeds": len(seeds)}
-        table[name] = row
-    return pd.DataFrame.from_dict(table, orient="index", columns=_COLUMNS).sort_values("test mIoU", ascending=False)
-
-
-_COLUMNS = (
-    *(f"{split} {name}" for split in SPLITS for name in SCORES),
-    *(f"test {name} {kind}" for kind in ("interval", "oracle") for name in SCORES),
-    *("by seed", "s/image", "images", "seeds"),
-)
 
 
 def compared(rows: DataFrame) -> DataFrame:
@@ -248,26 +164,6 @@ def compared(rows: DataFrame) -> DataFrame:
     """
     table = side_by_side(summary(rows), summary(full_run("table2")), printed("table2", "method", PAPERS_METHODS))
     return table.rename(title)
-
-
-def printed(name: str, index: str, names: Mapping[str, str]) -> DataFrame:
-    """A table of the paper with our names for its rows and columns."""
-    table = paper(name).set_index([index, "split"])[list(SCORES.values())].unstack("split")
-    table.columns = [f"{split} {short}" for short in SCORES for split in table.columns.levels[1]]
-    return table.rename(names)[[f"{split} {short}" for split in SPLITS for short in SCORES]]
-
-
-def side_by_side(ours: DataFrame, full: DataFrame, theirs: DataFrame) -> DataFrame:
-    """`compared` of any summaries, indexed by name."""
-    import pandas as pd
-
-    groups = {
-        "this run": ours[[f"test {short}" for short in SCORES]],
-        "recorded run": full[list(theirs)],
-        "paper, Flowers-102": theirs,
-    }
-    table = pd.concat(groups, axis=1)
-    return table.reindex(dict.fromkeys((*full.index, *ours.index, *table.index)))
 
 
 def decided(rows: DataFrame) -> DataFrame:
@@ -315,90 +211,13 @@ def trainings(rows: DataFrame) -> DataFrame:
     return table.rename(columns={"epoch": "epochs"}).assign(seeds=by_name.size()).rename_axis(None)
 
 
-def style(table: DataFrame):
-    """Any of these tables for display: scores with three digits, a dash where there is nothing."""
-
-    def shown(value) -> str:
-        if isinstance(value, str):
-            return value or "–"
-        return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
-
-    counts = {"images", "seeds", "epochs", "restarts", "collapsed"}
-    whole = [column for column in table if (column[-1] if isinstance(column, tuple) else column) in counts]
-    return compact(table.style.format(shown, na_rep="–").format("{:.0f}", subset=whole, na_rep="–"), "table2")
-
-
-# -- what the paper claims, here and in Table 3 ------------------------------------------------------------------------
-
-
-def last_epoch(rows: DataFrame) -> DataFrame:
-    """The rows without those of epochs that were chosen with labels."""
-    return rows[rows["chosen"] != "validation"]
-
-
-def on_flowers(verdict: Verdict, rows: DataFrame) -> Verdict:
-    """The verdict, with a sentence on the data set where it is not the paper's."""
-    others = rows[rows["dataset"] != "flowers102"].groupby(["dataset", "side"]).groups
-    if not others or verdict.status == Status.NOT_RUN:
-        return verdict
-    told = ", ".join(f"{dataset} at {side:.0f} pixels" for dataset, side in others)
-    return replace(verdict, evidence=f"{verdict.evidence} On {told}; the paper's are Flowers-102 at 128 pixels.")
-
-
-def flowers_cell(
-    rows: DataFrame, *, named: Callable[[DataFrame], Series], name: str, split: str, score: str, printed: float
-) -> Verdict:
-    """Is a score of Table 2 or 3, with the orientation oracle that the paper's scorer has, the printed one?
-
-    On another data set than the paper's this can't be decided; the score is reported nevertheless.
-    """
-    rows = rows[(rows["split"] == split) & (named(rows) == name)]
-    found = on_flowers(near(rows.groupby("image")[f"{score}_oracle"].mean(), printed), rows)
-    papers = (rows["dataset"] == "flowers102").all()
-    return found if papers else replace(found, status=Status.NOT_RUN)
-
-
-def flowers_cells(
-    table: str, index: str, named: Callable[[DataFrame], Series], titles: Mapping[str, str]
-) -> list[Claim]:
-    """A claim for each score of Table 2 or 3.
-
-    Parameters
-    ----------
-    table, index : str
-        The paper's table and the column that names its rows.
-    named : callable
-        Gives the name of each of our rows.
-    titles : dict of str to str
-        Titles of the rows, by our name.
-    """
-    return [
-        Claim(
-            id=f"{table}/{row[index]}/{row['split']}/{score}",
-            section=f"5.4, Table {table[-1]}",
-            says=f"Table {table[-1]}: {row['split']} {SHORT[score]} of {titles[row[index]]}",
-            test=f"{NEAR} On the same split of the flowers that were run, with the orientation oracle, as the paper "
-            "scores. Other flowers than the paper's can't decide it.",
-            decide=partial(
-                flowers_cell, named=named, name=row[index], split=row["split"], score=score, printed=row[score]
-            ),
-            printed=table,
-            value=f"{row[score]:.3f}",
-        )
-        for row in paper(table).to_dict("records")
-        for score in SCORES.values()
-    ]
+# -- what the paper claims ---------------------------------------------------------------------------------------------
 
 
 def cells() -> list[Claim]:
     """A claim for each score that the table prints."""
     titles = {"chan-vese": "Chan-Vese [11]", "redo": "ReDO [13]", "amortized": "ours"}
-    return flowers_cells("table2", "method", _default_of, titles)
-
-
-def _default_of(rows: DataFrame) -> Series:
-    """The method, for rows of its default preset at the last epoch."""
-    return rows["method"].where((rows["preset"] == "default") & (rows["chosen"] != "validation"), "")
+    return cells_of("table2", "method", "default", titles)
 
 
 def flowers_ahead(rows: DataFrame, *, theirs: str, greatly: bool = False) -> Verdict:
@@ -423,7 +242,7 @@ def flowers_ahead(rows: DataFrame, *, theirs: str, greatly: bool = False) -> Ver
 
 def _leads(rows: DataFrame, ours: str, theirs: str) -> dict[str, Estimate]:
     """The lead of a network, by split and score; splits without rows of both are left out."""
-    leads, theirs, rows = {}, f"{theirs}:default", last_epoch(rows)
+    leads, theirs, rows = {}, f"{theirs}:default", rows[rows["chosen"] != "validation"]
     for split in SPLITS:
         found = rows[rows["split"] == split]
         if len(score_of(found, theirs, "iou")) and len(score_of(found, ours, "iou")):

@@ -1,44 +1,200 @@
 """Table 3: augmentation invariance (AuI) and conservation of region information (CRI), with and without.
 
-The paper's claims (section 5.4): both constraints have little influence on the scores; they are there to prevent
-collapse, a segmentation whose foreground or background is empty. So nothing is restarted here: a training that
-collapses stays so and is counted, and its last epoch is scored, where the paper takes the best on the validation set.
-Beyond the paper's own start, at random, `Settings.starts` also has the package's, from a hint.
+The paper's claims (section 5.4): both constraints have little influence on the scores; they prevent collapse, a
+segmentation whose foreground or background is empty. So nothing is restarted here: a training that collapses stays so
+and is counted, and its last epoch is scored, where the paper takes the best on the validation set. Training starts at
+random as in the paper; `Settings.starts` adds the package's start, from a hint.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from deepcv.companion.claims import NOTHING_GAINED, Claim, Estimate, Status, Verdict, judged, listed, not_run
-from deepcv.companion.experiments import table2
-from deepcv.companion.experiments.experiment import Variant, complete, grid
-from deepcv.companion.experiments.table2 import (
-    SPLITS,
-    CollectionSettings,
-    _of_split,
-    _on_flowers,
-    network,
-    scored,
-    split_of,
-)
+from deepcv.companion.experiments import flowers, table2
+from deepcv.companion.experiments.experiment import Experiment, Group
+from deepcv.companion.experiments.flowers import SPLITS, CollectionSettings, network, on_flowers, scored
 from deepcv.companion.recorded import full_run
-from deepcv.companion.store import Item
 from deepcv.errors import InputError
 from deepcv.metrics import interval_over_seeds
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from pandas import DataFrame
+    from pandas import DataFrame, Series
+
+CONSTRAINTS = {
+    "none": {"invariance": False, "conservation": False},
+    "AuI": {"invariance": True, "conservation": False},
+    "CRI": {"invariance": False, "conservation": True},
+    "AuI+CRI": {"invariance": True, "conservation": True},
+}
+"""The rows of the paper's table; the condition `constraints`."""
+
+TITLES = {"none": "neither", "AuI": "AuI", "CRI": "CRI", "AuI+CRI": "AuI and CRI"}
+
+STARTS = {"paper": "", "default": ", from a hint"}
+"""The presets of Algorithm 3 that training starts with, and how titles of their rows end."""
+
+# -- what is run -------------------------------------------------------------------------------------------------------
+
+_CPU = {"levels": 3, "width": 8, "model_width": 8, "discriminator_width": 8, "batch": 20, "epochs": 16}
+_CHANGES = {"quick": table2.NETWORKS["quick"]["amortized:paper"], "cpu": _CPU, "paper": {}}
+
+
+@dataclass(frozen=True)
+class Settings(CollectionSettings):
+    """What to run; besides the fields of `CollectionSettings`:
+
+    Attributes
+    ----------
+    constraints : tuple of str
+        Keys of `CONSTRAINTS`.
+    starts : tuple of str
+        "paper": U at random, the paper's settings; "default": held to a hint, the package's.
+
+    Raises
+    ------
+    InputError
+        For an unknown constraint or start, and as `CollectionSettings`.
+    """
+
+    profiles = {
+        "quick": {"dataset": "flowerlike", "size": 32, "n_train": 24, "n_images": 6, "starts": ("paper",)},
+        "cpu": {"dataset": "flowers17", "size": 32, "n_train": 400, "starts": ("paper",)},
+        "paper": {"dataset": "flowers17", "size": 128, "starts": tuple(STARTS)},
+    }
+
+    constraints: tuple[str, ...] = tuple(CONSTRAINTS)
+    starts: tuple[str, ...] | None = None
+
+    def __post_init__(self):
+        super().__post_init__()
+        for what, known, given in (
+            ("are no constraints", CONSTRAINTS, self.constraints),
+            ("is no start", STARTS, self.starts),
+        ):
+            for name in given:
+                if name not in known:
+                    raise InputError(f"there {what} {name!r}; there are {', '.join(known)}")
+
+
+def groups(settings: Settings) -> list[Group]:
+    """The last epoch of each network, on the images of both splits."""
+    variants = [
+        network(
+            settings,
+            f"amortized:{start}",
+            {**_CHANGES[settings.profile], **CONSTRAINTS[name], "restarts": 0},
+            "last",
+            constraints=name,
+        )
+        for start in settings.starts
+        for name in settings.constraints
+    ]
+    return [Group(scored(settings, split), variants) for split in SPLITS]
+
+
+# -- what is shown -----------------------------------------------------------------------------------------------------
+
+
+def titles_of(rows: DataFrame) -> Series:
+    """Title of each row in the tables: its constraints and start."""
+    return rows["constraints"].map(TITLES) + rows["preset"].map(STARTS)
+
+
+def compared(rows: DataFrame) -> DataFrame:
+    """The table with its groups of columns: this run, our recorded run, the paper; as `table2.compared`."""
+    ours, full = (flowers.means(each, titles_of(each)) for each in (rows, full_run("table3")))
+    table = flowers.side_by_side(ours, full, flowers.printed("table3", "constraints", TITLES))
+    order = [title + end for end in STARTS.values() for title in TITLES.values()]
+    return table.loc[[title for title in order if title in table.index]]
+
+
+def summary(rows: DataFrame) -> DataFrame:
+    """What each constraint changes on the test images, a row per start and constraints.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        From `Experiment.run`, or of a recorded run.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `Acc`, `mIoU` as decided, `mIoU oracle`, `by seed` (lowest and highest mIoU), `mIoU change` against training
+        without constraints from the same start and seed, with its 95 % `interval` over seeds (Student's t);
+        `collapsed`, how many of the `seeds`.
+    """
+    import pandas as pd
+
+    means, table = flowers.means(rows, titles_of(rows)), {}
+    tested = rows[rows["split"] == "test"]
+    by_seed = tested.assign(title=titles_of(tested)).pivot_table("iou", "seed", "title", sort=False)
+    for (start, title), group in tested.groupby(["preset", titles_of(tested)], sort=False):
+        reference = TITLES["none"] + STARTS[start]
+        row = means.loc[title]
+        changed = title != reference and reference in by_seed
+        change = (by_seed[title] - by_seed[reference]).dropna() if changed else None
+        table[title] = {
+            "Acc": row["test Acc"],
+            "mIoU": row["test mIoU"],
+            "mIoU oracle": row["test mIoU oracle"],
+            "by seed": row["by seed"],
+            "mIoU change": change.mean() if changed else float("nan"),
+            "interval": _interval(change) if changed else "",
+            "collapsed": int(group.groupby("seed")["collapsed"].max().sum()),
+            "seeds": int(row["seeds"]),
+        }
+    return pd.DataFrame.from_dict(table, orient="index")
+
+
+def _interval(change: Series) -> str:
+    low, high = interval_over_seeds(change)
+    return f"{low:+.3f} to {high:+.3f}" if math.isfinite(low) else "one seed"
+
+
+def plot(rows: DataFrame) -> Figure:
+    """The test mIoU of every seed, as decided and with the oracle; a cross where its training collapsed."""
+    import matplotlib.pyplot as plt
+    import seaborn as sns
+
+    tested = rows[rows["split"] == "test"]
+    by_seed = tested.groupby([titles_of(tested).rename("title"), "seed"], sort=False)
+    means = by_seed[["iou", "iou_oracle", "collapsed"]].mean().reset_index()
+    titles = list(dict.fromkeys(means["title"]))
+    figure, axis = plt.subplots(figsize=(1.6 + 1.3 * len(titles), 3.4))
+    colours = sns.color_palette("colorblind", 2)
+    for shift, (score, label, marker), colour in zip(
+        (-0.12, 0.12), (("iou", "as decided", "o"), ("iou_oracle", "with the oracle", "D")), colours, strict=True
+    ):
+        places = means["title"].map(titles.index) + shift
+        for collapsed, shape in ((0, marker), (1, "x")):
+            here = means["collapsed"] == collapsed
+            shown = None if collapsed else label
+            axis.scatter(places[here], means[score][here], color=colour, marker=shape, s=32, alpha=0.8, label=shown)
+    axis.set_xticks(range(len(titles)), titles)
+    axis.set(ylabel="mIoU of the test images, one point per seed", ylim=(0, 1))
+    axis.grid(axis="y", alpha=0.25)
+    axis.legend(fontsize=8)
+    figure.tight_layout()
+    return figure
+
+
+# -- what the paper claims ---------------------------------------------------------------------------------------------
+
+
+def cells() -> list[Claim]:
+    """A claim for each score that the table prints."""
+    titles = {name: "ours, " + title.replace("neither", "no constraint") for name, title in TITLES.items()}
+    return flowers.cells_of("table3", "constraints", "paper", titles)
 
 
 def constraints_matter_little(rows: DataFrame) -> Verdict:
     """Do AuI and CRI change the mIoU of the test images by next to nothing?"""
-    test = _of_split(rows, "test")
-    by_seed = test.pivot_table("iou", "seed", "preset")
+    test = rows[(rows["split"] == "test") & (rows["preset"] == "paper")]
+    by_seed = test.pivot_table("iou", "seed", "constraints")
     changes = {}
     for name in ("AuI", "CRI", "AuI+CRI"):
         if {name, "none"} <= set(by_seed):
@@ -54,14 +210,15 @@ def constraints_matter_little(rows: DataFrame) -> Verdict:
     evidence += (
         "" if all(mean) or any(excluded) else " The intervals are too wide to exclude a change of next to nothing."
     )
-    return _on_flowers(Verdict(judged(all(whole), all(mean)), evidence, changes), test)
+    return on_flowers(Verdict(judged(all(whole), all(mean)), evidence, changes), test)
 
 
 def constraints_prevent_collapse(rows: DataFrame) -> Verdict:
     """Does training collapse without the constraints, and not with them? `collapsed` is 1 in the rows of its seed."""
+    rows = rows[rows["preset"] == "paper"]
     if "collapsed" not in rows:
         return not_run("collapses")
-    share = rows.groupby(["preset", "seed"])["collapsed"].max().groupby("preset").mean()
+    share = rows.groupby(["constraints", "seed"])["collapsed"].max().groupby("constraints").mean()
     if not {"none", "AuI+CRI"} <= set(share.index):
         return not_run("the constraints")
     status = judged(share["AuI+CRI"] == 0 < share["none"], share["AuI+CRI"] < share["none"])
@@ -72,203 +229,13 @@ def constraints_prevent_collapse(rows: DataFrame) -> Verdict:
     return Verdict(status, evidence, {name: float(each) for name, each in share.items()})
 
 
-CONSTRAINTS = {
-    "none": {"invariance": False, "conservation": False},
-    "AuI": {"invariance": True, "conservation": False},
-    "CRI": {"invariance": False, "conservation": True},
-    "AuI+CRI": {"invariance": True, "conservation": True},
-}
-"""The rows of the paper's table."""
-
-
-HINTED = ", from a hint"
-
-
-STARTS = {"paper": "", "default": HINTED}
-"""The presets of Algorithm 3 that training starts with, and how the rows' presets end."""
-
-
-@dataclass(frozen=True)
-class Profile:
-    """What a profile fixes unless `Settings` says otherwise; as Table 2's but for:
-
-    Attributes
-    ----------
-    changes : dict
-        What is changed of the presets' settings.
-    starts : tuple of str
-    """
-
-    collection: str
-    size: int
-    n_train: int | None
-    n_images: int | None
-    changes: Mapping[str, Any]
-    starts: tuple[str, ...] = ("paper",)
-
-
-_QUICK = table2.PROFILES["quick"]
-
-
-_CPU = {"levels": 3, "width": 8, "model_width": 8, "discriminator_width": 8, "batch": 20, "epochs": 16}
-
-
-PROFILES = {
-    "quick": Profile("flowerlike", 32, _QUICK.n_train, 6, _QUICK.networks["amortized:paper"]),
-    "cpu": Profile("flowers17", 32, 400, None, _CPU),
-    "paper": Profile("flowers17", 128, None, None, {}, tuple(STARTS)),
-}
-
-
-@dataclass(frozen=True)
-class Settings(CollectionSettings):
-    """What to run; besides what every experiment with trained networks takes:
-
-    Attributes
-    ----------
-    constraints : tuple of str
-        Keys of `CONSTRAINTS`.
-    starts : tuple of str
-        "paper": U at random, the paper's settings; "default": held to a hint, the package's.
-
-    Raises
-    ------
-    InputError
-        For an unknown constraint or start, and as `CollectionSettings` does.
-    """
-
-    profiles = PROFILES
-
-    constraints: tuple[str, ...] | None = None
-    starts: tuple[str, ...] | None = None
-
-    def __post_init__(self):
-        super().__post_init__()
-        for name in self.constraints or ():
-            if name not in CONSTRAINTS:
-                raise InputError(f"there are no constraints {name!r}; there are {', '.join(CONSTRAINTS)}")
-        for name in self.starts or ():
-            if name not in STARTS:
-                raise InputError(f"there is no start {name!r}; there are {', '.join(STARTS)}")
-
-    @property
-    def variants(self) -> list[Variant]:
-        """What is trained: of each network the last epoch."""
-        profile = self.defaults
-        return [
-            network(
-                self,
-                f"amortized:{start}",
-                {**profile.changes, **CONSTRAINTS[name], "restarts": 0},
-                name + STARTS[start],
-            )[0]
-            for start in self.starts or profile.starts
-            for name in self.constraints or CONSTRAINTS
-        ]
-
-
-def items(settings: Settings) -> list[Item]:
-    """All results that the table needs."""
-    samples = [sample for split in SPLITS for sample in scored(settings, split)]
-    return grid("table3", settings, (samples, settings.variants))
-
-
-def run(settings: Settings, *, workers=None, progress: bool = True) -> DataFrame:
-    """Train what isn't trained and give a row per image, constraints and seed; as `table2.run`."""
-    return complete(items(settings), settings, workers=workers, progress=progress, description="Table 3")
-
-
-def title(name: str) -> str:
-    """How the table calls "amortized:PRESET"."""
-    return name.partition(":")[2].replace("none", "neither").replace("AuI+CRI", "AuI and CRI")
-
-
-def compared(rows: DataFrame) -> DataFrame:
-    """The table with its groups of columns: this run, our recorded run, the paper; as `table2.compared`."""
-    names = {name: f"amortized:{name}" for name in CONSTRAINTS}
-    theirs = table2.printed("table3", "constraints", names)
-    table = table2.side_by_side(rows, full_run("table3"), theirs)
-    order = [name + end for end in STARTS.values() for name in names.values()]
-    table = table.reindex([name for name in order if name in table.index])
-    table.index = [title(name) for name in table.index]
-    return table
-
-
-def summary(rows: DataFrame) -> DataFrame:
-    """What each constraint changes on the test images, a row per preset; `table2.summary` has the train split, too.
-
-    Parameters
-    ----------
-    rows : pandas.DataFrame
-        From `run`, or of a recorded run.
-
-    Returns
-    -------
-    pandas.DataFrame
-        `Acc`, `mIoU` as decided, `mIoU oracle`, `by seed` (lowest and highest mIoU), `mIoU change` against training
-        without constraints from the same start and seed, with its 95 % `interval` over seeds (Student's t);
-        `collapsed`, how many of the `seeds`.
-    """
-    import pandas as pd
-
-    means, table = table2.summary(rows), {}
-    tested = split_of(rows, "test")
-    by_seed = tested.pivot_table("iou", "seed", "preset", sort=False)
-    for preset, group in tested.groupby("preset", sort=False):
-        reference = "none" + (HINTED if preset.endswith(HINTED) else "")
-        row = means.loc[f"amortized:{preset}"]
-        changed = preset != reference and reference in by_seed
-        change = (by_seed[preset] - by_seed[reference]).dropna() if changed else None
-        table[f"amortized:{preset}"] = {
-            "Acc": row["test Acc"],
-            "mIoU": row["test mIoU"],
-            "mIoU oracle": row["test mIoU oracle"],
-            "by seed": row["by seed"],
-            "mIoU change": change.mean() if changed else float("nan"),
-            "interval": _told(*interval_over_seeds(change)) if changed else "",
-            "collapsed": int(group.groupby("seed")["collapsed"].max().sum()),
-            "seeds": int(row["seeds"]),
-        }
-    return pd.DataFrame.from_dict(table, orient="index").rename(title)
-
-
-def _told(low: float, high: float) -> str:
-    return f"{low:+.3f} to {high:+.3f}" if math.isfinite(low) else "one seed"
-
-
-def plot(rows: DataFrame) -> Figure:
-    """The test mIoU of every seed, as decided and with the oracle; a cross where its training collapsed."""
-    import matplotlib.pyplot as plt
-    import seaborn as sns
-
-    by_seed = split_of(rows, "test").groupby(["preset", "seed"], sort=False)
-    told = by_seed[["iou", "iou_oracle", "collapsed"]].mean().reset_index()
-    presets = list(dict.fromkeys(told["preset"]))
-    figure, axis = plt.subplots(figsize=(1.6 + 1.3 * len(presets), 3.4))
-    colours = sns.color_palette("colorblind", 2)
-    for shift, (score, label, marker), colour in zip(
-        (-0.12, 0.12), (("iou", "as decided", "o"), ("iou_oracle", "with the oracle", "D")), colours, strict=True
-    ):
-        places = told["preset"].map(presets.index) + shift
-        for collapsed, shape in ((0, marker), (1, "x")):
-            here = told["collapsed"] == collapsed
-            named = label if not collapsed else None
-            axis.scatter(places[here], told[score][here], color=colour, marker=shape, s=32, alpha=0.8, label=named)
-    axis.set_xticks(range(len(presets)), [title(f"amortized:{preset}") for preset in presets])
-    axis.set(ylabel="mIoU of the test images, a seed a point", ylim=(0, 1))
-    axis.grid(axis="y", alpha=0.25)
-    axis.legend(fontsize=8)
-    figure.tight_layout()
-    return figure
-
-
 CLAIMS = (
     Claim(
         id="table3/little-influence",
         section="5.4, Table 3",
         says="Both constraints have “relatively little influence” on the scores.",
         test="What each of the two, and both, change of the mIoU of training without them, on the test images, "
-        f"from the same seed. Reproduced: less than {NOTHING_GAINED:g} with the whole 95 % interval over seeds. "
+        f"with the same seed. Reproduced: less than {NOTHING_GAINED:g} with the whole 95 % interval over seeds. "
         "Partly: in the mean.",
         decide=constraints_matter_little,
     ),
@@ -277,8 +244,19 @@ CLAIMS = (
         section="5.4",
         says="The constraints prevent the collapse of training.",
         test="The share of seeds whose training collapsed, to an empty foreground or background. Reproduced: none "
-        "with both constraints, some without. Partly: fewer with both than without. It can't be decided where none "
+        "with both constraints, some without. Partly: fewer with both than without. It can't be decided if none "
         "collapsed without.",
         decide=constraints_prevent_collapse,
     ),
+)
+
+EXPERIMENT = Experiment(
+    name="table3",
+    title="Table 3",
+    settings=Settings,
+    groups=groups,
+    summary=summary,
+    plot=plot,
+    claims=CLAIMS,
+    cells=cells,
 )

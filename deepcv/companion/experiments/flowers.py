@@ -1,0 +1,209 @@
+"""What Tables 2 and 3 and Figure 5 share: networks trained on a collection of flowers, scored on two of its splits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from deepcv.checks import check_whole
+from deepcv.companion.claims import NEAR, SHORT, Claim, Status, Verdict, near
+from deepcv.companion.experiments import experiment
+from deepcv.companion.experiments.experiment import Images, Variant, variant
+from deepcv.companion.pictures import compact, interval
+from deepcv.companion.recorded import paper
+from deepcv.data import COLLECTIONS
+from deepcv.errors import InputError
+
+if TYPE_CHECKING:
+    from pandas import DataFrame, Series
+
+SPLITS = ("train", "test")
+
+SCORES = {"Acc": "accuracy", "mIoU": "iou"}
+"""Accuracy, and IoU of the foreground, means over images."""
+
+
+@dataclass(frozen=True)
+class CollectionSettings(experiment.Settings):
+    """What experiments with trained networks have in common: `dataset` is a collection, `size` the side of its crops.
+
+    Attributes
+    ----------
+    n_images : int
+        How many images of each split are scored: only those with a mask, and only training images that were trained on.
+    n_train : int
+        How many of the training images, the first by name, are trained on.
+    epochs : int
+        Replaces the profile's number for every network.
+
+    Raises
+    ------
+    InputError
+        For an unknown collection, and as `deepcv.companion.experiments.experiment.Settings`.
+    """
+
+    n_train: int | None = None
+    epochs: int | None = None
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.dataset not in COLLECTIONS:
+            raise InputError(f"{self.dataset!r} is no collection to train on; there are {', '.join(COLLECTIONS)}")
+        for name in ("n_train", "epochs"):
+            if getattr(self, name) is not None:
+                check_whole(name, getattr(self, name), 1)
+
+
+def scored(settings: CollectionSettings, split: str) -> Images:
+    """The crops of a split that have a mask; of "train" only those that are trained on."""
+    images = Images.load(settings.dataset, split=split, side=settings.size)
+    if split == "train":
+        images = images.first(settings.n_train)
+    marked = (sample.name for sample in images.samples if sample.mask is not None)
+    return replace(images, samples=images.samples.only(islice(marked, settings.n_images)))
+
+
+def network(settings: CollectionSettings, name: str, changes: Mapping[str, Any], chosen: str, **conditions) -> Variant:
+    """A trained "method:preset" with changed settings, at the epoch `chosen`: "last", or the best on "validation"."""
+    changes = {**changes, "collection": settings.dataset, "images": settings.n_train, "size": settings.size}
+    epochs = {"epochs": settings.epochs} if settings.epochs else {}
+    return variant(name, conditions={**conditions, "chosen": chosen}, chosen=chosen, **changes | epochs)
+
+
+def means(rows: DataFrame, names: Series) -> DataFrame:
+    """Means over images, a row per name, highest test mIoU first.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        From `Experiment.run`, or of a recorded run.
+    names : pandas.Series
+        The name of each row.
+
+    Returns
+    -------
+    pandas.DataFrame
+        For both splits `Acc`, `mIoU`, as the method decides which side is the foreground; for the test images also
+        their 95 % intervals (bootstrap over images, seeds of an image averaged first), both with the `oracle`, and
+        `by seed`, the lowest and highest mIoU of a seed; `s/image` (median, without hint or training), `images` of the
+        test, `seeds`.
+    """
+    import pandas as pd
+
+    table = {}
+    for name, group in rows.groupby(names, sort=False):
+        parts = {split: group[group["split"] == split] for split in SPLITS}
+        tested, row = parts["test"], {}
+        for short, score in SCORES.items():
+            by_image = {split: part.groupby("image")[score].mean() for split, part in parts.items()}
+            row |= {f"{split} {short}": values.mean() for split, values in by_image.items()}
+            row[f"test {short} interval"] = interval(by_image["test"]) if len(tested) else ""
+            row[f"test {short} oracle"] = tested[f"{score}_oracle"].mean()
+        seeds = tested.groupby("seed")["iou"].mean()
+        row["by seed"] = f"{seeds.min():.3f}–{seeds.max():.3f}" if len(seeds) > 1 else ""
+        row |= {"s/image": group["seconds"].median(), "images": tested["image"].nunique(), "seeds": len(seeds)}
+        table[name] = row
+    return pd.DataFrame.from_dict(table, orient="index", columns=_COLUMNS).sort_values("test mIoU", ascending=False)
+
+
+_COLUMNS = (
+    *(f"{split} {name}" for split in SPLITS for name in SCORES),
+    *(f"test {name} {kind}" for kind in ("interval", "oracle") for name in SCORES),
+    *("by seed", "s/image", "images", "seeds"),
+)
+
+
+def printed(name: str, index: str, names: Mapping[str, str]) -> DataFrame:
+    """A table of the paper with our names for its rows and columns."""
+    table = paper(name).set_index([index, "split"])[list(SCORES.values())].unstack("split")
+    table.columns = [f"{split} {short}" for short in SCORES for split in table.columns.levels[1]]
+    return table.rename(names)[[f"{split} {short}" for split in SPLITS for short in SCORES]]
+
+
+def side_by_side(ours: DataFrame, full: DataFrame, theirs: DataFrame) -> DataFrame:
+    """Summaries of this run and of our recorded run, and the paper's table (Flowers-102), columns in three groups."""
+    import pandas as pd
+
+    groups = {
+        "this run": ours[[f"test {short}" for short in SCORES]],
+        "recorded run": full[list(theirs)],
+        "paper, Flowers-102": theirs,
+    }
+    table = pd.concat(groups, axis=1)
+    return table.reindex(dict.fromkeys((*full.index, *ours.index, *table.index)))
+
+
+def style(table: DataFrame):
+    """A table for display: scores with three digits, a dash where there is nothing."""
+
+    def shown(value) -> str:
+        if isinstance(value, str):
+            return value or "–"
+        return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
+
+    counts = {"images", "seeds", "epochs", "restarts", "collapsed"}
+    whole = [column for column in table if (column[-1] if isinstance(column, tuple) else column) in counts]
+    return compact(table.style.format(shown, na_rep="–").format("{:.0f}", subset=whole, na_rep="–"), "table2")
+
+
+def on_flowers(verdict: Verdict, rows: DataFrame) -> Verdict:
+    """The verdict, with a sentence on the data set where it is not the paper's."""
+    others = rows[rows["dataset"] != "flowers102"].groupby(["dataset", "side"]).groups
+    if not others or verdict.status == Status.NOT_RUN:
+        return verdict
+    told = ", ".join(f"{dataset} at {side:.0f} pixels" for dataset, side in others)
+    return replace(verdict, evidence=f"{verdict.evidence} On {told}; the paper's are Flowers-102 at 128 pixels.")
+
+
+def flowers_cell(
+    rows: DataFrame, *, column: str, name: str, preset: str, split: str, score: str, printed: float
+) -> Verdict:
+    """Is a score of Table 2 or 3, with the orientation oracle that the paper's scorer has, the printed one?
+
+    On another data set than the paper's this can't be decided; the score is reported nevertheless.
+    """
+    rows = rows[(rows[column] == name) & (rows["preset"] == preset)]
+    rows = rows[(rows["split"] == split) & (rows["chosen"] != "validation")]
+    found = on_flowers(near(rows.groupby("image")[f"{score}_oracle"].mean(), printed), rows)
+    papers = (rows["dataset"] == "flowers102").all()
+    return found if papers else replace(found, status=Status.NOT_RUN)
+
+
+def cells_of(table: str, column: str, preset: str, titles: Mapping[str, str]) -> list[Claim]:
+    """A claim for each score of Table 2 or 3.
+
+    Parameters
+    ----------
+    table : str
+    column : str
+        The column that names the rows of the paper's table and ours.
+    preset : str
+        Of our rows.
+    titles : dict of str to str
+        Titles of the rows, by name.
+    """
+    return [
+        Claim(
+            id=f"{table}/{row[column]}/{row['split']}/{score}",
+            section=f"5.4, Table {table[-1]}",
+            says=f"Table {table[-1]}: {row['split']} {SHORT[score]} of {titles[row[column]]}",
+            test=f"{NEAR} On the same split of the flowers that were run, with the orientation oracle, as the paper "
+            "scores. Other flowers than the paper's can't decide it.",
+            decide=partial(
+                flowers_cell,
+                column=column,
+                name=row[column],
+                preset=preset,
+                split=row["split"],
+                score=score,
+                printed=row[score],
+            ),
+            printed=table,
+            value=f"{row[score]:.3f}",
+        )
+        for row in paper(table).to_dict("records")
+        for score in SCORES.values()
+    ]
