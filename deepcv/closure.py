@@ -69,7 +69,7 @@ def closure(root: str | Path, starts: Iterable[str], without: Sequence[str] = ()
     InputError
         For a start that isn't defined there.
     """
-    forms = _walk(package(Path(root)), starts, tuple(without))
+    forms = _walk(_package(Path(root)), starts, tuple(without))
     return {
         str(name): "".join(f"‹{p.name}›" if isinstance(p, Name) else p for p in form) for name, form in forms.items()
     }
@@ -90,7 +90,7 @@ def closure_hash(
     others : sequence of (str, path)
         Modules outside the package, and their files, that the walk may start from.
     """
-    forms = _walk(package(Path(root), tuple(others)), starts, tuple(without))
+    forms = _walk(_package(Path(root), tuple(others)), starts, tuple(without))
     numbers = {name: str(number) for number, name in enumerate(forms)}
     digest = hashlib.sha256()
     for form in forms.values():
@@ -99,7 +99,7 @@ def closure_hash(
     return digest.hexdigest()
 
 
-def _walk(source: Package, starts: Iterable[str], without: tuple[str, ...]) -> dict[Name, Form]:
+def _walk(source: _Package, starts: Iterable[str], without: tuple[str, ...]) -> dict[Name, Form]:
     forms: dict[Name, Form] = {}
     queue = deque(source.start(start) for start in starts)
     while queue:
@@ -111,12 +111,12 @@ def _walk(source: Package, starts: Iterable[str], without: tuple[str, ...]) -> d
 
 
 @functools.cache
-def package(root: Path, others: tuple[tuple[str, Path], ...] = ()) -> Package:
+def _package(root: Path, others: tuple[tuple[str, Path], ...] = ()) -> _Package:
     """The package in a folder, parsed once."""
-    return Package(root, dict(others))
+    return _Package(root, dict(others))
 
 
-class Package:
+class _Package:
     """Source files of a package, parsed when they are asked for."""
 
     def __init__(self, root: Path, others: dict[str, Path]):
@@ -278,7 +278,7 @@ def _for_type_checkers(node: ast.If) -> bool:
 class _Writer(ast.NodeVisitor):
     """Writes the normal form of a definition; the text depends on the syntax tree alone, not on Python's version."""
 
-    def __init__(self, source: Package, module: _Module, own: str):
+    def __init__(self, source: _Package, module: _Module, own: str):
         self._source, self._module, self._own = source, module, own
         self._pieces: list[str | Name] = []
         self._scopes: list[dict[str, Name | None]] = []  # of functions, outermost first
@@ -311,7 +311,8 @@ class _Writer(ast.NodeVisitor):
     # names
 
     def visit_Name(self, node: ast.Name) -> None:
-        if isinstance(node.ctx, ast.Load):
+        local = any(node.id in scope for scope in self._scopes)
+        if isinstance(node.ctx, ast.Load) or (self._scopes and not local and not self._in_class):  # or `global`
             self._refer(node.id, [])
         else:
             self._pieces.append(f"{self._called(node.id)} ")

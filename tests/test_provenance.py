@@ -232,6 +232,12 @@ def test_names_of_one_assignment_are_told_apart(tmp_path):
     assert len(hashes) == 2
 
 
+def test_a_global_that_is_assigned_is_reached(tmp_path):
+    source = "COUNT = 0\ndef start():\n    global COUNT\n    COUNT += 1\n    count = 2\n    return count\n"
+    root = written(tmp_path, {"__init__.py": "", "c.py": source + "count = 3\n"})
+    assert set(closure(root, ["fake.c:start"])) == {"fake.c:start", "fake.c:COUNT"}
+
+
 def test_closure_names_what_is_reached(tmp_path):
     root = written(tmp_path)
     found = closure(root, ["fake.solver:solve"])
