@@ -10,7 +10,7 @@ import time
 
 import torch
 
-from deepcv import parallel as execution
+from deepcv import parallel
 from deepcv.data import samples
 from deepcv.model.segment import deep_chan_vese
 
@@ -25,7 +25,7 @@ def solve(name: str) -> float:
 def seconds_an_image(workers: int, threads: int) -> float:
     torch.set_num_threads(threads)
     start = time.perf_counter()
-    for _ in execution.run(solve, NAMES, workers=workers, progress=False):
+    for _ in parallel.run(solve, NAMES, workers=workers, progress=False):
         pass
     return (time.perf_counter() - start) / len(NAMES)
 

@@ -2,25 +2,25 @@
 
 import functools
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 
 import pytest
 
-from deepcv import parallel as execution
-from deepcv import provenance
-from deepcv.companion import store as results
+from deepcv import parallel, provenance
 from deepcv.errors import InputError
 
 # Workers import what they compute with, so these functions stand in a module that a test writes.
 FUNCTIONS = """
     import os, signal, time
-    from deepcv.images import InputError
+    from deepcv.errors import InputError
 
     def square(number): return number * number
     def process_of(item): return os.getpid()
@@ -37,6 +37,9 @@ FUNCTIONS = """
         if number == 3: os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(0.3)
         return number
+    def squares_in_processes(number):
+        from deepcv.parallel import run
+        return sorted(run(square, range(number + 1), workers=2, progress=False))
     def sleeps(seconds): time.sleep(seconds)
     def slow_process_of(item):
         time.sleep(0.2)
@@ -60,7 +63,7 @@ def functions(tmp_path, monkeypatch):
 
 
 def run(*arguments, **options):
-    return execution.run(*arguments, progress=False, **options)
+    return parallel.run(*arguments, progress=False, **options)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -104,7 +107,7 @@ def test_items_are_taken_a_few_ahead():
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_failing_item_is_named(functions, workers):
-    with pytest.raises(execution.ItemError, match=r"^3: ZeroDivisionError: by nought$") as caught:
+    with pytest.raises(parallel.ItemError, match=r"^3: ZeroDivisionError: by nought$") as caught:
         list(run(functions.fails_at_3, [3, 3], workers=workers))
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
 
@@ -115,9 +118,20 @@ def test_input_that_cannot_be_used_stays_an_input_error(functions, workers):
         list(run(functions.rejects_3, [3, 3], workers=workers))
 
 
-def test_a_worker_that_dies_is_reported_with_its_item(functions):
-    with pytest.raises(execution.ItemError, match=r"a worker died at 3 .*-9"):
-        list(run(functions.dies_at_3, [1, 3, 5, 7], workers=2))
+def test_a_worker_that_dies_costs_its_item_and_is_reported_at_the_end(functions):
+    found = []
+    with pytest.raises(InputError, match=r"^3, 3: not computed, a worker died of SIGKILL\(-9\); if the memory ran out"):
+        for item, _ in run(functions.dies_at_3, [1, 3, 5, 3, 7, 9], workers=2):
+            found.append(item)
+    assert sorted(found) == [1, 5, 7, 9]
+
+
+def test_a_foreign_pool_whose_worker_dies_ends_with_the_names_of_what_is_missing(functions):
+    with (
+        ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool,
+        pytest.raises(InputError, match=r"^3: not computed, a worker died"),
+    ):
+        list(run(functions.dies_at_3, [3, 5], workers=pool))
 
 
 def test_no_worker_is_refused(functions):
@@ -125,9 +139,18 @@ def test_no_worker_is_refused(functions):
         run(functions.square, [1, 2], workers=0)
 
 
-def test_a_function_that_workers_cannot_import_is_refused():
-    with pytest.raises(InputError, match=r"can't import .*workers=1"):
-        run(functools.partial(lambda item, more: item, more=1), [1, 2], workers=2)
+def test_a_function_that_cannot_be_imported_is_sent_by_value():
+    assert sorted(run(functools.partial(lambda more, item: item + more, 1), [1, 2], workers=2)) == [(1, 2), (2, 3)]
+
+
+def test_an_item_that_cannot_be_sent_is_named(functions):
+    with pytest.raises(parallel.ItemError, match=r"^<unlocked .*PicklingError"):
+        list(run(functions.process_of, [threading.Lock(), threading.Lock()], workers=2))
+
+
+def test_items_may_be_parallel_themselves(functions):
+    found = dict(run(functions.squares_in_processes, [1, 2], workers=2))
+    assert found == {1: [(0, 0), (1, 1)], 2: [(0, 0), (1, 1), (2, 4)]}
 
 
 def test_giving_up_kills_the_workers(functions):
@@ -138,8 +161,12 @@ def test_giving_up_kills_the_workers(functions):
     assert time.monotonic() - started < 20
 
 
-def test_a_usable_core_is_found():
-    assert 1 <= execution.usable_cores() <= os.cpu_count()
+def test_every_usable_core_gets_a_worker():
+    assert 1 <= parallel.concurrency(None) <= os.cpu_count()
+    assert parallel.concurrency(3) == 3
+    with ThreadPoolExecutor(2) as threads:
+        assert parallel.concurrency(threads) == 2
+    assert parallel.concurrency(Executor()) == parallel.DEFAULT_IN_FLIGHT
 
 
 # -- a cluster ---------------------------------------------------------------------------------------------------------
@@ -161,46 +188,48 @@ def on_cluster(tmp_path_factory):
 
 
 def test_a_cluster_gives_the_rows_of_this_process_and_says_which_machine(on_cluster, tmp_path, monkeypatch):
-    from deepcv.companion.experiments import experiment, table1
+    from deepcv.companion.experiments import get_experiment
+    from deepcv.companion.store import Store
 
     address, _ = on_cluster
-    settings = table1.Settings(methods=("deep-cv", "chan-vese"), size=32, seeds=(0, 1), device="cpu")
-    items = [item for item in table1.items(settings) if item.image == "overlap-pair"]
-    options = {"progress": False, "description": ""}
-    monkeypatch.setenv("DEEPCV_RESULTS", str(tmp_path / "here"))
-    here = experiment.complete(items, settings, workers=1, **options)
-    monkeypatch.setenv("DEEPCV_RESULTS", str(tmp_path / "there"))
+    experiment = get_experiment("table1")
+    settings = experiment.settings(methods=("deep-cv", "chan-vese"), size=32, seeds=(0, 1), device="cpu")
+    items = [item for item in experiment.items(settings) if item.image == "overlap-pair"]
+    compute = experiment.compute("quick", "cpu")
+    with Store(tmp_path / "here.sqlite") as store:
+        here = store.complete(items, compute, workers=1, progress=False)
     monkeypatch.setitem(provenance.provenance(), "machine", "the client")
-    with execution.cluster(address) as executor:
-        there = experiment.complete(items, settings, workers=executor, **options)
+    with parallel.cluster(address) as executor, Store(tmp_path / "there.sqlite") as store:
+        there = store.complete(items, compute, workers=executor, progress=False)
     assert len(here) == 3
-    same = [name for name in results.COLUMNS if name not in ("seconds", "created", "extra")]
+    same = [name for name in here if name not in ("seconds", "hint_seconds", "created", "extra")]
     assert there[same].to_dict("records") == here[same].to_dict("records")
 
 
 def test_a_killed_worker_costs_its_item_only(on_cluster):
     address, functions = on_cluster
     found = []
-    with execution.cluster(address) as executor:
+    with parallel.cluster(address) as executor:
         for item, process in run(functions.slow_process_of, range(10), workers=executor):
             if not found:
                 os.kill(process, signal.SIGKILL)
             found.append((item, process))
+        executor._client.wait_for_workers(2, timeout=60)  # the tests below count on it
     assert sorted(item for item, _ in found) == list(range(10))
     assert sum(process == found[0][1] for _, process in found) == 1
 
 
 def test_workers_of_a_cluster_compute_with_one_thread(on_cluster):
     address, functions = on_cluster
-    with execution.cluster(address) as executor:
-        assert execution.concurrency(executor) == 2
+    with parallel.cluster(address) as executor:
+        assert parallel.concurrency(executor) == 2
         assert dict(run(functions.threads, "ab", workers=executor)) == {"a": (1, 1), "b": (1, 1)}
 
 
 def test_what_fails_on_a_cluster_is_named(on_cluster):
     address, functions = on_cluster
-    with execution.cluster(address) as executor:
-        with pytest.raises(execution.ItemError, match=r"^3: ZeroDivisionError: by nought$"):
+    with parallel.cluster(address) as executor:
+        with pytest.raises(parallel.ItemError, match=r"^3: ZeroDivisionError: by nought$"):
             list(run(functions.fails_at_3, [1, 3], workers=executor))
         with pytest.raises(InputError, match=r"^3: too odd$"):
             list(run(functions.rejects_3, [3], workers=executor))
@@ -208,11 +237,11 @@ def test_what_fails_on_a_cluster_is_named(on_cluster):
 
 def test_items_that_a_cluster_drops_are_named(on_cluster):
     address, functions = on_cluster
-    with execution.cluster(address) as executor:
+    with parallel.cluster(address) as executor:
         finished = run(functions.sleeps, [0, 2], workers=executor)
         next(finished)
         executor.shutdown(wait=False)
-        with pytest.raises(execution.ItemError, match=r"^2: the scheduler is gone or dropped it; run again"):
+        with pytest.raises(InputError, match=r"^2: the scheduler is gone or dropped it; run again"):
             next(finished)
 
 
@@ -220,7 +249,7 @@ def test_workers_with_other_code_are_refused(on_cluster, monkeypatch):
     monkeypatch.setitem(provenance.provenance(), "source", "abc")
     with (
         pytest.raises(InputError, match=r"the worker tcp://\S+ has source [0-9a-f]{12}, here it is abc"),
-        execution.cluster(on_cluster[0]),
+        parallel.cluster(on_cluster[0]),
     ):
         pass
 
@@ -235,7 +264,7 @@ def test_a_cluster_without_fitting_workers_is_refused(workers, says):
     with (
         distributed.LocalCluster(**options | workers) as cluster,
         pytest.raises(InputError, match=says),
-        execution.cluster(cluster.scheduler_address),
+        parallel.cluster(cluster.scheduler_address),
     ):
         pass
 
@@ -243,9 +272,9 @@ def test_a_cluster_without_fitting_workers_is_refused(workers, says):
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nowhere", "abc://127.0.0.1:1"])
 def test_where_no_scheduler_is_one_sentence_says_so(monkeypatch, address):
     pytest.importorskip("distributed")
-    monkeypatch.setattr(execution, "_CONNECTING", 0.5)
-    says = f"no Dask scheduler answers at {address} " if "://" in address else "'nowhere' is no scheduler's address"
-    with pytest.raises(InputError, match=says), execution.cluster(address):
+    monkeypatch.setattr(parallel, "_CONNECTION_TIMEOUT", 0.5)
+    says = f"no Dask scheduler answers at {address} " if "://" in address else "'nowhere' is not a scheduler's address"
+    with pytest.raises(InputError, match=says), parallel.cluster(address):
         pass
 
 
@@ -267,9 +296,9 @@ def _alive(pid):
 
 
 WITHOUT_GUARD = """
-from deepcv import execution
+from deepcv import parallel
 import items_to_run
-print(sorted(execution.run(items_to_run.square, [1, 2, 3], workers=2, progress=False)))
+print(sorted(parallel.run(items_to_run.square, [1, 2, 3], workers=2, progress=False)))
 """
 
 
@@ -298,9 +327,9 @@ def test_workers_end_with_the_process_that_started_them(functions, tmp_path, way
     pids = tmp_path / "pids"
     pids.mkdir()
     code = f"""
-from deepcv import execution
+from deepcv import parallel
 import items_to_run
-list(execution.run(items_to_run.writes_pid, [{str(pids)!r}] * 4, workers=2, progress=False))
+list(parallel.run(items_to_run.writes_pid, [{str(pids)!r}] * 4, workers=2, progress=False))
 """
     process = _python(["-c", code], tmp_path / "functions", stderr=subprocess.PIPE, start_new_session=True)
     until = time.monotonic() + 60
