@@ -43,7 +43,7 @@ from deepcv.companion.experiments.experiment import (
 )
 from deepcv.companion.pictures import compact, interval
 from deepcv.companion.recorded import full_run, paper
-from deepcv.methods import title
+from deepcv.methods import METHODS, title
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -63,10 +63,8 @@ the paper, each image scored by its best single region."""
 
 # -- what is run -------------------------------------------------------------------------------------------------------
 
-_COMPARED = (
-    *("deep-cv", "chan-vese", "chan-vese:exact", "statistical", "normalized-cuts", "normalized-cuts:regions"),
-    *("iem", "grabcut", "saliency"),
-)
+_MASK_METHODS = [name for name, method in METHODS.items() if not method.trained and "default" not in method.several]
+_COMPARED = (*(name for name in _MASK_METHODS if name not in REDUCED), "chan-vese:exact", "normalized-cuts:regions")
 _SHORT_DIP = {"size": 64, "first_steps": 200, "second_steps": 200, "ramp": 100}
 _EVERYTHING = (*_COMPARED, *REDUCED)
 
