@@ -31,15 +31,24 @@ def test_all_turned_is_the_released_preset():
 def test_a_shorter_loop_warms_up_for_the_same_share_of_it():
     assert switches(40)[RELEASED]["warmup"] == 19
     assert list(switches(40)) == list(VARIANTS)
-    steps = {item.preset: item.settings for item in ambiguities.items(Settings(n_images=1, seeds=[0]))}
-    assert steps["paper: warmup of half the steps"]["warmup"] < steps["paper: paper"]["steps"] / 2
+    items = ambiguities.EXPERIMENT.items(Settings(n_images=1, seeds=[0]))
+    steps = {item.conditions["variant"]: item.settings for item in items}
+    assert steps["warmup of half the steps"]["warmup"] < steps["paper"]["steps"] / 2
 
 
 def test_plot_has_a_row_for_each_switch():
     matplotlib.use("Agg")
     rows = pd.DataFrame(
         [
-            {"preset": f"paper: {name}", "seed": 0, "image": image, "f_measure": 0.5, "iou": 0.4, "seconds": 1.0}
+            {
+                "preset": "paper",
+                "variant": name,
+                "seed": 0,
+                "image": image,
+                "f_measure": 0.5,
+                "iou": 0.4,
+                "seconds": 1.0,
+            }
             for name in VARIANTS
             for image in "ab"
         ]

@@ -1,8 +1,10 @@
+"""Each setting is changed alone, and compared with the default on the same images and seeds."""
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from deepcv.companion.experiments import choices
+from deepcv.companion.experiments import choices, variants
 from deepcv.errors import InputError
 
 
@@ -15,7 +17,15 @@ def rows_of(scores):
     """Rows as `run` gives them: scores[variant][seed][image]."""
     return pd.DataFrame(
         [
-            {"preset": variant, "seed": seed, "image": f"i{image}", "f_measure": f, "iou": f / 2, "seconds": 1.0}
+            {
+                "preset": "default",
+                "variant": variant,
+                "seed": seed,
+                "image": f"i{image}",
+                "f_measure": f,
+                "iou": f / 2,
+                "seconds": 1.0,
+            }
             for variant, by_seed in scores.items()
             for seed, by_image in enumerate(by_seed)
             for image, f in enumerate(by_image)
@@ -24,14 +34,18 @@ def rows_of(scores):
 
 
 def test_every_variant_changes_something_and_is_a_valid_setting():
-    items = choices.items(choices.Settings(seeds=[0], n_images=1, variants=list(choices.VARIANTS)))
+    items = choices.EXPERIMENT.items(choices.Settings(seeds=[0], n_images=1, variants=list(choices.VARIANTS)))
     settings = [tuple(item.settings.items()) for item in items]
     assert len(items) == len(choices.VARIANTS) == len(set(settings))
 
 
 def test_the_default_is_always_run_beside_the_variants():
-    items = choices.items(choices.Settings(variants=["rounds = 1"], n_images=2, seeds=[0, 1]))
-    assert {item.preset for item in items} == {"default", "rounds = 1"}
+    items = choices.EXPERIMENT.items(choices.Settings(variants=["rounds = 1"], n_images=2, seeds=[0, 1]))
+    assert {item.preset for item in items} == {"default"}
+    assert [item.conditions for item in items[:2]] == [
+        {"variant": "default", "setting": "", "value": ""},
+        {"variant": "rounds = 1", "setting": "rounds", "value": "1"},
+    ]
     assert len(items) == 2 * 2 * 2
 
 
@@ -50,14 +64,14 @@ def test_differences_are_paired_by_image_and_seed():
 
 def test_readable_table_has_the_interval_beside_the_mean():
     table = choices.summary(rows_of({"default": [[0.4, 0.6]], "nu = 0": [[0.3, 0.5]]}))
-    assert choices.readable(table, seconds=False).data.loc["nu = 0"].to_dict() == {
+    assert variants.readable(table, seconds=False).data.loc["nu = 0"].to_dict() == {
         "F": "0.400 (0.300 to 0.500)",
         "mIoU": "0.200 (0.150 to 0.250)",
         "ΔF": "-0.100 (-0.100 to -0.100)",
         "images": "2",
         "seeds": "1",
     }
-    assert choices.readable(table).to_html() == choices.readable(table).to_html()
+    assert variants.readable(table).to_html() == variants.readable(table).to_html()
 
 
 def test_plot_labels_both_axes_and_shows_every_variant():

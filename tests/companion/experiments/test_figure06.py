@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from deepcv.companion.experiments import figure06
-from deepcv.companion.experiments.figure06 import ARCHITECTURES, HINT, PAPERS, Settings
+from deepcv.companion.experiments.figure06 import ARCHITECTURES, EXPERIMENT, HINT, PAPERS, Settings
 from deepcv.errors import InputError
 from deepcv.methods import get_method
 
@@ -15,7 +15,7 @@ def rows_of(score, solver="default", seeds=(0, 1, 2), names=PAPERS):
     """Rows as `run` gives them, F of three images by `score(image, architecture, seed)`, architectures by number."""
     return pd.DataFrame(
         [
-            {"preset": name if solver == "default" else f"{solver}: {name}", "seed": seed, "image": f"i{image}",
+            {"preset": solver, "variant": name, "seed": seed, "image": f"i{image}",
              "f_measure": score(image, number, seed), "iou": score(image, number, seed) / 2, "seconds": 1.0}
             for image in range(3) for number, name in enumerate(names) for seed in seeds
         ]
@@ -23,21 +23,21 @@ def rows_of(score, solver="default", seeds=(0, 1, 2), names=PAPERS):
 
 
 def test_nothing_but_the_architecture_differs_within_a_solver():
-    items = figure06.items(Settings(n_images=1, seeds=[0]))
-    assert [item.preset for item in items if item.method == "saliency"] == [HINT]
+    items = EXPERIMENT.items(Settings(n_images=1, seeds=[0]))
+    assert [item.conditions["variant"] for item in items if item.method == "saliency"] == [HINT]
     deep = [item for item in items if item.method == "deep-cv"]
     assert len(deep) == 2 * len(ARCHITECTURES)
     assert len({str(item.settings) for item in deep}) == len(deep)
     for solver in ("default", "paper"):
-        settings = [item.settings for item in deep if item.preset.startswith("paper: ") == (solver == "paper")]
+        settings = [item.settings for item in deep if item.preset == solver]
         changed = {name for each in settings for name, value in each.items() if value != settings[0][name]}
         assert changed == {"architecture", "levels"}
         assert settings[0]["u_step"] == get_method("deep-cv").settings(solver)["u_step"]
 
 
 def test_the_u_net_is_always_run_and_the_hint_once():
-    items = figure06.items(Settings(n_images=1, variants=["skip, depth 3"], seeds=[4, 5]))
-    ours = [(item.preset, item.seed) for item in items if not item.preset.startswith("paper: ")]
+    items = EXPERIMENT.items(Settings(n_images=1, variants=["skip, depth 3"], seeds=[4, 5]))
+    ours = [(item.conditions["variant"], item.seed) for item in items if item.preset == "default"]
     assert sorted(ours) == [("U-Net", 4), ("U-Net", 5), ("skip, depth 3", 4), ("skip, depth 3", 5), (HINT, 4)]
     with pytest.raises(InputError, match=r"'skip, depth 9'.*skip, depth 5"):
         Settings(variants=["skip, depth 9"])
@@ -86,7 +86,7 @@ def test_pictures_show_the_masks_of_the_asked_solver(tmp_path, monkeypatch):
     matplotlib.use("Agg")
     monkeypatch.setenv("DEEPCV_RESULTS", str(tmp_path))
     settings = Settings(n_images=1, size=32, variants=["skip, depth 2"], seeds=[0])
-    rows = figure06.run(settings, workers=1, progress=False)
+    rows = EXPERIMENT.run(settings, workers=1, progress=False)
     for solver, columns in (("default", [HINT, "skip, depth 2", "U-Net"]), ("paper", ["skip, depth 2", "U-Net"])):
         axes = figure06.plot_masks(rows, settings, solver).axes
         assert [axis.get_title() for axis in axes] == ["image", "ground truth", *columns]

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from deepcv import methods
-from deepcv.companion import compute as _scored
+from deepcv.companion import compute, store
 from deepcv.companion.experiments import experiment, table1
-from deepcv.companion.experiments.table1 import Settings
+from deepcv.companion.experiments.table1 import EXPERIMENT, Settings
+from deepcv.companion.items import Unit
 from deepcv.companion.recorded import record
-from deepcv.companion.store import Unit
 from deepcv.data import Dataset, Sample
 from deepcv.errors import InputError
 from deepcv.methods import METHODS
@@ -38,34 +38,35 @@ def sample(name):
 def small(monkeypatch, tmp_path):
     """Three small images instead of a data set, and a store of their own."""
     datasets = {"samples": Dataset(NAMES, sample), "weizmann": Dataset([f"w{i:02}" for i in range(30)], sample)}
-    for module in (table1, _scored):
+    for module in (experiment, compute):
         monkeypatch.setattr(module, "load_dataset", datasets.__getitem__)
     monkeypatch.setenv("DEEPCV_RESULTS", str(tmp_path))
-    monkeypatch.setattr(_scored, "_hints", {})
-    _scored.load_sample.cache_clear()
+    monkeypatch.setattr(store, "_REPOSITORY", tmp_path / "none")
+    monkeypatch.setattr(compute, "_hints", {})
+    compute._sample.cache_clear()
     yield
-    _scored.load_sample.cache_clear()
+    compute._sample.cache_clear()
 
 
 @pytest.fixture
 def counted(monkeypatch):
     """What was computed, as (image, method, seed)."""
     calls = []
-    original = _scored.compute
+    original = compute.compute
 
-    def compute(unit, **options):
+    def watched(unit, **options):
         calls.extend((item.image, item.method, item.seed) for item in unit)
         return original(unit, **options)
 
-    monkeypatch.setattr(_scored, "compute", compute)
+    monkeypatch.setattr(compute, "compute", watched)
     return calls
 
 
 def rows_of(scores, dataset="samples", seeds=1):
-    """Rows as a store gives them, from F-measures by "method:preset"."""
+    """Rows as a store gives them, from F-measures by "method:preset" or "method:preset:regions"."""
     rows = []
     for name, values in scores.items():
-        method, preset = name.split(":")
+        method, preset, *regions = name.split(":")
         for index, value in enumerate(values):
             for seed in range(seeds):
                 rows.append(
@@ -84,16 +85,18 @@ def rows_of(scores, dataset="samples", seeds=1):
                         "accuracy_oracle": value,
                         "seconds": 1.0 + index,
                         "device": "cpu",
+                        "regions": float(*regions) if regions else np.nan,
                     }
                 )
     return pd.DataFrame(rows)
 
 
 def recordable(rows):
-    return rows.assign(
+    return rows.drop(columns="regions").assign(
         settings=[{}] * len(rows),
+        conditions=[{}] * len(rows),
+        code="c",
         package="1",
-        source="s",
         libraries=[{}] * len(rows),
         machine=[{}] * len(rows),
         data_hash="d",
@@ -123,17 +126,17 @@ def test_settings_that_name_nothing_are_refused(given, named):
 
 def test_a_size_too_small_is_refused_before_anything_is_computed(tmp_path):
     with pytest.raises(InputError, match="size is 3"):
-        table1.run(Settings(methods=("deep-cv",), size=3), workers=1, progress=False)
+        EXPERIMENT.run(Settings(methods=("deep-cv",), size=3), workers=1, progress=False)
     assert not list(tmp_path.iterdir())
 
 
 def test_lists_are_taken_as_a_notebook_gives_them():
     settings = Settings(methods=["saliency"], seeds=[1, 2])
-    assert settings == Settings(methods=("saliency",), seeds=(1, 2)) and hash(settings)
+    assert settings == Settings(methods=("saliency",), seeds=(1, 2))
 
 
 def test_random_methods_run_for_every_seed_and_the_others_once():
-    found = table1.items(Settings(seeds=(4, 5, 6)))
+    found = EXPERIMENT.items(Settings(seeds=(4, 5, 6)))
     count = Counter((item.method, item.preset) for item in found)
     assert count["deep-cv", "default"] == count["grabcut", "default"] == 3 * len(NAMES)
     assert count["saliency", "default"] == count["chan-vese", "default"] == len(NAMES)
@@ -144,17 +147,17 @@ def test_random_methods_run_for_every_seed_and_the_others_once():
 
 @pytest.mark.parametrize("images", [1, 2, 3, 50])
 def test_only_the_first_images_by_name(images):
-    found = table1.items(Settings(n_images=images, methods=CHEAP))
+    found = EXPERIMENT.items(Settings(n_images=images, methods=CHEAP))
     assert [item.image for item in found if item.method == "saliency"] == list(NAMES[:images])
     assert len(found) == 2 * min(images, len(NAMES))
 
 
 def test_items_carry_the_image_and_every_setting():
-    (item,) = table1.items(Settings(n_images=1, methods=("chan-vese",)))
+    (item,) = EXPERIMENT.items(Settings(n_images=1, methods=("chan-vese",)))
     assert item.data_hash == sample("ant").hash and item.experiment == "table1" and item.dataset == "samples"
     assert {"nu", "solver", "dt"} <= set(item.settings)
     ours, theirs = (
-        next(i.settings for i in table1.items(Settings(n_images=1, methods=("deep-cv",), size=size)))
+        next(i.settings for i in EXPERIMENT.items(Settings(n_images=1, methods=("deep-cv",), size=size)))
         for size in (None, 64)
     )
     assert theirs == ours | {"size": 64}
@@ -162,19 +165,19 @@ def test_items_carry_the_image_and_every_setting():
 
 def test_authors_presets_are_reduced_on_a_cpu_and_only_over_the_first_images():
     presets = ("deep-cv", "deep-cv:paper")
-    reduced = [i for i in table1.items(Settings("cpu", methods=presets, seeds=(0,))) if i.preset == "paper"]
-    full = [i for i in table1.items(Settings("paper", methods=presets, seeds=(0,))) if i.preset == "paper"]
-    assert len(reduced) == experiment.CHOSEN_ON and len(full) == 30
+    reduced = [i for i in EXPERIMENT.items(Settings("cpu", methods=presets, seeds=(0,))) if i.preset == "paper"]
+    full = [i for i in EXPERIMENT.items(Settings("paper", methods=presets, seeds=(0,))) if i.preset == "paper"]
+    assert len(reduced) == experiment.N_TUNING_IMAGES and len(full) == 30
     assert {(i.settings["size"], i.settings["width"]) for i in reduced} == {(96, 16)}
     assert {(i.settings["size"], i.settings["width"]) for i in full} == {(300, 64)}
-    ours = [i for i in table1.items(Settings("cpu", methods=presets, seeds=(0,))) if i.preset == "default"]
+    ours = [i for i in EXPERIMENT.items(Settings("cpu", methods=presets, seeds=(0,))) if i.preset == "default"]
     assert len(ours) == 30
 
 
 def test_an_interrupted_run_has_whole_images_of_the_first_seed():
-    found = table1.items(Settings("cpu", seeds=(0, 1)))
-    fast = set(table1.PROFILES["cpu"].methods) - set(table1.PROFILES["cpu"].slow)
-    keys = {item.key for item in table1.items(Settings("cpu", methods=sorted(fast), seeds=(0,)))}
+    found = EXPERIMENT.items(Settings("cpu", seeds=(0, 1)))
+    fast = set(Settings("cpu").methods) - set(Settings("cpu").reduced)
+    keys = {item.key for item in EXPERIMENT.items(Settings("cpu", methods=sorted(fast), seeds=(0,)))}
     first = [item for item in found if item.key in keys]
     assert found[: len(first)] == first
     assert [item.image for item in first] == sorted(item.image for item in first)
@@ -185,20 +188,20 @@ def test_an_interrupted_run_has_whole_images_of_the_first_seed():
 
 def test_run_computes_each_result_once(counted):
     settings = Settings(methods=CHEAP, n_images=1, seeds=(0, 1))
-    rows = table1.run(settings, workers=1, progress=False)
+    rows = EXPERIMENT.run(settings, workers=1, progress=False)
     assert sorted(counted) == [("ant", "chan-vese", 0), ("ant", "saliency", 0)]
-    again = table1.run(settings, workers=1, progress=False)
+    again = EXPERIMENT.run(settings, workers=1, progress=False)
     assert len(counted) == 2
     pd.testing.assert_frame_equal(rows, again)
-    more = table1.run(Settings(methods=CHEAP, n_images=2), workers=1, progress=False)
+    more = EXPERIMENT.run(Settings(methods=CHEAP, n_images=2), workers=1, progress=False)
     assert sorted(counted[2:]) == [("bee", "chan-vese", 0), ("bee", "saliency", 0)]
     assert len(more) == 4
-    table1.run(Settings(methods=CHEAP, n_images=1, recompute=True), workers=1, progress=False)
+    EXPERIMENT.run(Settings(methods=CHEAP, n_images=1, recompute=True), workers=1, progress=False)
     assert len(counted) == 6
 
 
 def test_rows_are_scored_against_the_truth_from_the_shared_hint():
-    rows = table1.run(Settings(methods=CHEAP, n_images=2), workers=1, progress=False)
+    rows = EXPERIMENT.run(Settings(methods=CHEAP, n_images=2), workers=1, progress=False)
     assert set(zip(rows["image"], rows["method"], strict=True)) == {(n, m) for n in NAMES[:2] for m in CHEAP}
     assert rows.loc[rows["method"] == "saliency", "f_measure"].between(0.9, 1).all()
     assert (rows["f_measure"] <= rows["f_measure_oracle"]).all()
@@ -208,7 +211,7 @@ def test_rows_are_scored_against_the_truth_from_the_shared_hint():
 
 def test_a_failure_keeps_what_was_finished_and_is_named(monkeypatch, counted):
     settings = Settings(methods=CHEAP, n_images=2)
-    watched = _scored.compute
+    watched = compute.compute
 
     def failing(unit, **options):
         if unit[0].image == "bee":
@@ -216,11 +219,11 @@ def test_a_failure_keeps_what_was_finished_and_is_named(monkeypatch, counted):
         return watched(unit, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(_scored, "compute", failing)
+        patch.setattr(compute, "compute", failing)
         with pytest.raises(InputError, match=r"bee.*the pen broke"):
-            table1.run(settings, workers=1, progress=False)
+            EXPERIMENT.run(settings, workers=1, progress=False)
     assert len(counted) == 2
-    assert len(table1.run(settings, workers=1, progress=False)) == 4
+    assert len(EXPERIMENT.run(settings, workers=1, progress=False)) == 4
     assert len(counted) == 4
 
 
@@ -233,12 +236,14 @@ def test_a_batch_that_does_not_fit_into_memory_is_halved(monkeypatch):
             raise torch.OutOfMemoryError
         return original(images, *hints, **options)
 
-    items = table1.items(Settings(methods=("deep-cv",), seeds=(0,), size=20, device="cpu"))
+    items = EXPERIMENT.items(Settings(methods=("deep-cv",), seeds=(0,), size=20, device="cpu"))
     monkeypatch.setitem(METHODS, "deep-cv", replace(METHODS["deep-cv"], batch=small_memory))
-    monkeypatch.setattr(_scored, "_hints", {("samples", name): sample(name).mask.astype(np.float32) for name in NAMES})
-    rows = _scored.compute(Unit(items), "quick", "cpu")
+    monkeypatch.setattr(
+        compute, "_hints", {("samples", (), name): sample(name).mask.astype(np.float32) for name in NAMES}
+    )
+    rows = compute.compute(Unit(items), "quick", "cpu")
     assert tried == [3, 1, 2, 1, 1]
-    alone = [_scored.compute(Unit([item]), "quick", "cpu")[0] for item in items]
+    alone = [compute.compute(Unit([item]), "quick", "cpu")[0] for item in items]
     assert [row["f_measure"] for row in rows] == [row["f_measure"] for row in alone]
 
 
@@ -298,7 +303,7 @@ def test_table_stands_without_a_recorded_run_and_without_the_papers_numbers():
 
 
 def test_halves_part_the_images_by_name():
-    f = np.r_[np.full(experiment.CHOSEN_ON, 0.9), np.full(10, 0.5)]
+    f = np.r_[np.full(experiment.N_TUNING_IMAGES, 0.9), np.full(10, 0.5)]
     rows = rows_of({"deep-cv:default": f, "saliency:default": f - 0.2}, "weizmann")
     other = rows_of({"deep-cv:default": [0.0] * 5}, "samples")
     found = table1.halves(pd.concat([other, rows.sample(frac=1, random_state=0)]))
@@ -310,18 +315,18 @@ def test_halves_part_the_images_by_name():
 
 
 def test_every_method_and_preset_has_a_title_of_its_own():
-    titles = [methods.title(name) for profile in table1.PROFILES.values() for name in profile.methods]
-    assert len(set(titles)) == len(set(name for profile in table1.PROFILES.values() for name in profile.methods))
+    names = {name for profile in Settings.profiles for name in Settings(profile).methods}
+    assert len({methods.title(name) for name in names}) == len(names)
 
 
 def test_the_best_count_of_regions_over_all_images_is_shown_and_no_other():
-    counts = {f"normalized-cuts:{k} regions": [0.1 * k, 0.8 - 0.1 * k] for k in (2, 3)}
-    counts["normalized-cuts:4 regions"] = [0.9, 0.3]
+    counts = {f"normalized-cuts:regions:{k}": [0.1 * k, 0.8 - 0.1 * k] for k in (2, 3)}
+    counts["normalized-cuts:regions:4"] = [0.9, 0.3]
     found = table1.summary(rows_of(counts | {"saliency:default": [0.5, 0.5]}))
     assert found["F"].to_dict() == pytest.approx({"normalized-cuts:regions": 0.6, "saliency:default": 0.5})
     halves = table1.halves(rows_of({name: f + [0.0] * 19 for name, f in counts.items()}, "weizmann"))
     assert list(halves.index) == ["Normalized cuts [41], best region"]
-    counts["normalized-cuts:10 regions"] = [0.2, 0.2]
+    counts["normalized-cuts:regions:10"] = [0.2, 0.2]
     assert table1.by_count(rows_of(counts))["F"].to_dict() == pytest.approx(
         {"2 regions": 0.4, "3 regions": 0.4, "4 regions": 0.6, "10 regions": 0.2}
     )
@@ -329,6 +334,6 @@ def test_the_best_count_of_regions_over_all_images_is_shown_and_no_other():
 
 def test_regions_are_scored_by_the_one_that_fits_best_and_each_count_has_a_row():
     settings = Settings(methods=("normalized-cuts:regions",), n_images=1, seeds=(0,))
-    rows = table1.run(settings, workers=1, progress=False)
-    assert list(rows["preset"]) == [f"{count} regions" for count in table1.REGIONS]
+    rows = EXPERIMENT.run(settings, workers=1, progress=False)
+    assert set(rows["preset"]) == {"regions"} and list(rows["regions"]) == list(table1.REGIONS)
     assert rows["f_measure"].max() > 0.9  # one of the regions is the disk, not the one called foreground
