@@ -3,33 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from deepcv.checks import resolve
 from deepcv.devices import torch_device
-from deepcv.errors import InputError
-from deepcv.hints.features import noise_level
 from deepcv.hints.hint import hint_for
-from deepcv.hints.settings import NOTICEABLE_NOISE
 from deepcv.images import resize, working_shape
-from deepcv.model.batches import checked_batch, side_by_side, traces_of
+from deepcv.model.batches import checked_batch, side_by_side, solve_alike, traces_of, watched
 from deepcv.model.refinement import guided_filter
-from deepcv.model.settings import Settings, resolve
-from deepcv.model.solver import Problem, State, iterate
-from deepcv.model.start import (
-    _STARTS,
-    _check_colours,
-    _confident,
-    edge_weights,
-    hint_prior,
-    initial_memberships,
-    random_memberships,
-    start_prior,
-)
+from deepcv.model.settings import Settings
+from deepcv.model.solver import Problem, iterate
+from deepcv.model.start import edge_weights, start_from_hint, start_from_image
 from deepcv.segmentation import Segmentation
 
 
@@ -39,39 +27,26 @@ def pose(image: np.ndarray, hint: np.ndarray | None, settings: Settings, seed: i
     Parameters
     ----------
     image, hint : numpy.ndarray
-        As `as_image` and `as_hint` return them; the hint is needed with two phases and not used with more.
+        As `as_image` and `as_hint` return them; the hint is needed for two phases and ignored for more.
     settings : Settings
     seed : int
     device : str, optional
-        Default the GPU when there is one.
+        Default the GPU if there is one.
+
+    Raises
+    ------
+    InputError
+        For an image with fewer colours than phases, or a warm-up on a hint that is confident nowhere.
     """
     shape = working_shape(image.shape[:2], settings.size)
-    small = np.atleast_3d(resize(image, shape)).transpose(2, 0, 1)
-    prior = np.zeros((settings.phases, *shape), np.float32)
+    small = resize(image, shape)
     if settings.phases == 2:
-        hint = resize(hint, shape)
-        start = initial_memberships(hint, settings)
-        if settings.warmup and not _confident(start).any():
-            raise InputError(
-                "no pixel of the hint is above 0.9 or below 0.1, so the first steps would learn nothing; give a surer "
-                "hint, or set warmup to 0"
-            )
-        if settings.hint_weight:
-            noisy = noise_level(np.atleast_3d(image)) >= NOTICEABLE_NOISE
-            prior = hint_prior(hint, settings.hint_weight * (settings.noise_caution if noisy else 1))
+        start, prior = start_from_hint(image, resize(hint, shape), settings)
     else:
-        if settings.start == "random":
-            _check_colours(small.transpose(1, 2, 0), settings.phases)
-            start = random_memberships(shape, settings.phases, seed)
-        else:
-            start = _STARTS[settings.start](resize(image, shape), settings.phases, seed)
-            prior = start_prior(start, settings.hint_weight)
-        if settings.u_step == "exact":
-            start = (start == start.max(axis=0)).astype(np.float32)
-    target = torch_device(device)
-    image, start, prior = (
-        torch.from_numpy(np.ascontiguousarray(each))[None].to(target) for each in (small, start, prior)
-    )
+        start, prior = start_from_image(small, settings, seed)
+    on_device = torch_device(device)
+    arrays = (np.atleast_3d(small).transpose(2, 0, 1), start, prior)
+    image, start, prior = (torch.from_numpy(np.ascontiguousarray(each))[None].to(on_device) for each in arrays)
     return Problem(image, start, edge_weights(image, settings.edge_sensitivity), prior, [seed])
 
 
@@ -91,27 +66,27 @@ def deep_chan_vese(
     image : array_like, `(H, W)` or `(H, W, 3)`
         uint8, or float in [0, 1].
     hint : array_like, `(H, W)`, optional
-        High where the foreground is believed to be, in [0, 1]; default the saliency of `deepcv.hints.saliency`. With more
-        than two phases it is not used.
+        In [0, 1], high on the presumed foreground; default the saliency of `deepcv.hints.saliency`. Ignored with more
+        than two phases.
     seed : int
         Of networks, noise and random starts. The same seed on the same CPU gives the same mask.
     device : str, optional
-        "cpu", "cuda" …; default the GPU when there is one.
+        "cpu", "cuda" …; default the GPU if there is one.
     progress : bool
-        Show a bar.
+        Show a progress bar.
     **settings
-        Fields of `Settings` that are to differ from the default.
+        Fields of `deepcv.model.settings.Settings` that differ from the default.
 
     Returns
     -------
     Segmentation
-        At the image's size. `trace` has the energy's terms per pixel and "changed", the share of pixels whose label
-        changed, one value an Adam step. With more than two phases `settings["empty"]` lists those without a pixel.
+        At the image's size. `trace` has one value per Adam step: the energy's terms per pixel, and "changed", the share
+        of pixels whose label changed. With more than two phases `settings["empty"]` lists those without a pixel.
 
     Raises
     ------
     InputError
-        For an image or hint that can't be used, an unknown setting or one out of range.
+        For an unusable image or hint, an unknown setting or one out of range.
 
     Examples
     --------
@@ -135,63 +110,47 @@ def deep_chan_vese_batch(
     progress: bool = False,
     **settings,
 ) -> list[Segmentation]:
-    """Segment many images side by side; those of one working size are solved as one stack of independent networks.
+    """Segment many images; those of one working size are solved as one stack of independent networks.
 
-    For a GPU, which one image alone leaves idle. On a CPU a batch gains little, and more in processes of their own
+    Meant for a GPU, which a single image leaves idle. On a CPU a batch gains little; separate processes gain more
     (`deepcv.parallel`).
 
     Parameters
     ----------
     images : sequence of array_like, `(H, W)` or `(H, W, 3)`
-        As `deep_chan_vese` takes them, of any sizes. All of one working size are in memory at once.
+        As for `deep_chan_vese`, of any sizes. All those of one working size are in memory at once.
     hints : sequence of array_like `(H, W)` or None, optional
-        One for each image; the saliency where there is none.
+        One per image; None for the saliency.
     seeds : sequence of int
-        One for each image. Give an image several times with different seeds to solve it as often.
+        One per image. To solve an image with several seeds, give it several times.
     device, progress, settings
-        As in `deep_chan_vese`.
+        As for `deep_chan_vese`.
 
     Returns
     -------
     list of Segmentation
-        In the order of the images; `seconds` is an image's share of its group's time. The same masks as one by one
-        but for rounding, which Adam amplifies: less than 1 % of the pixels differ.
+        In the order of the images; `seconds` is an image's share of its group's time. The masks are those of single
+        calls up to rounding, which Adam amplifies: less than 1 % of the pixels differ.
 
     Raises
     ------
     InputError
-        As `deep_chan_vese` does, and when there are not as many hints or seeds as images.
+        As for `deep_chan_vese`, and when the numbers of images, hints and seeds differ.
     """
-    settings = resolve(settings)
+    settings = resolve(Settings, settings)
     images, hints = checked_batch(images, hints, seeds)
     if settings.phases == 2:
         hints = [hint_for(image, hint) for image, hint in zip(images, hints, strict=True)]
-    alike: dict[tuple, list[int]] = {}
-    for index, image in enumerate(images):
-        alike.setdefault((working_shape(image.shape[:2], settings.size), image.ndim), []).append(index)
-    found: list[Segmentation | None] = [None] * len(images)
-    for indices in alike.values():
-        start = time.perf_counter()
+
+    def solve(indices: list[int]) -> list[Segmentation]:
         posed = [pose(images[index], hints[index], settings, seeds[index], device) for index in indices]
         memberships, traces = _solve(side_by_side(posed), settings, progress)
-        segmentations = [
-            at_full_size(images[index], each, settings) for index, each in zip(indices, memberships, strict=True)
+        return [
+            _segmentation(images[index], each, trace, settings, seeds[index])
+            for index, each, trace in zip(indices, memberships, traces, strict=True)
         ]
-        seconds = (time.perf_counter() - start) / len(indices)
-        for index, segmentation, trace in zip(indices, segmentations, traces, strict=True):
-            labels = segmentation.argmax(0).astype(np.uint8)
-            ran_with = dataclasses.asdict(settings) | {"seed": seeds[index]}
-            if settings.phases > 2:
-                ran_with["empty"] = sorted(set(range(settings.phases)) - set(np.unique(labels).tolist()))
-            found[index] = Segmentation(
-                labels=labels,
-                memberships=segmentation,
-                trace=trace,
-                seconds=seconds,
-                method="deep-cv",
-                settings=ran_with,
-            )
-    return found
+
+    return solve_alike([(working_shape(image.shape[:2], settings.size), image.ndim) for image in images], solve)
 
 
 def _solve(problem: Problem, settings: Settings, progress: bool) -> tuple[np.ndarray, list[dict[str, list[float]]]]:
@@ -200,7 +159,8 @@ def _solve(problem: Problem, settings: Settings, progress: bool) -> tuple[np.nda
     unchanged = torch.zeros(len(before), device=before.device)
     trace: dict[str, list[Tensor]] = {}
     unsettled = []
-    for state in _watched(iterate(problem, settings), settings, progress):
+    later_steps = settings.more_steps * (settings.rounds - 1) if settings.u_step == "exact" else 0
+    for state in watched(iterate(problem, settings), settings.steps + later_steps, "deep Chan-Vese", progress):
         changed = unchanged
         if state.memberships is not before:
             changed = (state.memberships.argmax(1) != before.argmax(1)).float().mean(dim=(1, 2))
@@ -213,24 +173,21 @@ def _solve(problem: Problem, settings: Settings, progress: bool) -> tuple[np.nda
     return before.cpu().numpy(), traces_of(trace, lengths)
 
 
+def _segmentation(image: np.ndarray, memberships: np.ndarray, trace, settings: Settings, seed: int) -> Segmentation:
+    memberships = at_full_size(image, memberships, settings)
+    labels = memberships.argmax(0).astype(np.uint8)
+    ran_with = dataclasses.asdict(settings) | {"seed": seed}
+    if settings.phases > 2:
+        ran_with["empty"] = np.setdiff1d(range(settings.phases), labels).tolist()
+    return Segmentation(labels, memberships, trace, method="deep-cv", settings=ran_with)
+
+
 def at_full_size(image: np.ndarray, memberships: np.ndarray, settings: Settings) -> np.ndarray:
-    """Memberships `(N, h, w)` at the image's size, filtered where asked for, `(N, H, W)` in [0, 1]."""
+    """Memberships `(N, h, w)` at the image's size and, if the settings ask for it, filtered: `(N, H, W)` in [0, 1]."""
     memberships = np.atleast_3d(resize(memberships.transpose(1, 2, 0), image.shape[:2])).transpose(2, 0, 1)
     if settings.guided_radius:
         memberships = np.stack([guided_filter(image, each, radius=settings.guided_radius) for each in memberships])
         memberships = np.clip(memberships, 0, 1)
-        # the filter is linear, so they sum to 1 but for its single precision, which is felt where windows are flat
+        # the filter is linear and keeps the sum of 1, up to single precision, which flat windows amplify
         return memberships / memberships.sum(axis=0).clip(min=np.finfo(np.float32).tiny)
     return np.clip(memberships, 0, 1)
-
-
-def _watched(states: Iterator[State], settings: Settings, progress: bool) -> Iterator[State]:
-    from tqdm.auto import tqdm
-
-    more = settings.more_steps * (settings.rounds - 1) if settings.u_step == "exact" else 0
-    with tqdm(total=settings.steps + more, desc="deep Chan-Vese", unit="step", disable=not progress) as bar:
-        for state in states:
-            yield state
-            bar.update()
-        bar.total = bar.n  # labels may settle early
-        bar.refresh()

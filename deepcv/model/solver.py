@@ -1,16 +1,17 @@
-"""Algorithms 1 and 2: the deep Chan-Vese model of one image, two-phase or N-phase.
+"""Algorithms 1 and 2: the deep Chan-Vese model of one image, for two phases or N.
 
     E = reconstruction + ν · length of the boundary + Σᵢ uᵢ · KL(latent ‖ N(μᵢ, Σᵢ))            (3.15), (4.1)
 
-`iterate` is the loop, a generator of states, so that a progress bar, a figure or a widget can watch it and stop it.
-It holds u in one of two ways:
+`iterate` is the loop: a generator of states, so that a progress bar, a figure or a widget can watch and stop it. It
+updates u in one of two ways:
 
-- "gradient", the paper's: fields φ, u = S(φ) or softmax Φ, everything moved by Adam, the length split off and solved
-  by shrinkage. Algorithms 1 and 2.
-- "exact": with the networks fixed, u is a minimum cut, or with more phases a Potts problem, and `deepcv.model.labelling`
-  finds it. Networks are fitted to u for a few steps, u is solved, and so on until the labels settle.
+- "gradient", the paper's: φ or Φ with u = S(φ), moved by Adam like the networks; the length is split off and solved by
+  shrinkage.
+- "exact", ours: for fixed networks u solves a minimum cut or, with more phases, a Potts problem
+  (`deepcv.model.labelling`). The networks take some Adam steps with u fixed, u is solved, until the labels settle.
 
-`deep_chan_vese` does the rest: hint, working size, the loop to its end, the guided filter where asked for.
+Also beyond the paper: a prior from the hint (`Problem.prior`), a length weighted by the image's edges
+(`Problem.edges`), and a KL weighted by the phases' areas (`Settings.balance`). `Settings.paper` turns all of them off.
 """
 
 from __future__ import annotations
@@ -26,11 +27,34 @@ from deepcv.model import energy, labelling, phases
 from deepcv.model.descent import Descent, adam
 from deepcv.model.networks import ACTIVATIONS, SkipNetwork, UNet
 from deepcv.model.settings import Settings
-from deepcv.model.start import _confident
+from deepcv.model.start import confident
+
+
+class Problem(NamedTuple):
+    """B images of one size, and what is known of each before the networks are fitted.
+
+    Attributes
+    ----------
+    image : Tensor, `(B, C, H, W)`, in [0, 1]
+    memberships : Tensor, `(B, N, H, W)`
+        Where u starts.
+    edges : Tensor, `(B, H, W)`
+        Factor of ν at each pixel (`edge_weights`); 1 everywhere for the paper's length.
+    prior : Tensor, `(B, N, H, W)`
+        Cost of each phase at each pixel on top of its KL (`hint_prior`, `start_prior`); 0 everywhere in the paper.
+    seeds : sequence of B ints
+        Of networks and noise. An image's result depends on its own seed only.
+    """
+
+    image: Tensor
+    memberships: Tensor
+    edges: Tensor
+    prior: Tensor
+    seeds: Sequence[int]
 
 
 class State(NamedTuple):
-    """Where the loop stands; B images side by side.
+    """The loop after an Adam step, for B images.
 
     Attributes
     ----------
@@ -42,7 +66,7 @@ class State(NamedTuple):
     energy : dict of str to Tensor `(B,)`
         The terms of (3.15) per pixel: "reconstruction", "length" (ν included), "region", and "hint" (`Problem.prior`).
     settled : Tensor of bool, `(B,)`
-        Which images are done: their memberships stay as they are (`Settings.settled`).
+        Whether an image is done; its memberships then stay as they are (`Settings.settled`).
     """
 
     step: int
@@ -52,31 +76,8 @@ class State(NamedTuple):
     settled: Tensor
 
 
-class Problem(NamedTuple):
-    """B images of one size, and what is known of each before the networks are asked.
-
-    Attributes
-    ----------
-    image : Tensor, `(B, C, H, W)`, in [0, 1]
-    memberships : Tensor, `(B, N, H, W)`
-        Where u starts.
-    edges : Tensor, `(B, H, W)`
-        Weight of the length at each pixel, on top of ν (`edge_weights`); 1 everywhere for the paper's length.
-    prior : Tensor, `(B, N, H, W)`
-        What each phase costs at each pixel whatever the networks say (`hint_prior`); 0 everywhere in the paper.
-    seeds : sequence of B ints
-        Of networks and noise. An image's result depends on its own seed only, not on its neighbours.
-    """
-
-    image: Tensor
-    memberships: Tensor
-    edges: Tensor
-    prior: Tensor
-    seeds: Sequence[int]
-
-
 class Model(nn.Module):
-    """Encoders and decoders of B images, and the two terms of the energy that they give.
+    """Encoder 𝒢 and decoder ℱ of each of B images, and the two terms of the energy that depend on them.
 
     Parameters
     ----------
@@ -106,7 +107,7 @@ class Model(nn.Module):
         self.decoder = network(self.dimensions, channels, seeds=[2 * seed + 1 for seed in seeds])
 
     def encode(self, image: Tensor) -> tuple[Tensor, Tensor | float]:
-        """`𝒢^μ(I)` `(B, d, H, W)` and `𝒢^σ(I)`, 1.0 where it is fixed."""
+        """`𝒢^μ(I)` `(B, d, H, W)`, and `𝒢^σ(I)` of the same shape or, if fixed, 1.0."""
         code = self._in_precision(self.encoder, image)
         mean = code[:, : self.dimensions] * self.settings.latent_unit
         if not self.settings.learned_variance:
@@ -136,21 +137,72 @@ class Model(nn.Module):
 
 
 def iterate(problem: Problem, settings: Settings) -> Iterator[State]:
-    """Minimise the energy of B images, giving the state after each Adam step.
+    """Minimise the energy of B images; yields the state after each Adam step.
 
     Raises
     ------
     InputError
-        When the images are too small for the networks' levels.
+        For images too small for the networks' levels.
     """
-    return (_exact if settings.u_step == "exact" else _gradient)(problem, settings)
+    return (_gradient if settings.u_step == "gradient" else _exact)(problem, settings)
+
+
+# -- The paper's u-step ------------------------------------------------------------------------------------------------
+
+
+def _gradient(problem: Problem, settings: Settings) -> Iterator[State]:
+    """Algorithm 1 (two phases) and Algorithm 2 (more); Adam in place of plain gradient steps."""
+    two = settings.phases == 2
+    # S of (3.17) or (4.2)
+    memberships_of = phases.sigmoid_memberships if two else phases.softmax_memberships
+    relaxed_of = phases.arctan_memberships if settings.relaxation == "arctan" else memberships_of
+
+    # line 1: initialise networks and region function
+    image, u = problem.image, problem.memberships
+    model = Model(image.shape[1], settings, problem.seeds).to(image.device)
+    phi = phases.initial_phi(u[:, 1], settings.start_limit) if two else torch.log(u.clamp(min=1e-2))
+    phi = phi.clone().requires_grad_()
+    w = energy.gradient(phases.contours(memberships_of(phi.detach())))
+    noise = _Noise(problem, settings.samples, model.dimensions)
+
+    def loss() -> tuple[Tensor, tuple[Tensor, ...]]:
+        """E_LS of (3.18) or (4.5), without the term in w alone."""
+        mean, fit, kl = model(image, noise.value)
+        weights = _balanced(relaxed_of(phi), settings.balance)
+        split = energy.splitting(phases.contours(memberships_of(phi)), w, settings.penalty)
+        return fit + split + energy.region(weights, kl + problem.prior), (mean, fit, kl)
+
+    threshold = (settings.nu / settings.penalty * problem.edges)[:, None, None]  # ν/λ
+
+    def update_w() -> None:
+        """Line 4: w by (3.21) or (4.8)."""
+        w.copy_(energy.shrink(energy.gradient(phases.contours(memberships_of(phi))), threshold))
+
+    rates = [
+        {"params": list(model.parameters()), "lr": settings.learning_rate},
+        {"params": [phi], "lr": settings.learning_rate_phi},
+    ]
+    optimiser = adam(rates, settings.learning_rate, image.device)
+    sure = u.round() * confident(u).to(u)
+    warm_up = Descent(functools.partial(_fit, model, image, noise, sure), optimiser, image)
+    descent = Descent(loss, optimiser, image, afterwards=update_w, changes=[w])
+    never = torch.zeros(len(image), dtype=torch.bool, device=image.device)
+    for step in range(1, settings.steps + 1):  # line 2
+        noise.draw()
+        # line 3: networks and region function by (3.19) or (4.6)
+        mean, fit, kl = (warm_up if step <= settings.warmup else descent)()
+        memberships = memberships_of(phi.detach())
+        yield _state(step, memberships, mean, fit, kl, _terms_of(memberships, problem, settings), never)
+
+
+# -- The exact u-step --------------------------------------------------------------------------------------------------
 
 
 def _exact(problem: Problem, settings: Settings) -> Iterator[State]:
-    """Rounds of: some Adam steps on the networks with u fixed, u by a minimum cut, until the labels settle."""
+    """Rounds of Adam steps on the networks with u fixed, then the best u for these networks, until labels settle."""
     image, u = problem.image, problem.memberships
     model = Model(image.shape[1], settings, problem.seeds).to(image.device)
-    noise, weights = _Noise(problem, settings), torch.empty_like(u)
+    noise, weights = _Noise(problem, settings.samples, model.dimensions), torch.empty_like(u)
     loss = functools.partial(_fit, model, image, noise, weights)
     descent = Descent(loss, adam(model.parameters(), settings.learning_rate, image.device), image)
     terms, solution, step = _terms_of(u, problem, settings), None, 0
@@ -162,8 +214,8 @@ def _exact(problem: Problem, settings: Settings) -> Iterator[State]:
             noise.draw()
             mean, fit, kl = descent()
             if not left:
-                solution = _u_step(model, problem, settings, solution)
-                found = torch.where(settled[:, None, None, None], u, _kept_alive(solution.mask, u))
+                solution = _best_partition(model, problem, settings, solution)
+                found = torch.where(settled[:, None, None, None], u, _none_emptied(solution.mask, u))
                 changed = (found.argmax(dim=1) != u.argmax(dim=1)).float().mean(dim=(1, 2))
                 settled = settled | (changed < settings.settled)
                 u, terms = found, _terms_of(found, problem, settings)
@@ -173,24 +225,18 @@ def _exact(problem: Problem, settings: Settings) -> Iterator[State]:
 
 
 @torch.no_grad()
-def _u_step(
+def _best_partition(
     model: Model, problem: Problem, settings: Settings, start: labelling.Labelling | None
 ) -> labelling.Labelling:
-    """The best partitions for the networks as they are: (3.16), or (4.1) with more than two phases."""
+    """The minimiser over u of (3.16), or of (4.1) with more than two phases, for the networks as they are."""
     cost = model.kl(*model.encode(problem.image)) + problem.prior
     if settings.phases > 2:
         return labelling.partition(cost, settings.nu * problem.edges, start=start)
     return labelling.solve(cost[:, 1] - cost[:, 0], settings.nu * problem.edges, start=start)
 
 
-def _fit(model: Model, image: Tensor, noise: _Noise, weights: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """What the networks are fitted to with u fixed: reconstruction and the KL of each phase, weighted."""
-    mean, fit, kl = model(image, noise.value)
-    return fit + energy.region(weights, kl), (mean, fit, kl)
-
-
-def _kept_alive(mask: Tensor, u: Tensor) -> Tensor:
-    """The new memberships; the old ones where one of two phases has emptied, which networks couldn't be fitted to."""
+def _none_emptied(mask: Tensor, u: Tensor) -> Tensor:
+    """The memberships of a mask; u if one of two phases is empty in it, as networks couldn't be fitted to that."""
     if mask.ndim == 4:
         return mask.to(u)
     alive = mask.flatten(1).any(1) & ~mask.flatten(1).all(1)
@@ -198,84 +244,47 @@ def _kept_alive(mask: Tensor, u: Tensor) -> Tensor:
     return torch.stack((1 - foreground, foreground), dim=1)
 
 
-def _gradient(problem: Problem, settings: Settings) -> Iterator[State]:
-    """Algorithm 1 (two phases) and Algorithm 2 (more)."""
-    image, u = problem.image, problem.memberships
-    two = settings.phases == 2
-    memberships_of = phases.sigmoid_memberships if two else phases.softmax_memberships
-    relaxed_of = phases.arctan_memberships if settings.relaxation == "arctan" else memberships_of
-    model = Model(image.shape[1], settings, problem.seeds).to(image.device)
-    phi = (
-        (phases.initial_phi(u[:, 1], settings.start_limit) if two else torch.log(u.clamp(min=1e-2)))
-        .clone()
-        .requires_grad_()
-    )
-    w = energy.gradient(phases.contours(memberships_of(phi.detach())))
-    # (3.20) with a weight of its own at each pixel: a threshold of its own at each pixel
-    threshold = (settings.nu / settings.penalty * problem.edges)[:, None, None]
-    optimiser = adam(
-        [
-            {"params": list(model.parameters()), "lr": settings.learning_rate},
-            {"params": [phi], "lr": settings.learning_rate_phi},
-        ],
-        settings.learning_rate,
-        image.device,
-    )
-    noise = _Noise(problem, settings)
-    confident = _confident(u).to(u)
-
-    def loss() -> tuple[Tensor, tuple[Tensor, ...]]:
-        mean, fit, kl = model(image, noise.value)
-        relaxed = relaxed_of(phi)
-        weights = _balanced(relaxed, settings.balance)
-        split = energy.splitting(phases.contours(memberships_of(phi)), w, settings.penalty)
-        return fit + split + energy.region(weights, kl + problem.prior), (mean, fit, kl)
-
-    def split_off() -> None:
-        w.copy_(energy.shrink(energy.gradient(phases.contours(memberships_of(phi))), threshold))
-
-    never = torch.zeros(len(image), dtype=torch.bool, device=image.device)
-    warm_up = Descent(functools.partial(_fit, model, image, noise, u.round() * confident), optimiser, image)
-    descent = Descent(loss, optimiser, image, afterwards=split_off, changes=[w])
-    for step in range(1, settings.steps + 1):
-        noise.draw()
-        mean, fit, kl = (warm_up if step <= settings.warmup else descent)()
-        memberships = memberships_of(phi.detach())
-        yield _state(step, memberships, mean, fit, kl, _terms_of(memberships, problem, settings), never)
+# -- What both share ---------------------------------------------------------------------------------------------------
 
 
 class _Noise:
-    """Draws of η `(M, B, d, H, W)` in `value`, each image's from its own generator."""
+    """Draws of η, `(M, B, d, H, W)` in `value`, each image's from its own generator."""
 
-    def __init__(self, problem: Problem, settings: Settings):
+    def __init__(self, problem: Problem, samples: int, dimensions: int):
         device = problem.image.device
-        dimensions = 1 if settings.phases == 2 else settings.phases
-        shape = (settings.samples, len(problem.image), dimensions, *problem.image.shape[-2:])
+        shape = (samples, len(problem.image), dimensions, *problem.image.shape[-2:])
         self.value = torch.empty(shape, device=device)
         self.generators = [torch.Generator(device).manual_seed(seed) for seed in problem.seeds]
 
     def draw(self) -> None:
-        """Put new numbers in the place of the old."""
+        """Draw anew, in place."""
         for index, generator in enumerate(self.generators):
             self.value[:, index].normal_(generator=generator)
 
 
+def _fit(model: Model, image: Tensor, noise: _Noise, weights: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Loss of the networks with u fixed: reconstruction and the weighted KL of each phase."""
+    mean, fit, kl = model(image, noise.value)
+    return fit + energy.region(weights, kl), (mean, fit, kl)
+
+
 def _balanced(u: Tensor, power: float) -> Tensor:
-    """Memberships `(B, N, H, W)` weighted by their phase's area to the power of minus `power`, the total kept."""
+    """Memberships `(B, N, H, W)` weighted by their phase's area to the power of `-power`, their total kept."""
     area = u.detach().mean(dim=(2, 3), keepdim=True).clamp(min=0.02)
     weight = area**-power
     return u * weight / (area * weight).sum(dim=1, keepdim=True)
 
 
-def _state(step, memberships, mean: Tensor, fit: Tensor, kl: Tensor, terms: dict[str, Tensor], settled) -> State:
-    """The state with the terms that depend on the networks beside those that depend on u alone."""
+def _state(
+    step: int, memberships: Tensor, mean: Tensor, fit: Tensor, kl: Tensor, terms: dict[str, Tensor], settled: Tensor
+) -> State:
     pixels = mean[0, 0].numel()
     of_networks = {"reconstruction": fit / pixels, "region": energy.region(memberships, kl) / pixels}
     return State(step, memberships, mean, of_networks | terms, settled)
 
 
 def _terms_of(memberships: Tensor, problem: Problem, settings: Settings) -> dict[str, Tensor]:
-    """The terms of the energy that u alone decides, per pixel, `(B,)` each."""
+    """The terms of the energy that depend on u alone, per pixel, `(B,)` each."""
     pixels = memberships[0, 0].numel()
     # torch.linalg.vector_norm over this axis takes twenty times as long
     length = energy.gradient(phases.contours(memberships)).square().sum(dim=-3).sqrt() * problem.edges[:, None]

@@ -1,4 +1,4 @@
-"""What the model is given before its networks are asked: where u starts, the hint as a prior, edge weights."""
+"""Inputs of the loop that don't depend on the networks: where u starts, the hint as a prior, edge weights."""
 
 from __future__ import annotations
 
@@ -7,16 +7,70 @@ import torch
 from torch import Tensor
 
 from deepcv.errors import InputError
+from deepcv.hints.features import noise_level
 from deepcv.hints.hint import surer
+from deepcv.hints.settings import NOTICEABLE_NOISE
 from deepcv.images import resize
 from deepcv.model import energy
 from deepcv.model.settings import Settings
 
 
-def edge_weights(image: Tensor, sensitivity: float) -> Tensor:
-    """Weight of the length at each pixel, less where the image itself has an edge (geodesic length, [6]).
+def start_from_hint(image: np.ndarray, hint: np.ndarray, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
+    """Where two phases start and what their hint costs them, `(2, h, w)` each.
 
-    `exp(-s ‖∇Iₓ‖² / (2 mean ‖∇I‖²))`, between a floor of 0.05 and 1.
+    u starts from the hint, as sure as the settings ask, or for the exact step from its Otsu mask: networks fitted to a
+    soft map reproduce its doubts.
+
+    Parameters
+    ----------
+    image : numpy.ndarray, `(H, W)` or `(H, W, 3)`
+        At full size, for its noise.
+    hint : numpy.ndarray, `(h, w)`, in [0, 1]
+
+    Raises
+    ------
+    InputError
+        For a warm-up on a hint that is confident nowhere.
+    """
+    u = surer(hint, "otsu" if settings.u_step == "exact" else settings.sureness)
+    start = np.stack((1 - u, u))
+    if settings.warmup and not confident(start).any():
+        raise InputError(
+            "no pixel of the hint is above 0.9 or below 0.1, so the first steps would learn nothing; give a surer "
+            "hint, or set warmup to 0"
+        )
+    if not settings.hint_weight:
+        return start, np.zeros_like(start, np.float32)
+    noisy = noise_level(np.atleast_3d(image)) >= NOTICEABLE_NOISE
+    return start, hint_prior(hint, settings.hint_weight * (settings.noise_caution if noisy else 1))
+
+
+def start_from_image(image: np.ndarray, settings: Settings, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where N > 2 phases start and what leaving that start costs them, `(N, h, w)` each.
+
+    Parameters
+    ----------
+    image : numpy.ndarray, `(h, w)` or `(h, w, 3)`
+        At working size.
+
+    Raises
+    ------
+    InputError
+        For an image with fewer colours than phases.
+    """
+    start = _STARTS[settings.start](image, settings.phases, seed)
+    prior = start_prior(start, settings.hint_weight)
+    if settings.start == "random":
+        prior = np.zeros_like(prior)
+    if settings.u_step == "exact":
+        start = (start == start.max(axis=0)).astype(np.float32)
+    return start, prior
+
+
+def edge_weights(image: Tensor, sensitivity: float) -> Tensor:
+    """Weight of the length at each pixel, lower on the image's edges (geodesic length, [6]).
+
+    `0.05 + 0.95 exp(-s ‖∇Iₓ‖² / (2 mean ‖∇I‖²))`.
 
     Parameters
     ----------
@@ -34,10 +88,10 @@ def edge_weights(image: Tensor, sensitivity: float) -> Tensor:
 
 
 def hint_prior(hint: np.ndarray, weight: float) -> np.ndarray:
-    """What background and foreground cost where the hint speaks against them, `(2, H, W)`.
+    """The hint as a factor of the prior p(u) in (3.3): costs of background and foreground, `(2, H, W)`.
 
-    `±(weight/2) · tanh(2.5 (hint - t))` with t the hint's Otsu threshold: nothing where the hint is undecided, at most
-    `weight` between the phases. As a factor of the prior p(u) in (3.3) it is the hint's say in every u-step.
+    `±(weight/2) · tanh(2.5 (hint - t))` with t the hint's Otsu threshold: 0 where the hint is undecided, at most
+    `weight` between the phases. Not in the paper.
     """
     from skimage.filters import threshold_otsu
 
@@ -45,36 +99,31 @@ def hint_prior(hint: np.ndarray, weight: float) -> np.ndarray:
     return np.stack((belief, -belief)).astype(np.float32)
 
 
-def initial_memberships(hint: np.ndarray, settings: Settings) -> np.ndarray:
-    """Where u starts, `(2, H, W)`: the saliency map, as sure as asked for, or its Otsu threshold for the exact step.
+def random_memberships(image: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Random memberships `(N, H, W)`: the softmax of noise in 8×8 cells, enlarged.
 
-    The exact step wants a mask: networks fitted to a soft map reproduce its doubts.
-    """
-    u = surer(hint, "otsu" if settings.u_step == "exact" else settings.sureness)
-    return np.stack((1 - u, u))
-
-
-def random_memberships(shape: tuple[int, int], count: int, seed: int) -> np.ndarray:
-    """Memberships `(N, H, W)` to start N phases from at random, as the paper does: smooth fields through a softmax.
-
-    The paper says no more than "random". Fields of white noise average out in the length term and leave the phases
-    alike, so these are noise of 8×8 cells, enlarged.
-    """
-    fields = np.random.default_rng(seed).normal(size=(8, 8, count)).astype(np.float32)
-    exponential = np.exp(resize(fields, shape).transpose(2, 0, 1))
-    return exponential / exponential.sum(axis=0)
-
-
-def clustered_memberships(image: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """Memberships `(N, H, W)` to start N phases from by k-means of the colours of the slightly blurred image.
-
-    From a random start phases often end up empty or alike; from the colours they are at least different. Each pixel
-    starts with membership 0.9 in its cluster.
+    The paper says no more than "random". White noise would average out in the length term and leave the phases alike.
 
     Raises
     ------
     InputError
-        When the image has fewer different colours than phases.
+        For an image with fewer colours than phases.
+    """
+    _check_colours(image, count)
+    fields = np.random.default_rng(seed).normal(size=(8, 8, count)).astype(np.float32)
+    exponential = np.exp(resize(fields, image.shape[:2]).transpose(2, 0, 1))
+    return exponential / exponential.sum(axis=0)
+
+
+def clustered_memberships(image: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Memberships `(N, H, W)` from k-means of the slightly blurred colours: 0.9 in a pixel's cluster.
+
+    From a random start phases often end up empty or alike; these differ at least in colour.
+
+    Raises
+    ------
+    InputError
+        For an image with fewer colours than phases.
     """
     from scipy.ndimage import gaussian_filter
 
@@ -83,28 +132,28 @@ def clustered_memberships(image: np.ndarray, count: int, seed: int) -> np.ndarra
 
 
 def textured_memberships(image: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """Memberships `(N, H, W)` to start N phases from by k-means of `local_histograms`.
+    """Memberships `(N, H, W)` from k-means of `local_histograms`: 0.9 in a pixel's cluster.
 
-    Regions of one mean but different textures are told apart, at borders only as wide as the window; the u-steps
-    sharpen them. Each pixel starts with membership 0.9 in its cluster.
+    They separate regions of one mean and different textures. Borders are blurred by the histograms' window; the u-steps
+    sharpen them.
 
     Raises
     ------
     InputError
-        When the image has fewer different colours than phases.
+        For an image with fewer colours than phases.
     """
     _check_colours(image, count)
-    # neighbours have nearly the same histograms
+    # a grid is enough for k-means: neighbours have nearly the same histograms
     return _clustered(local_histograms(image), count, seed, every=max(1, min(image.shape[:2]) // 36))
 
 
 def local_histograms(image: np.ndarray, bins: int = 8) -> np.ndarray:
-    """How colours, edges and their directions are distributed around each pixel, `(H, W, features)`.
+    """Histograms of colours, edges and edge directions around each pixel, `(H, W, features)`.
 
-    The local spectral histograms of Liu and Wang (IEEE TIP 15, 2006), with small filters of our own: the channels, and
-    at two scales the Laplacian of a Gaussian of the brightness and the three entries of the gradient's outer product.
-    Each response falls into bins of equal population. The window is a Gaussian, 7 % of the image's shorter side wide.
-    The square root makes the Euclidean distance that of Hellinger.
+    Local spectral histograms (Liu and Wang, IEEE TIP 15, 2006) with other filters: the channels, and at two scales the
+    Laplacian of Gaussian of the brightness and the three entries of the gradient's outer product. Bins are equally
+    populated. The window is a Gaussian whose σ is 7 % of the image's shorter side. Entries are square roots, so that
+    Euclidean distances are Hellinger's.
 
     Parameters
     ----------
@@ -131,19 +180,14 @@ def local_histograms(image: np.ndarray, bins: int = 8) -> np.ndarray:
     return np.sqrt(np.stack(features, axis=2).clip(min=0))
 
 
-def _confident(memberships):
-    """Where memberships, an array or tensor, are sure of their phase."""
-    return (memberships >= 0.9) | (memberships <= 0.1)
-
-
 def _check_colours(image: np.ndarray, count: int) -> None:
     different = len(np.unique(image.reshape(image.shape[0] * image.shape[1], -1), axis=0))
     if different < count:
-        raise InputError(f"the image has {different} different colours, fewer than phases is ({count}); ask for fewer")
+        raise InputError(f"the image has {different} different colours for {count} phases; ask for fewer phases")
 
 
 def _clustered(features: np.ndarray, count: int, seed: int, every: int = 1) -> np.ndarray:
-    """Memberships `(N, H, W)`, 0.9 in a pixel's cluster of the features `(H, W, ·)`; found from a grid of pixels."""
+    """Memberships `(N, H, W)` by k-means of features `(H, W, ·)`, fitted to every `every`-th pixel of each axis."""
     from sklearn.cluster import KMeans
 
     dimensions = features.shape[2]
@@ -154,12 +198,17 @@ def _clustered(features: np.ndarray, count: int, seed: int, every: int = 1) -> n
     return start
 
 
-_STARTS = {"textures": textured_memberships, "clusters": clustered_memberships}
+_STARTS = {"textures": textured_memberships, "clusters": clustered_memberships, "random": random_memberships}
 
 
 def start_prior(start: np.ndarray, weight: float) -> np.ndarray:
-    """What each phase costs where N > 2 phases didn't start as it, `(N, H, W)`, in the sum over phases 0.
+    """`hint_prior` for N > 2 phases: `weight` less for the phase that a pixel starts in, summing to 0 over phases.
 
-    From the memberships `(N, H, W)` of the start; in place of `hint_prior`.
+    From the start's memberships `(N, H, W)`, of the same shape. Not in the paper.
     """
     return weight * (1 / len(start) - (start == start.max(axis=0))).astype(np.float32)
+
+
+def confident(memberships):
+    """Where memberships, an array or tensor, are at least 0.9 or at most 0.1."""
+    return (memberships >= 0.9) | (memberships <= 0.1)
