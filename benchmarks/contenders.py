@@ -83,15 +83,16 @@ def _loop(name: str, image: np.ndarray, hint: np.ndarray, device: str):
     """The iterations of a method on an image at its own size, and how many they are at most."""
     from deepcv.baselines import double_dip
     from deepcv.images import as_image
-    from deepcv.model import segment, settings, solver
+    from deepcv.model import segment, solver
+    from deepcv.model.settings import Settings
 
     method, _, preset = name.partition(":")
     image, given = as_image(image), get_method(method).presets[preset or "default"]
     if method == "double-dip":
-        settings = double_dip.resolve(given)
+        settings = double_dip.Settings(**given)
         posed = double_dip.pose(image, hint, settings, 0, device)
         return double_dip.iterate(posed, settings), settings.first_steps + settings.second_steps
-    settings = settings.resolve(given | {"size": max(image.shape[:2])})
+    settings = Settings(**given | {"size": max(image.shape[:2])})
     return solver.iterate(segment.pose(image, hint, settings, 0, device), settings), settings.steps
 
 

@@ -22,9 +22,10 @@ from deepcv.baselines.normalized_cuts import normalized_cuts
 from deepcv.baselines.saliency_threshold import saliency_threshold
 from deepcv.baselines.statistical import statistical
 from deepcv.baselines.vese_chan import vese_chan
+from deepcv.checks import resolve
 from deepcv.errors import InputError
 from deepcv.model.segment import deep_chan_vese, deep_chan_vese_batch
-from deepcv.model.settings import Settings, idle, resolve
+from deepcv.model.settings import Settings, idle
 from deepcv.segmentation import Segmentation
 
 
@@ -171,7 +172,7 @@ METHODS: dict[str, Method] = {
             takes_hint=lambda settings: settings.get("phases", 2) == 2,
             idle=idle,
             batch=deep_chan_vese_batch,
-            resolve=resolve,
+            resolve=partial(resolve, Settings),
         ),
         Method("chan-vese", "Chan-Vese [11]", chan_vese, {"default": {}, "exact": {"solver": "exact", "nu": 1.0}}),
         Method(
@@ -208,7 +209,7 @@ METHODS: dict[str, Method] = {
             },
             random=True,
             batch=double_dip.double_dip_batch,
-            resolve=double_dip.resolve,
+            resolve=partial(resolve, double_dip.Settings),
         ),
         Method("grabcut", "GrabCut", grab_cut, random=True),
         Method(

@@ -34,21 +34,20 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from deepcv.checks import check_real, check_whole
+from deepcv.checks import Checked, Count, NonNegative, Positive, at_least, resolve
 from deepcv.devices import torch_device
 from deepcv.errors import InputError
 from deepcv.hints.hint import hint_for, otsu_mask
 from deepcv.images import SMALLEST_SIDE, as_colour, resize, to_uint8, working_shape
-from deepcv.model.batches import checked_batch, side_by_side, traces_of
+from deepcv.model.batches import checked_batch, side_by_side, solve_alike, traces_of, watched
 from deepcv.model.descent import Descent, adam
 from deepcv.model.networks import SkipNetwork
 from deepcv.model.refinement import guided_filter
@@ -73,47 +72,33 @@ _ASKED_EVERY = 25  # iterations: more wait less for a GPU, and compute more in v
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(Checked):
     """Settings of Double-DIP; the default is the authors' code's."""
 
-    size: int | None = None
+    size: Annotated[int, at_least(SMALLEST_SIDE)] | None = None
     """Longest side, in pixels, at which the networks work; None is the image's own, as released."""
-    first_steps: int = 2000
+    first_steps: Count = 2000
     """Iterations of step 1."""
-    second_steps: int = 4000
+    second_steps: Count = 4000
     """Iterations of step 2, at most."""
-    ramp: int = 1000
+    ramp: Count = 1000
     """Iterations of a step during which the jitter and, in step 2, the weight of `exclusion` grow, each in ten stairs.
     Also how long the hint holds in step 2."""
-    learning_rate: float = 1e-3
+    learning_rate: Positive = 1e-3
     """Of Adam, which starts anew for step 2."""
-    jitter: float = 1e-3
+    jitter: NonNegative = 1e-3
     """Standard deviation of what is added to the noise, drawn anew at each iteration; up to nine times as much within
     the ramp."""
-    exclusion: float = 0.01
+    exclusion: NonNegative = 0.01
     """Weight of `1 / mean |mask - ½|` at the end of the ramp; larger makes the mask binary, whether or not it fits."""
-    confidence: str = "equalised"
+    confidence: Literal["equalised", "otsu"] = "equalised"
     """Where the hint is sure: at the ends of its equalised histogram (`confident`), as released, or "otsu": everywhere,
     on either side of its Otsu threshold."""
-    target_psnr: float = 30.0
+    target_psnr: NonNegative = 30.0
     """The composite's peak signal-to-noise ratio, in dB, that ends step 2."""
-    guided_filter: str | None = "released"
+    guided_filter: Literal["released", "textbook"] | None = "released"
     """"released", "textbook", or None to leave it out. Their radius is 50 pixels, their eps 1e-4: beside an image in
     [0, 1] for "released", in 0..255 for "textbook"."""
-
-    def __post_init__(self):
-        if self.guided_filter not in ("released", "textbook", None):
-            raise InputError(f"guided_filter is {self.guided_filter!r}; it is 'released', 'textbook' or None")
-        if self.confidence not in ("equalised", "otsu"):
-            raise InputError(f"confidence is {self.confidence!r}; it is 'equalised' or 'otsu'")
-        least = {"size": SMALLEST_SIDE, "first_steps": 1, "second_steps": 1, "ramp": 1}
-        for name, low in least.items():
-            value = getattr(self, name)
-            if value is None and name == "size":
-                continue
-            check_whole(name, value, low)
-        for name in ("learning_rate", "jitter", "exclusion", "target_psnr"):
-            check_real(name, getattr(self, name))
 
 
 def double_dip(
@@ -183,46 +168,23 @@ def double_dip_batch(
     InputError
         As `double_dip` does, and when there are not as many hints or seeds as images.
     """
-    settings = resolve(settings)
+    settings = resolve(Settings, settings)
     images, hints = checked_batch(images, hints, seeds)
     posed = [
         pose(image, hint_for(image, hint), settings, seed, device)
         for image, hint, seed in zip(images, hints, seeds, strict=True)
     ]
-    alike: dict[torch.Size, list[int]] = {}
-    for index, problem in enumerate(posed):
-        alike.setdefault(problem.image.shape, []).append(index)
-    found: list[Segmentation | None] = [None] * len(images)
-    for indices in alike.values():
-        start = time.perf_counter()
+
+    def solve(indices: list[int]) -> list[Segmentation]:
         masks, traces = separate(side_by_side([posed[index] for index in indices]), settings, progress)
         soft = [refined(images[index], mask, settings) for index, mask in zip(indices, masks, strict=True)]
-        seconds = (time.perf_counter() - start) / len(indices)
-        for index, each, trace in zip(indices, soft, traces, strict=True):
-            found[index] = two_phase(
-                each > 0.5,
-                each,
-                trace=trace,
-                seconds=seconds,
-                method="double-dip",
-                settings=dataclasses.asdict(settings) | {"seed": seeds[index]},
-            )
-    return found
+        ran_with = [dataclasses.asdict(settings) | {"seed": seeds[index]} for index in indices]
+        return [
+            two_phase(each > 0.5, each, trace=trace, method="double-dip", settings=ran)
+            for each, trace, ran in zip(soft, traces, ran_with, strict=True)
+        ]
 
-
-def resolve(given: dict) -> Settings:
-    """The settings for what differs from the default, by name.
-
-    Raises
-    ------
-    InputError
-        For an unknown setting or one out of range.
-    """
-    known = {field.name for field in dataclasses.fields(Settings)}
-    unknown = sorted(set(given) - known)
-    if unknown:
-        raise InputError(f"there is no setting {unknown[0]!r}; there are {', '.join(sorted(known))}")
-    return Settings(**given)
+    return solve_alike([problem.image.shape for problem in posed], solve)
 
 
 class Problem(NamedTuple):
@@ -393,7 +355,7 @@ class State(NamedTuple):
 
 def separate(problem: Problem, settings: Settings, progress: bool) -> tuple[np.ndarray, list[dict[str, list[float]]]]:
     """The masks of B images, soft, `(B, H, W)`, and each image's trace."""
-    states = _watched(iterate(problem, settings), settings, progress)
+    states = watched(iterate(problem, settings), settings.first_steps + settings.second_steps, "Double-DIP", progress)
     losses, psnrs, running = [], [], []
     after_first = kept = None
     passed = torch.zeros(len(problem.seeds), dtype=torch.bool, device=problem.image.device)
@@ -474,10 +436,3 @@ def refined(image: np.ndarray, mask: np.ndarray, settings: Settings) -> np.ndarr
     elif settings.guided_filter == "textbook":
         soft = guided_filter(image, soft, radius=50, eps=1e-4)
     return np.clip(soft, 0, 1)
-
-
-def _watched(states: Iterator[State], settings: Settings, progress: bool) -> Iterator[State]:
-    from tqdm.auto import tqdm
-
-    total = settings.first_steps + settings.second_steps
-    return tqdm(states, total=total, desc="Double-DIP", unit="step", disable=not progress)

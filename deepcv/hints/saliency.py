@@ -29,11 +29,9 @@ Felzenszwalb and Huttenlocher (IJCV 59, 2004); boundary connectivity and quadrat
 
 from __future__ import annotations
 
-from dataclasses import fields
-
 import numpy as np
 
-from deepcv.errors import InputError
+from deepcv.checks import resolve
 from deepcv.hints.decomposition import decompose
 from deepcv.hints.features import PixelMaps, _distances, _gaussian, noise_level, pixel_maps
 from deepcv.hints.settings import SaliencySettings
@@ -70,11 +68,7 @@ def structured_matrix_decomposition(image, **settings) -> np.ndarray:
     InputError
         For what `deepcv.images.as_image` refuses (a constant image among it), and for unknown or unusable settings.
     """
-    unknown = set(settings) - {field.name for field in fields(SaliencySettings)}
-    if unknown:
-        known = ", ".join(field.name for field in fields(SaliencySettings))
-        raise InputError(f"there is no saliency setting {min(unknown)!r}; there are {known}")
-    chosen = SaliencySettings(**settings)
+    chosen = resolve(SaliencySettings, settings)
     image = as_colour(as_image(image))
     small = np.clip(resize(image, _shape_to_work_on(image.shape[:2], chosen)), 0, 1)
     inside = inside_frame(small)

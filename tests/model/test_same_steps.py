@@ -17,7 +17,7 @@ import torch
 from deepcv.data import load_dataset
 from deepcv.images import as_image, resize
 from deepcv.model.segment import pose
-from deepcv.model.settings import resolve
+from deepcv.model.settings import Settings
 from deepcv.model.solver import iterate
 from deepcv.provenance import cpu_name
 
@@ -48,7 +48,7 @@ def steps(image: str, case: str) -> tuple[str, dict[str, float]]:
     pixels = resize(as_image(samples[samples.names.index(image)].image), (96, 128))
     rows, columns = np.indices((96, 128), np.float32)
     hint = np.exp(-(((rows - 48) / 40) ** 2) - ((columns - 64) / 50) ** 2)
-    settings = resolve(CASES[case])
+    settings = Settings(**CASES[case])
     digest, first = hashlib.sha256(), {}
     for state in iterate(pose(pixels, hint, settings, seed=3, device="cpu"), settings):
         for tensor in (state.memberships, state.latent_mean, *(state.energy[name] for name in sorted(state.energy))):

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from deepcv.checks import resolve
 from deepcv.companion.claims import Claim, Estimate, Verdict, gained
 from deepcv.companion.compute import sample_of
 from deepcv.companion.distributions import contrast, discriminant, distance_to_fit, distance_to_normal, overlap
@@ -35,7 +36,7 @@ from deepcv.images import as_image, resize
 from deepcv.metrics import bootstrap_interval
 from deepcv.model import solver
 from deepcv.model.segment import at_full_size, pose
-from deepcv.model.settings import resolve
+from deepcv.model.settings import Settings as ModelSettings
 from deepcv.segmentation import Segmentation
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ class Latent(NamedTuple):
 
 def encode(item: Item, sample: Sample, hint: np.ndarray, device: str | None) -> tuple[Segmentation, Latent]:
     """Solve the two-phase model as `deep_chan_vese` does, and keep the latent image; arguments as in `Measure`."""
-    image, settings = as_image(sample.image), resolve(item.settings)
+    image, settings = as_image(sample.image), resolve(ModelSettings, item.settings)
     started = time.perf_counter()
     [state] = deque(solver.iterate(pose(image, hint, settings, item.seed, device), settings), maxlen=1)
     memberships = at_full_size(image, state.memberships[0].cpu().numpy(), settings)

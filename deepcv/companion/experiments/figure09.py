@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
+from deepcv.checks import resolve
 from deepcv.companion.claims import NEARLY_ALL, SMALL_RISE, Claim, Estimate, Verdict, gained, judged, listed
 from deepcv.companion.experiments import experiment
 from deepcv.companion.experiments.experiment import N_TUNING_IMAGES, REDUCED, Group, Reduction, by_title
@@ -37,9 +38,9 @@ from deepcv.hints.hint import hint_for
 from deepcv.images import as_image
 from deepcv.methods import title
 from deepcv.metrics import bootstrap_interval, f_measure
-from deepcv.model import settings as model_settings
 from deepcv.model import solver
 from deepcv.model.segment import at_full_size, pose
+from deepcv.model.settings import Settings as ModelSettings
 from deepcv.segmentation import Segmentation
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ SHOWN = "coffee"
 
 TERMS = {"reconstruction": "reconstruction", "length": "ν · length", "region": "KL", "hint": "hint"}
 
-_UNFILTERED = model_settings.Settings()
+_UNFILTERED = ModelSettings()
 _MILLISECONDS = 250  # per picture of the animation
 
 
@@ -120,9 +121,7 @@ class Course(NamedTuple):
         return self.masks[min(step, len(self.masks) - 1)]
 
 
-def watch(
-    image: np.ndarray, hint: np.ndarray, settings: model_settings.Settings, seed: int, device: str | None
-) -> Course:
+def watch(image: np.ndarray, hint: np.ndarray, settings: ModelSettings, seed: int, device: str | None) -> Course:
     """Run the loop on an image and hint, as `as_image` and `as_hint` return them."""
     problem = pose(image, hint, settings, seed, device)
     before, energies = problem.memberships, []
@@ -141,7 +140,7 @@ def _mask(image: np.ndarray, memberships: torch.Tensor) -> np.ndarray:
 
 def measure(item: Item, sample: Sample, hint: np.ndarray, device: str | None) -> tuple[Segmentation, dict[str, float]]:
     """The method's result, and `measured` of its course."""
-    image, settings = as_image(sample.image), model_settings.resolve(item.settings)
+    image, settings = as_image(sample.image), resolve(ModelSettings, item.settings)
     started = time.perf_counter()
     course = watch(image, hint, settings, item.seed, device)
     memberships = at_full_size(image, course.memberships, settings)
@@ -264,7 +263,7 @@ def courses(settings: Settings) -> dict[str, Course]:
     image = as_image(samples.load(SHOWN).image)
     hint, found = hint_for(image), {}
     for name, how in settings.loops.items():
-        loop = model_settings.resolve(how.variant(name, settings.size).settings)
+        loop = resolve(ModelSettings, how.variant(name, settings.size).settings)
         found[title(name)] = watch(image, hint, loop, settings.seeds[0], settings.device)
     return found
 

@@ -37,9 +37,9 @@ from deepcv.data import Sample
 from deepcv.devices import torch_device
 from deepcv.images import as_image, resize
 from deepcv.methods import title
-from deepcv.model import settings as model_settings
 from deepcv.model import solver
 from deepcv.model.segment import deep_chan_vese, pose
+from deepcv.model.settings import Settings as ModelSettings
 from deepcv.segmentation import Segmentation
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ Loop = Callable[[], Iterator]
 
 def _papers_loop(image: np.ndarray, hint: np.ndarray, seed: int, device: torch.device) -> tuple[Loop, int]:
     """Our loop with the paper's settings at the image's size, and its number of steps."""
-    settings = model_settings.Settings.paper(size=max(image.shape[:2]))
+    settings = ModelSettings.paper(size=max(image.shape[:2]))
     posed = pose(image, hint, settings, seed, str(device))
     return functools.partial(solver.iterate, posed, settings), settings.steps
 
@@ -146,7 +146,7 @@ def _double_dips_loop(
     full = double_dip.Settings()
     first = iterations * full.first_steps // (full.first_steps + full.second_steps)
     timed = first, iterations - first
-    short = double_dip.resolve(dict(zip(("first_steps", "second_steps"), (1 + each for each in timed), strict=True)))
+    short = double_dip.Settings(**dict(zip(("first_steps", "second_steps"), (1 + each for each in timed), strict=True)))
     posed = double_dip.pose(image, hint, short, seed, str(device))
     return functools.partial(double_dip.iterate, posed, short), full.first_steps + full.second_steps, timed
 
