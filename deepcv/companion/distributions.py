@@ -1,15 +1,16 @@
-"""How normal a sample of values is and how far two samples overlap, as numbers.
+"""Normality and overlap of samples.
 
 The Chan-Vese model takes foreground and background for two Gaussians, well apart (section 1, after [14]). Figures 1 and
-8 of the paper show histograms of both, in the image and in the latent space; these numbers say what is seen there. None
-of the first three changes when all values are scaled or shifted, so they compare intensities with latent values.
+8 of the paper show histograms of both, in the image and in the latent space; these functions measure that. The
+first three don't change under a common shift and scale of all values, so they compare intensities with latent values.
 
 `contrast`            distance of the means, in pooled standard deviations
-`overlap`             1 - Jensen-Shannon divergence: 1 for the same distribution, 0 for two that share no value
-`distance_to_fit`     Wasserstein distance to the Gaussian of the sample's own mean and variance, in its deviations
+`overlap`             1 - Jensen-Shannon divergence: 1 for equal distributions, 0 for disjoint ones
+`distance_to_fit`     Wasserstein distance to the Gaussian of the sample's own mean and variance, in standard deviations
 `distance_to_normal`  the same to a given Gaussian, such as a region's prior N(μᵢ, 1)
 
-A sample is an array of any shape, every value a draw.
+A sample is an array of any shape; every value is a draw. Two samples have equal weight, whatever their sizes. All
+functions raise `InputError` for a sample that is empty or has values that are not finite.
 """
 
 from __future__ import annotations
@@ -19,21 +20,13 @@ import numpy as np
 from deepcv.errors import InputError
 
 QUANTILES = 32
-"""Of each sample; the bins of `overlap` lie between those of both."""
+"""Of each sample; they are the edges of the bins of `overlap`."""
 
 
 def contrast(first, second) -> float:
     """Difference of the means over the pooled standard deviation, `|m₁ - m₂| / √((s₁² + s₂²)/2)`.
 
-    Parameters
-    ----------
-    first, second : array_like
-        Samples; each counts the same, however large.
-
-    Returns
-    -------
-    float
-        At least 0; infinite for two different constants, NaN for two equal ones.
+    At least 0; infinite for two different constants, NaN for two equal ones.
     """
     first, second = _sample(first), _sample(second)
     pooled = np.sqrt((first.var() + second.var()) / 2)
@@ -42,23 +35,17 @@ def contrast(first, second) -> float:
 
 
 def overlap(first, second, *, quantiles: int = QUANTILES) -> float:
-    """1 minus the Jensen-Shannon divergence, in bits, of the two distributions.
+    """1 minus the Jensen-Shannon divergence, in bits, of two distributions, in [0, 1].
 
-    The divergence is that of two histograms on common bins, without smoothing. Their edges are the quantiles of the one
-    sample and of the other, so that no outlier widens them and a strictly increasing map of all values changes nothing.
+    The divergence is that of two histograms on common bins, without smoothing. The edges are the quantiles of both
+    samples, so that outliers don't widen the bins and a strictly increasing map of all values changes nothing.
 
     Parameters
     ----------
     first, second : array_like
-        Samples; each counts the same, however large.
     quantiles : int, at least 2
-        Of each sample. More bins find finer differences, chance ones too: two samples of n₁ and n₂ draws from one
-        distribution lose about `quantiles / (4 ln 2) · (1/n₁ + 1/n₂)`, 0.006 for 2000 draws beside many.
-
-    Returns
-    -------
-    float in [0, 1]
-        1 for the same distribution, 0 for two that have no value in common.
+        Of each sample. More bins find finer differences, and also more due to chance: two samples of n₁ and n₂ draws
+        from one distribution lose about `quantiles / (4 ln 2) · (1/n₁ + 1/n₂)`, 0.006 for 2000 draws against many.
     """
     samples = [_sample(first), _sample(second)]
     share = np.linspace(0, 1, quantiles)
@@ -70,27 +57,20 @@ def overlap(first, second, *, quantiles: int = QUANTILES) -> float:
 
 
 def _relative_entropy(p: np.ndarray, q: np.ndarray) -> float:
-    """Kullback-Leibler divergence in bits; q is nowhere 0 where p is not."""
-    there = p > 0
-    return float(np.sum(p[there] * np.log2(p[there] / q[there])))
+    """Kullback-Leibler divergence in bits; q must be positive where p is."""
+    positive = p > 0
+    return float(np.sum(p[positive] * np.log2(p[positive] / q[positive])))
 
 
 def distance_to_normal(values, mean: float, deviation: float) -> float:
     """1-Wasserstein distance of a sample to N(mean, deviation²), in units of that deviation.
 
-    How far a value has to be moved, on average, to turn the one into the other.
+    It is the mean distance that values must move to turn the one into the other; at least 0.
 
-    Parameters
-    ----------
-    values : array_like
-        A sample.
-    mean, deviation : float
-        Of the Gaussian; the deviation is positive.
-
-    Returns
-    -------
-    float, at least 0
-        A shift gives its size over the deviation.
+    Raises
+    ------
+    InputError
+        For a deviation that is not positive.
     """
     from scipy.special import ndtri
     from scipy.stats import wasserstein_distance
@@ -98,40 +78,28 @@ def distance_to_normal(values, mean: float, deviation: float) -> float:
     if not deviation > 0:
         raise InputError(f"the deviation is {deviation:g}; it must be positive")
     values = _sample(values)
-    normal = ndtri((np.arange(values.size) + 0.5) / values.size)  # as many draws as could be, evenly spread
+    normal = ndtri((np.arange(values.size) + 0.5) / values.size)  # evenly spread draws
     return float(wasserstein_distance((values - mean) / deviation, normal))
 
 
 def distance_to_fit(values) -> float:
-    """`distance_to_normal` to the Gaussian of the sample's own mean and standard deviation: how far it is from normal.
+    """`distance_to_normal` to the Gaussian of the sample's own mean and standard deviation, in [0, √2).
 
-    Parameters
-    ----------
-    values : array_like
-        A sample.
-
-    Returns
-    -------
-    float in [0, √2)
-        0 for a Gaussian, 0.15 for a uniform distribution, 0.54 for two equal spikes; NaN for a constant.
+    0 for a Gaussian, 0.15 for a uniform distribution, 0.54 for two equal spikes; NaN for a constant.
     """
     values = _sample(values)
     return distance_to_normal(values, values.mean(), values.std()) if np.ptp(values) > 0 else float("nan")
 
 
 def discriminant(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The image along Fisher's axis: of all weighted sums of the channels the one with the greatest `contrast`.
+    """The image along Fisher's axis, `(H, W)`: the weighted sum of the channels with the greatest `contrast`.
 
     Parameters
     ----------
     image : numpy.ndarray, `(H, W)` or `(H, W, C)`
+        A single channel is returned as it is; otherwise the foreground's mean is the higher one.
     mask : numpy.ndarray of bool, `(H, W)`
-        The region to be told from the rest; both have at least a pixel.
-
-    Returns
-    -------
-    numpy.ndarray, `(H, W)`
-        A single channel as it is; the foreground's mean is the higher one otherwise.
+        The foreground; neither it nor the background may be empty.
     """
     if image.ndim == 2 or image.shape[2] == 1:
         return image.reshape(mask.shape)
@@ -142,7 +110,7 @@ def discriminant(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def _sample(values) -> np.ndarray:
-    """The values in one row, float64, at least one and all finite."""
+    """The values as float64, `(n,)`, at least one and all finite."""
     values = np.asarray(values, dtype=float).ravel()
     if values.size == 0:
         raise InputError("the sample is empty; give at least one value")

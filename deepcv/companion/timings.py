@@ -1,7 +1,7 @@
-"""What the benchmark measured: our recorded rows, and tables and plots of such rows.
+"""Timings: our recorded rows, and tables and plots of such rows.
 
-`make bench` writes them, `benchmarks/` in the repository is what measures. Two noisy cores tell ratios within one run,
-not absolute times.
+`make bench` runs the repository's `benchmarks/`, which writes them. On two noisy cores only ratios within a run are
+reliable, not absolute times.
 """
 
 from __future__ import annotations
@@ -14,7 +14,11 @@ import numpy as np
 
 from deepcv.companion.pictures import compact
 from deepcv.companion.store import found
+from deepcv.data import samples
 from deepcv.errors import InputError
+from deepcv.hints.hint import hint_for
+from deepcv.images import as_image, resize, working_shape
+from deepcv.methods import METHODS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,26 +27,17 @@ if TYPE_CHECKING:
 NAMES = ("benchmark", "profile")
 """The recorded timings."""
 
+OURS, PEER = "deep-cv", "skimage:chan_vese"
+"""The contenders that the others are compared with."""
 
-OURS = "deep-cv"
-
-
-PEER = "skimage:chan_vese"
+SIDES = {"quick": 128, "cpu": 300, "paper": 300}
+"""Longest side, in pixels, of the photograph that `here` segments, by profile; 300 is that of Weizmann's."""
 
 
 def recorded(name: str) -> tuple[DataFrame, dict[str, Any]]:
-    """Our recorded timings, and by part and device what made them: machine, libraries, options.
+    """Our recorded timings of this one of `NAMES`, and what made them by part and device: machine, libraries, options.
 
-    Parameters
-    ----------
-    name : str
-        Of `NAMES`.
-
-    Returns
-    -------
-    rows : pandas.DataFrame
-        Without a row when nothing is recorded.
-    made_by : dict
+    The table is empty when nothing is recorded.
 
     Raises
     ------
@@ -61,36 +56,24 @@ def recorded(name: str) -> tuple[DataFrame, dict[str, Any]]:
         raise InputError(f"the recorded timings {csv} can't be read ({error}); restore both files from git") from error
 
 
-SIDES = {"quick": 128, "cpu": 300, "paper": 300}
-"""Longest side of the photograph that `here` segments, by profile."""
-
-
 def here(profile: str = "quick", device: str | None = None) -> DataFrame:
-    """How long each method takes on this machine, now: seconds for one embedded photograph, in this process.
+    """Seconds of each method on one embedded photograph on this machine, now, in this process.
+
+    Indexed by title. `seconds` is the second of two calls; the first row is the hint, which is not in the others.
+    Trained methods are left out, and so is Double-DIP, which takes minutes.
 
     Parameters
     ----------
     profile : {"quick", "cpu", "paper"}
-        128 pixels, or the size of Weizmann's photographs.
+        The photograph's size (`SIDES`).
     device : str, optional
-
-    Returns
-    -------
-    pandas.DataFrame
-        Indexed by title, with `seconds` of the second of two calls; first the hint, which comes on top of the others.
-        Double-DIP, which takes minutes, is left out.
 
     Raises
     ------
     InputError
-        For an unknown profile or a device that isn't there.
+        For an unknown profile or a missing device.
     """
     import pandas as pd
-
-    from deepcv.data import samples
-    from deepcv.hints.hint import hint_for
-    from deepcv.images import as_image, resize, working_shape
-    from deepcv.methods import METHODS
 
     if profile not in SIDES:
         raise InputError(f"there is no profile {profile!r}; there are {', '.join(SIDES)}")
@@ -107,11 +90,11 @@ def here(profile: str = "quick", device: str | None = None) -> DataFrame:
 
 
 def images(rows: DataFrame) -> DataFrame:
-    """Part "images": a row for each data set and contender.
+    """Part "images": a row per data set and contender.
 
-    Columns: `s/image` (median), `times ours` (its seconds in those of our model, mean over the same images), `F`,
-    `peak MiB` and what the process had `before MiB`, the number of timed `images`, what was `timed` of each, and where
-    F is from (this run, or the recorded one).
+    Columns: `s/image` (median); `times ours`, the mean ratio of its seconds to our model's on the same images; `F`;
+    `peak MiB`, and `before MiB`, the process's memory before; the number of timed `images`; what was `timed` of each;
+    `F from`, this run or the recorded one.
     """
     import pandas as pd
 
@@ -130,20 +113,20 @@ def images(rows: DataFrame) -> DataFrame:
             "timed": _first(group["timed"]),
             "F from": _first(group["f_from"]),
         }
-    table = pd.DataFrame.from_dict(table, orient="index")
-    return table.sort_index(level=0, sort_remaining=False)
+    return pd.DataFrame.from_dict(table, orient="index").sort_index(level=0, sort_remaining=False)
 
 
 def _first(values):
-    """The first value that isn't missing; None when all are."""
+    """The first value that isn't missing, or None."""
     return next(iter(values.dropna()), None)
 
 
 def energies(rows: DataFrame) -> DataFrame:
-    """Part "chan-vese": a row for each ν and contender, on the same grey images from the same start.
+    """Part "chan-vese": a row per ν and contender, on the same grey images from the same start.
 
-    Columns: `seconds` and `energy` (3.7) in the mean, `times faster` than scikit-image's `chan_vese` over all images
-    together, `at most its energy` (the share of images, to four digits).
+    Columns: mean `seconds` and `energy` (3.7); `times faster`, the ratio of scikit-image's `chan_vese`'s total seconds
+    to its own; `at most its energy`, the share of images on which its energy is no higher than that one's, to four
+    digits; `images`.
     """
     import pandas as pd
 
@@ -164,10 +147,10 @@ def energies(rows: DataFrame) -> DataFrame:
 
 
 def growth(rows: DataFrame) -> tuple[DataFrame, DataFrame]:
-    """Part "scaling": seconds, and peak MiB above what the process had before; a row for each contender.
+    """Part "scaling": seconds, and the rise of memory to its peak in MiB; a row per contender.
 
-    Columns are the sides of the square image, and `exponent`: p in `seconds ∝ pixels^p`, fitted to the upper
-    two thirds of the sizes, where what a call costs at any size counts less.
+    Columns: the sides of the square image, and `exponent`: p in `seconds ∝ pixels^p`, fitted to the upper two thirds of
+    the sizes, where the constant cost of a call matters less.
     """
     rows = _scaling(rows)
     tables = []
@@ -180,7 +163,7 @@ def growth(rows: DataFrame) -> tuple[DataFrame, DataFrame]:
 
 
 def _scaling(rows: DataFrame) -> DataFrame:
-    """The rows of part "scaling", with `memory`: MiB above what the process had before."""
+    """The rows of part "scaling", with `memory`: the rise to its peak, MiB."""
     return rows[rows["part"] == "scaling"].assign(memory=lambda each: each["peak_mib"] - each["baseline_mib"])
 
 
@@ -192,7 +175,7 @@ def _exponent(values) -> float:
 
 
 def style(table: DataFrame):
-    """Any of these tables for the eye: three digits that count, a dash where there is nothing."""
+    """Format any of these tables: three significant digits, and a dash for a missing value."""
 
     def shown(value) -> str:
         if isinstance(value, str):
@@ -203,14 +186,10 @@ def style(table: DataFrame):
 
 
 def iteration(rows: DataFrame) -> DataFrame:
-    """Where the milliseconds of a step go, a row for each phase, a column for each device and image size, three numbers
-    being training images of Algorithm 3; the floor at the end: what convolutions must compute and move, at this
-    machine's rates for a large one and a large copy.
+    """The milliseconds of a step by phase, from the rows of "profile"; a column per device and image size.
 
-    Parameters
-    ----------
-    rows : pandas.DataFrame
-        Of "profile".
+    A size of three numbers is that of training images of Algorithm 3. The last rows are the floor: what convolutions
+    must compute and move, at this machine's rates for a large convolution and a large copy.
     """
     shown = rows[rows["kind"].isin(["phase", "step", "rate", "floor"])]
     names = shown["name"].where(shown["kind"] != "step", "the whole step")
@@ -221,7 +200,7 @@ def iteration(rows: DataFrame) -> DataFrame:
 
 
 def plot_operations(rows: DataFrame) -> Figure:
-    """Bars of the operations (on a GPU kernels) that take longest in a step, a panel for each device and size."""
+    """The operations (on a GPU, kernels) that take longest in a step, as bars; a panel per device and size."""
     import matplotlib.pyplot as plt
 
     groups = list(rows[rows["kind"].isin(["operation", "kernel"])].groupby(["device", "size"], sort=False))
@@ -229,7 +208,7 @@ def plot_operations(rows: DataFrame) -> Figure:
     for axis, ((device, size), group) in zip(axes[0], groups, strict=False):
         group = group.nlargest(8, "value").iloc[::-1]
         axis.barh(group["name"].str.slice(0, 34), group["value"], color="0.45")
-        axis.set(xlabel="milliseconds of a step", title=f"{size.replace('x', '×')} pixels, {device}")
+        axis.set(xlabel="milliseconds per step", title=f"{size.replace('x', '×')} pixels, {device}")
         axis.tick_params(axis="y", labelsize=8)
         axis.grid(axis="x", alpha=0.25)
     figure.tight_layout()
@@ -237,9 +216,9 @@ def plot_operations(rows: DataFrame) -> Figure:
 
 
 def plot_growth(rows: DataFrame) -> Figure:
-    """Seconds, and memory above what the process had before, against the side of a square image, both axes log.
+    """Seconds, and the rise of memory to its peak, against the side of a square image, log-log.
 
-    Dashed: timed over some steps and scaled to all.
+    Dashed lines: timed over some steps and scaled to all.
     """
     import matplotlib.pyplot as plt
     import seaborn as sns
@@ -260,7 +239,7 @@ def plot_growth(rows: DataFrame) -> Figure:
         axis.set_xticklabels([f"{side:.0f}" for side in sides])
         axis.minorticks_off()
         axis.grid(alpha=0.25)
-    axes[0].set_ylabel("seconds an image, one thread, without the hint")
+    axes[0].set_ylabel("seconds per image, one thread, without the hint")
     axes[1].set_ylabel("peak memory above the start, MiB")
     figure.tight_layout(rect=(0, 0, 0.8, 1))
     figure.legend(*axes[0].get_legend_handles_labels(), fontsize=8, loc="center right")

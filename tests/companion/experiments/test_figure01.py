@@ -4,8 +4,8 @@ import matplotlib
 import pandas as pd
 import pytest
 
-from deepcv.companion.experiments import figure01, figure08
-from deepcv.companion.experiments.figure01 import Settings
+from deepcv.companion.experiments import experiment, figure01, figure08
+from deepcv.companion.experiments.figure01 import CASES, EXPERIMENT, Settings
 from deepcv.data import load_dataset
 from deepcv.errors import InputError
 
@@ -28,19 +28,19 @@ ROWS = pd.DataFrame([
 
 
 def test_every_case_has_as_many_images():
-    items = figure01.items(Settings("cpu", n_images=2, seeds=[0, 1]))
+    items = EXPERIMENT.items(Settings("cpu", n_images=2, seeds=[0, 1]))
     images = list(dict.fromkeys(item.image for item in items))
     assert [figure01.case(image) for image in images] == [
-        case for case in (*figure01.CASES.values(), figure01.OTHERS) for _ in range(2)
+        case for case in (*CASES.values(), figure01.OTHERS) for _ in range(2)
     ]
     assert len(items) == 6 * (len(figure01.METHODS) + 1), "only ours depends on the seed"
 
 
 def test_a_data_set_without_the_cases_is_refused(monkeypatch):
     photographs = load_dataset("samples")[:3]
-    monkeypatch.setattr(figure01, "load_dataset", lambda _: photographs)
+    monkeypatch.setattr(experiment, "load_dataset", lambda _: photographs)
     with pytest.raises(InputError, match="photographs has no images of two modes"):
-        figure01.items(Settings(dataset="photographs"))
+        EXPERIMENT.items(Settings(dataset="photographs"))
 
 
 def test_each_case_is_told_apart_and_all_together():
@@ -58,10 +58,8 @@ def test_chan_vese_s_model_has_no_use_for_two_modes_and_the_latent_image_tells_t
     """The composites of case (i) have regions of one mean: the encoder separates what no threshold can."""
     matplotlib.use("Agg")
     monkeypatch.setenv("DEEPCV_RESULTS", str(tmp_path))
-    settings = Settings(n_images=1, size=64, seeds=(0,))
-    needed = [item for item in figure01.items(settings) if item.image.startswith("modes")]
-    monkeypatch.setattr(figure01, "items", lambda _: needed)
-    rows = figure01.run(settings, workers=1, progress=False)
+    settings = Settings(n_images=1, size=64, seeds=(0,), cases=(CASES["modes"],))
+    rows = EXPERIMENT.run(settings, workers=1, progress=False)
     contrast = figure01.summary(rows).loc[("(i) two modes", "contrast")]
     assert contrast["grey"] < 0.1 < 1 < contrast["latent"]
     scores = rows.set_index(["method", "preset"])["f_measure"]

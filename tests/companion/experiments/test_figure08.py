@@ -1,12 +1,15 @@
 """Figure 8's latent image is that of the method's own result, and its numbers say what they are called."""
 
+import dataclasses
+
 import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
 
 from deepcv.companion.experiments import figure08
-from deepcv.companion.experiments.figure08 import Latent, Settings
+from deepcv.companion.experiments.experiment import Group, Images, variant
+from deepcv.companion.experiments.figure08 import EXPERIMENT, Latent, Settings
 from deepcv.data import samples
 from deepcv.model.segment import deep_chan_vese
 
@@ -46,10 +49,8 @@ def half():
 @pytest.mark.parametrize("preset", [{}, {"u_step": "gradient", "guided_radius": 5, "levels": 1, "width": 2}])
 def test_the_result_is_that_of_the_method(preset):
     sample = samples.load("modes-disk")
-    settings = Settings(seeds=[3])
-    item = figure08.items(settings)[0]
-    item = type(item)(**vars(item) | {"settings": SMALL | preset})
-    hint = np.where(sample.mask, 0.8, 0.2)
+    item = dataclasses.replace(EXPERIMENT.items(Settings(seeds=[3]))[0], settings=SMALL | preset)
+    hint = np.where(sample.mask, 0.8, 0.2).astype(np.float32)
     found, latent = figure08.encode(item, sample, hint, "cpu")
     expected = deep_chan_vese(sample.image, hint, seed=3, device="cpu", **SMALL, **preset)
     np.testing.assert_array_equal(found.labels, expected.labels)
@@ -108,10 +109,10 @@ def test_points_are_images_and_marks_their_means():
 def test_run_records_every_number_and_the_pictures_can_be_drawn(tmp_path, monkeypatch):
     matplotlib.use("Agg")
     monkeypatch.setenv("DEEPCV_RESULTS", str(tmp_path))
-    settings = Settings(n_images=5, size=32, seeds=(0,))
-    needed = [item for item in figure08.items(settings) if item.image == "modes-blob"]
-    monkeypatch.setattr(figure08, "items", lambda _: needed)
-    rows = figure08.run(settings, workers=1, progress=False)
+    settings = Settings(seeds=(0,))
+    blob = [Group(Images.load("samples").shown(["modes-blob"]), [variant("deep-cv", 32)])]
+    monkeypatch.setattr(figure08, "EXPERIMENT", dataclasses.replace(EXPERIMENT, groups=lambda _: blob))
+    rows = figure08.EXPERIMENT.run(settings, workers=1, progress=False)
     named = {f"{quantity}_{space}_truth" for quantity in figure08._MEASURES for space in figure08.SPACES}
     assert named | {"prior_drawn_truth", "f_measure"} <= set(rows.columns[rows.notna().any()])
     axes = figure08.plot_latent(settings).axes
@@ -119,6 +120,6 @@ def test_run_records_every_number_and_the_pictures_can_be_drawn(tmp_path, monkey
 
 
 def test_the_paper_s_preset_is_run_on_fewer_images_on_a_cpu():
-    cpu, paper = (figure08.PROFILES[name].variants["deep-cv:paper"] for name in ("cpu", "paper"))
+    cpu, paper = (Settings(name).solvers["deep-cv:paper"] for name in ("cpu", "paper"))
     assert cpu.changes and cpu.n_images
     assert not paper.changes and paper.n_images is None

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from deepcv.companion.experiments import figure09
-from deepcv.companion.experiments.figure09 import Course, Settings, dissipation, measured
+from deepcv.companion.experiments.figure09 import EXPERIMENT, Course, Settings, dissipation, measured
 from deepcv.data import samples
 from deepcv.images import as_image
 from deepcv.methods import split_name
@@ -106,8 +106,9 @@ def test_table_and_curves_say_what_the_rows_say():
 
 
 def test_both_loops_are_asked_for_on_their_images():
-    items = figure09.items(Settings(seeds=(0, 1)))
-    for name, how in figure09.PROFILES["quick"].variants.items():
+    settings = Settings(seeds=(0, 1))
+    items = EXPERIMENT.items(settings)
+    for name, how in settings.loops.items():
         assert sum((item.method, item.preset) == split_name(name) for item in items) == 2 * how.n_images
 
 

@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 import torch
 
-from deepcv.companion import compute as _scored
+from deepcv.companion import compute
 from deepcv.companion.experiments import figure10b
-from deepcv.companion.experiments.figure10b import Settings
+from deepcv.companion.experiments.figure10b import EXPERIMENT, Settings
+from deepcv.companion.items import Unit
 from deepcv.data import samples
 from deepcv.model import segment, solver
 from deepcv.model.settings import resolve
@@ -20,7 +21,7 @@ def rows_of(sides=(64, 128, 256), seeds=(0, 1)):
     """Rows whose seconds follow known powers: ours pixels¹, the paper's settings pixels^0.5, Double-DIP pixels^1.5."""
     return pd.DataFrame(
         [
-            {"image": "coffee", "seed": seed, "preset": str(side), "ours": 1e-4 * side**2, "ours_paper": 2.0 * side}
+            {"image": "coffee", "seed": seed, "pixels": side, "ours": 1e-4 * side**2, "ours_paper": 2.0 * side}
             | {"double_dip": 1e-4 * side**3}
             for side in sides
             for seed in seeds
@@ -29,11 +30,11 @@ def rows_of(sides=(64, 128, 256), seeds=(0, 1)):
 
 
 def test_every_image_seed_and_side_is_a_row():
-    items = figure10b.items(Settings(profile="cpu", seeds=(0, 1)))
-    sides = figure10b.PROFILES["cpu"].sides
+    settings = Settings(profile="cpu", seeds=(0, 1))
+    items, sides = EXPERIMENT.items(settings), settings.sides
     assert len(items) == 2 * 2 * len(sides)
-    assert [item.preset for item in items[: len(sides)]] == [str(side) for side in sides]
-    assert {item.preset for item in figure10b.items(Settings(size=64))} == {"64"}
+    assert [item.conditions for item in items[: len(sides)]] == [{"pixels": side} for side in sides]
+    assert {item.conditions["pixels"] for item in EXPERIMENT.items(Settings(size=64))} == {64}
 
 
 def test_power_is_found_with_its_interval():
@@ -92,10 +93,10 @@ def test_a_row_has_seconds_of_all_three_and_no_mask(monkeypatch):
         return functools.partial(solver.iterate, segment.pose(image, hint, settings, seed, "cpu"), settings), 401
 
     monkeypatch.setattr(figure10b, "_papers_loop", short)
-    monkeypatch.setattr(_scored, "_hint", lambda name: _scored.load_sample(*name).mask.astype(np.float32))
-    (item,) = figure10b.items(Settings(size=32, seeds=(0,), device="cpu"))
-    [row] = _scored.compute([item], "quick", "cpu")
-    measured = row["extra"]["measured"]
+    monkeypatch.setattr(compute, "_hint", lambda name: compute._sample(name).mask.astype(np.float32))
+    (item,) = EXPERIMENT.items(Settings(size=32, seeds=(0,), device="cpu"))
+    [row] = EXPERIMENT.compute("quick", "cpu")(Unit([item]))
+    measured = row["measured"]
     assert 0 < measured["ours"] < min(measured["ours_paper"], measured["double_dip"])
     assert "labels" not in row
     assert "f_measure" not in row

@@ -8,8 +8,10 @@ import pandas as pd
 import pytest
 import torch
 
-from deepcv.companion import compute as _scored
+from deepcv.companion import compute
 from deepcv.companion.experiments import theory
+from deepcv.companion.experiments.theory import EXPERIMENT, Settings
+from deepcv.companion.items import Unit
 from deepcv.companion.theory import bounds, descent, shrinkage
 from deepcv.data import samples
 from deepcv.model import energy
@@ -78,7 +80,7 @@ def test_steps_below_the_bound_keep_the_proofs_inequalities(given):
         functools.partial(descent.SplitEnergy, image, hint, seed, width=2), settings["steps"]
     )
     assert max(found.path.lipschitz.values()) <= found.bound
-    numbers = descent._of_path(found.path) | descent._of_descent(found)
+    numbers = found.measured()
     assert numbers["falls"] == 1
     assert numbers["decrease"] >= 1
     assert numbers["decrease_c0"] >= 1
@@ -107,7 +109,7 @@ def test_redrawn_noise_leaves_the_watched_energy_alone(given):
 
 
 def rows_of(**by_check):
-    return pd.DataFrame([{"preset": check, **each} for check, found in by_check.items() for each in found])
+    return pd.DataFrame([{"check": check, **each} for check, found in by_check.items() for each in found])
 
 
 ROWS = rows_of(
@@ -139,11 +141,11 @@ def test_what_breaks_its_bound_is_drawn_empty():
 
 
 def test_a_check_is_a_row_of_numbers_without_a_mask(monkeypatch):
-    monkeypatch.setattr(_scored, "_hint", lambda name: _scored.load_sample(*name).mask.astype(np.float32))
-    items = theory.items(theory.Settings(n_images=1, seeds=(0, 1)))
-    assert [item.preset for item in items] == [*theory.CHECKS] * 2
-    (item,) = [item for item in items if item.preset == "shrinkage" and item.seed == 0]
-    [row] = _scored.compute([item], "quick", None)
-    assert row["extra"]["measured"]["deviation"] < -6
+    monkeypatch.setattr(compute, "_hint", lambda name: compute._sample(name).mask.astype(np.float32))
+    items = EXPERIMENT.items(Settings(n_images=1, seeds=(0, 1)))
+    assert [item.conditions["check"] for item in items] == [*theory.CHECKS] * 2
+    item = items[[*theory.CHECKS].index("shrinkage")]
+    [row] = EXPERIMENT.compute("quick", None)(Unit([item]))
+    assert row["measured"]["deviation"] < -6
     assert "labels" not in row
     assert "f_measure" not in row
