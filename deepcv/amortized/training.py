@@ -1,67 +1,50 @@
-"""Training a network on a collection, on what there is: a core, a GPU, several of either, several machines.
+"""Training a network on a collection of images: on one core, a GPU, several of either, several machines.
 
-Lightning Fabric starts the processes, or finds those that torchrun started. Each keeps the whole model, takes its
-share of every batch, and the gradients are averaged before each step, so N processes compute what one would. Epoch and
-seed alone decide what is drawn at random: a run that was stopped goes on from the checkpoint of its last epoch and ends
-with the same weights.
+Lightning Fabric starts the processes or joins those that torchrun started. Each keeps the whole model and takes its
+share of every batch; gradients are averaged before each step, so N processes compute what one would. All random numbers
+depend on seed and epoch alone: an interrupted run resumes from the checkpoint of its last epoch and ends with the same
+weights. `deepcv.amortized.run` describes what a run leaves.
 
-What a run leaves in its folder:
-
-    checkpoint.pt                all that is needed to go on
-    last.safetensors             U after the last epoch: chosen without any label
-    best-validation.safetensors  U after the epoch of the best validation IoU, the paper's choice, which takes labels
-    log.csv                      a row an epoch
-
-`train` asks of a model what `deepcv.amortized.model.Model` has: `settings`, `optimizers()`, `step(...)`, `memberships(x)`
-and `as_segmenter(...)`.
+`train` needs of a model what `deepcv.amortized.model.Model` has: `settings`, `optimizers()`, `step(...)`,
+`memberships(x)` and `as_segmenter(...)`.
 """
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import hashlib
 import importlib.util
-import io
 import math
 import os
-import pickle
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from deepcv import metrics
-from deepcv.amortized import model as amortized
+from deepcv.amortized.model import Model, foreground_phase, smaller_side
+from deepcv.amortized.run import BEST, CHECKPOINT, LAST, Run, check_same, load_checkpoint
 from deepcv.amortized.segmenter import Segmenter, as_input
+from deepcv.checks import Count, check_value
 from deepcv.data.crops import UNSCORED, Crops
+from deepcv.devices import torch_device
 from deepcv.errors import InputError
-from deepcv.files import write_whole
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-FORMAT, VERSION = "deepcv training", 1
-
-
-CHECKPOINT, LAST, BEST, LOG = "checkpoint.pt", "last.safetensors", "best-validation.safetensors", "log.csv"
-"""The files in a run's folder."""
-
-
 LOOKED_AT = 128
-"""So many training images, evenly spread, tell whether U has collapsed and which side is the foreground."""
-
+"""Number of training images, evenly spread, that decide whether U has collapsed and which side is the foreground."""
 
 RESEEDED = 1000
-"""By how much the seed moves at a restart."""
+"""Added to the seed at each restart."""
 
 
-# --- where it runs ----------------------------------------------------------------------------------------------------
+# --- processes and devices --------------------------------------------------------------------------------------------
 
 
 def fabric_for(device: str | None = None, devices: int = 1, precision: str = "float32") -> Fabric:
@@ -70,17 +53,17 @@ def fabric_for(device: str | None = None, devices: int = 1, precision: str = "fl
     Parameters
     ----------
     device : str, optional
-        "cpu" or "cuda"; default: the GPU when there is one.
+        "cpu" or "cuda"; default: the GPU if there is one.
     devices : int
-        Processes, a GPU each; the script is started once more for each but the first. Where torchrun started it, on one
-        machine or several, there are as many as torchrun says.
+        Number of processes, one per GPU; the script is started again for each but the first. Under torchrun, on one
+        machine or several, torchrun's number counts.
     precision : str
         "float32" or "bfloat16".
 
     Raises
     ------
     InputError
-        When Lightning Fabric is not installed, or there are not so many devices.
+        If Lightning Fabric is missing, or there are too few devices.
     """
     kind, here = check_devices(device, devices)
     from lightning_fabric import Fabric
@@ -99,89 +82,18 @@ def fabric_for(device: str | None = None, devices: int = 1, precision: str = "fl
 
 
 def check_devices(device: str | None = None, devices: int = 1) -> tuple[str, int]:
-    """What `fabric_for` would start here, "cpu" or "cuda" and how many processes; it raises what that would raise."""
+    """ "cpu" or "cuda", and the number of processes on this machine, as `fabric_for` starts them; raises its errors."""
     if importlib.util.find_spec("lightning_fabric") is None:
         raise InputError("training needs Lightning Fabric; install the extra `train`, or lightning-fabric")
-    from deepcv.devices import torch_device
-
     kind = torch_device(device).type
     here = int(os.environ.get("LOCAL_WORLD_SIZE", devices))
-    if here < 1:
-        raise InputError(f"devices is {devices}; it must be at least 1")
+    check_value("devices", here, Count)
     if kind == "cuda" and here > torch.cuda.device_count():
         raise InputError(f"there are {torch.cuda.device_count()} GPUs here, not {here}; ask for fewer devices")
     return kind, here
 
 
-def check_folder(out, settings, seed: int) -> None:
-    """Refuse a run's folder in which `train` could not write or go on, before hints are computed for nothing.
-
-    Raises
-    ------
-    InputError
-        When it can't be written, or holds a run with other settings or a damaged checkpoint.
-    """
-    folder = Path(out)
-    there = next(each for each in (folder, *folder.absolute().parents) if each.exists())
-    if not (there.is_dir() and os.access(there, os.W_OK)):
-        raise InputError(f"can't write into {there}; choose another --out")
-    if (folder / CHECKPOINT).exists():
-        kept = load_checkpoint(folder / CHECKPOINT)
-        _check_same(kept["identity"], dataclasses.asdict(settings) | {"seed": seed}, folder)
-
-
 # --- the loop ---------------------------------------------------------------------------------------------------------
-
-
-@dataclass
-class Run:
-    """How far a run is.
-
-    Attributes
-    ----------
-    folder : pathlib.Path
-    model : amortized.Model
-        Or what has its methods.
-    attempt : int
-        How often training was started again after a collapse.
-    epoch : int
-        Epochs done in this attempt.
-    collapsed : int
-        For how many epochs in a row U has been collapsed.
-    history : list of dict
-        A row an epoch, of all attempts.
-    """
-
-    folder: Path
-    model: Any = None
-    attempt: int = 0
-    epoch: int = 0
-    collapsed: int = 0
-    history: list[dict[str, Any]] = field(default_factory=list)
-
-    @property
-    def best(self) -> float:
-        """The best validation IoU of this attempt, -1 before the first."""
-        scores = [row.get("val_iou", -1.0) for row in self.history if row["attempt"] == self.attempt]
-        return max(scores, default=-1.0)
-
-    def summary(self) -> str:
-        """What to tell a person: the epochs chosen, by which rule, and how good they are."""
-        rows = [row for row in self.history if row["attempt"] == self.attempt]
-        lines = [_told(self.folder / LAST, "the last epoch, chosen without labels", rows[-1])]
-        if "val_iou" in rows[-1]:
-            best = max(rows, key=lambda row: row["val_iou"])
-            lines.append(_told(self.folder / BEST, "the best on the validation set, chosen with its labels", best))
-        if self.collapsed:
-            lines.append(f"collapsed: the smaller side covers {rows[-1]['smaller_side']:.1%} of an image")
-        return "\n".join(lines)
-
-
-def _told(path: Path, chosen: str, row: dict[str, Any]) -> str:
-    told = f"{path}: epoch {row['epoch']}, {chosen}"
-    if "val_iou" in row:
-        told += f"; validation accuracy {row['val_accuracy']:.3f}, IoU {row['val_iou']:.3f}"
-    return told
 
 
 def train(
@@ -193,48 +105,48 @@ def train(
     validation: Crops | None = None,
     seed: int = 0,
     fabric: Fabric | None = None,
-    make: Callable[[Any, int], Any] = amortized.Model,
+    make: Callable[[Any, int], Any] = Model,
     dataset: str = "",
     progress: bool = False,
     report: Callable[[str], object] = lambda sentence: None,
 ) -> Run:
-    """Train, or go on with what `out` holds, until all epochs are done.
+    """Train, or resume the run in `out`, until all epochs are done.
 
     Parameters
     ----------
-    settings : amortized.Settings
-        Or another dataclass with its `epochs`, `batch`, `decay` and what is said of collapse.
+    settings : deepcv.amortized.settings.Settings
+        Or another dataclass with its `epochs`, `batch`, `decay` and fields on collapse.
     crops : Crops
-        The training images; their masks are not looked at.
+        The training images; their masks are not used.
     out : path
         The run's folder.
     hints : numpy.ndarray of uint8, `(N, S, S)`, optional
-        As `hints_of` returns them.
+        From `deepcv.amortized.teaching.hints_of`.
     validation : Crops, optional
-        Scored after each epoch where it has masks. Nothing but the choice of `best-validation` depends on it.
+        Scored after each epoch where masks exist. Only the choice of `best-validation` depends on it.
     seed : int
     fabric : Fabric, optional
-        As `fabric_for` makes it; default: one process on the CPU.
+        From `fabric_for`; default: one process on the CPU.
     make : callable
-        Gives the model for settings and a seed.
+        Returns the model for settings and a seed.
     dataset : str
-        The collection's name, for the model's card.
+        The collection's name, for the model card.
     progress : bool
         Show a bar with losses, area and validation scores.
     report : callable
-        Is given a sentence when training starts again, or goes on from a checkpoint.
+        Receives a sentence when training restarts or resumes.
 
     Raises
     ------
     InputError
-        When `out` holds a run with other settings or data, its checkpoint is damaged or of another version, or the disk
-        is full (what was kept before stays as it was); when a batch is smaller than the number of processes.
+        If `out` contains a run with other settings or data, or a checkpoint that is damaged or of another version; if
+        it can't be written (what was there before stays intact); if a batch has fewer images than there are processes.
     """
     fabric = fabric or fabric_for("cpu")
     job = _Job(settings, crops, hints, validation, seed, fabric, make, dataset)
     run = Run(Path(out))
     job.resume(run, report)
-    for row in _watched(job, run, settings.epochs, progress and fabric.is_global_zero):
+    for row in _epochs(job, run, progress and fabric.is_global_zero):
         job.keep(run, row)
         if run.collapsed == settings.patience:
             said = f"collapsed: the smaller side covers {row['smaller_side']:.1%} of an image after epoch {run.epoch}"
@@ -242,77 +154,110 @@ def train(
                 job.begin(run, run.attempt + 1)
                 report(f"{said}; starting again with seed {job.seed_of(run.attempt)}")
             else:
-                none = "no restart is left" if settings.restarts else "these settings restart nothing"
-                report(f"{said}; {none}, training goes on")
+                reason = "no restart is left" if settings.restarts else "these settings allow no restart"
+                report(f"{said}; {reason}, training goes on")
     return run
 
 
+def _epochs(job: _Job, run: Run, progress: bool) -> Iterator[dict[str, Any]]:
+    """Run the remaining epochs and yield the row of each."""
+    from tqdm import tqdm
+
+    shown = ("area", "val_iou", "val_accuracy")
+    total = job.settings.epochs
+    with tqdm(total=total * job.iterations, disable=not progress, desc="training", unit="batch") as bar:
+        while run.epoch < total:
+            bar.n = run.epoch * job.iterations
+            started = time.perf_counter()
+            losses = job.epoch(run, bar.update)
+            seconds = time.perf_counter() - started
+            run.epoch += 1
+            row = {"attempt": run.attempt, "epoch": run.epoch, **losses, **job.assess(run)}
+            row |= {"seconds": seconds, "images_per_second": job.iterations * job.batch / seconds}
+            bar.set_postfix({name: f"{row[name]:.3f}" for name in (*losses, *shown) if name in row})
+            yield row
+
+
+class _Averaged(nn.Module):
+    """The parameters of one optimizer; a loss passes through.
+
+    Wrapped by Fabric in `DistributedDataParallel`, which averages their gradients during the backward pass of that
+    loss. Wrapping the model wouldn't do: an iteration makes several backward passes, each for other parameters.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer):
+        super().__init__()
+        self.updated = nn.ParameterList(p for group in optimizer.param_groups for p in group["params"])
+
+    def forward(self, loss: Tensor) -> Tensor:
+        return loss
+
+
 class _Job:
-    """What a run is about, and the steps of it."""
+    """What is trained on what, and the parts of an epoch."""
 
     def __init__(self, settings, crops, hints, validation, seed, fabric, make, dataset):
         self.settings, self.crops, self.hints, self.seed = settings, crops, hints, seed
         self.fabric, self.make, self.dataset = fabric, make, dataset
         self.validation = validation if validation is not None and len(validation.marked) else None
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
+        self.averaged: dict[str, nn.Module] = {}
         world, batch = fabric.world_size, min(settings.batch, len(crops))
         if batch < world:
-            raise InputError(f"{batch} images a batch can't be shared by {world} processes; use fewer devices")
+            raise InputError(f"{world} processes can't share a batch of {batch}; use fewer devices")
         if hints is None and getattr(settings, "hint", ""):
-            raise InputError(
-                f"the settings ask for hints by {settings.hint}; give what `hints_of` finds, or set hint=''"
-            )
+            raise InputError(f"the settings ask for hints by {settings.hint}; pass those of `hints_of`, or set hint=''")
         self.batch = batch // world * world
-        self.iterations = len(crops) // self.batch  # the few images left over are others in each epoch
+        self.iterations = len(crops) // self.batch  # drops the remainder, other images in each epoch
         self.images = _resident(crops.images, fabric.device)
         self.taught = None if hints is None else _resident(hints, fabric.device)
         self.looked_at = np.unique(np.linspace(0, len(crops) - 1, LOOKED_AT).astype(int))
 
-    # -- before ---
+    # -- start and resume ---
 
     def seed_of(self, attempt: int) -> int:
         return self.seed + RESEEDED * attempt
 
     def identity(self) -> dict[str, Any]:
-        """What must not change between a checkpoint and going on from it."""
+        """What a resumed run must share with its checkpoint."""
         digest = hashlib.sha256("\0".join(self.crops.names).encode())
         digest.update(np.ascontiguousarray(self.crops.images[self.looked_at]).tobytes())
         if self.hints is not None:
             digest.update(np.ascontiguousarray(self.hints[self.looked_at]).tobytes())
         model = f"{self.make.__module__}.{self.make.__qualname__}"
-        made = {"model": model, "seed": self.seed, "data": digest.hexdigest()}
-        return dataclasses.asdict(self.settings) | made
+        return dataclasses.asdict(self.settings) | {"model": model, "seed": self.seed, "data": digest.hexdigest()}
 
     def may_restart(self, run: Run) -> bool:
         return run.attempt < self.settings.restarts
 
     def begin(self, run: Run, attempt: int) -> None:
-        """A new attempt."""
+        """Start an attempt."""
         run.attempt, run.epoch, run.collapsed = attempt, 0, 0
         run.model = self.fabric.to_device(self.make(self.settings, self.seed_of(attempt)))
         self.optimizers = run.model.optimizers()
+        self.averaged = {name: self.fabric.setup_module(_Averaged(each)) for name, each in self.optimizers.items()}
         for optimizer in self.optimizers.values():
             for group in optimizer.param_groups:
                 group["initial_lr"] = group["lr"]
 
     def resume(self, run: Run, report) -> None:
-        """Begin, or take up what the folder's checkpoint holds."""
+        """Start, from the folder's checkpoint if there is one."""
         self.begin(run, 0)
-        kept = self._found(run.folder / CHECKPOINT)
-        if kept is None:
+        saved = self._shared_checkpoint(run.folder / CHECKPOINT)
+        if saved is None:
             return
-        _check_same(kept["identity"], self.identity(), run.folder)
-        self.begin(run, kept["attempt"])
-        run.epoch, run.collapsed, run.history = kept["epoch"], kept["collapsed"], kept["history"]
-        run.model.load_state_dict(kept["model"])
+        check_same(saved["identity"], self.identity(), run.folder)
+        self.begin(run, saved["attempt"])
+        run.epoch, run.collapsed, run.history = saved["epoch"], saved["collapsed"], saved["history"]
+        run.model.load_state_dict(saved["model"])
         for name, optimizer in self.optimizers.items():
-            optimizer.load_state_dict(kept["optimizers"][name])
+            optimizer.load_state_dict(saved["optimizers"][name])
         if run.collapsed >= self.settings.patience and self.may_restart(run):
             self.begin(run, run.attempt + 1)
-        report(f"{run.folder / CHECKPOINT}: going on after epoch {run.epoch} of {self.settings.epochs}")
+        report(f"{run.folder / CHECKPOINT}: resuming after epoch {run.epoch} of {self.settings.epochs}")
 
-    def _found(self, path: Path) -> dict[str, Any] | None:
-        """The checkpoint that the first process finds, for all: another machine may have another one, or none."""
+    def _shared_checkpoint(self, path: Path) -> dict[str, Any] | None:
+        """The first process's checkpoint, for all: another machine may have another one, or none."""
         found = None
         if self.fabric.is_global_zero and path.exists():
             try:
@@ -326,18 +271,18 @@ class _Job:
 
     # -- an epoch ---
 
-    def epoch(self, run: Run, each: Callable[[dict[str, Tensor]], object]) -> dict[str, float]:
-        """One pass over the images: the mean of each loss."""
+    def epoch(self, run: Run, after_step: Callable[[], object]) -> dict[str, float]:
+        """One pass over the images; returns the mean of each loss."""
         rank, world, device = self.fabric.global_rank, self.fabric.world_size, self.fabric.device
-        stream = np.random.SeedSequence([self.seed_of(run.attempt), run.epoch]).generate_state(2, np.uint64)
+        states = np.random.SeedSequence([self.seed_of(run.attempt), run.epoch]).generate_state(2, np.uint64)
         on_cpu, on_device = (
             torch.Generator(where).manual_seed(int(state >> 1))
-            for where, state in zip(("cpu", device), stream, strict=True)
+            for where, state in zip(("cpu", device), states, strict=True)
         )
         order = torch.randperm(len(self.crops), generator=on_cpu).numpy()
 
         def noise(shape: tuple[int, ...]) -> Tensor:
-            # drawn for the whole batch, so that how many processes there are makes no difference
+            # drawn for the whole batch, so that it doesn't depend on the number of processes
             return torch.randn((self.batch, *shape), generator=on_device, device=device)[rank::world]
 
         total: dict[str, Tensor] = {}
@@ -350,9 +295,9 @@ class _Job:
                 losses = run.model.step(_take(self.images, mine, device), taught, self._descend, noise, on_cpu)
             for name, loss in losses.items():
                 total[name] = total.get(name, 0) + loss
-            each(losses)
-        stacked = self._mean_over_processes(torch.stack([value.float() for value in total.values()]))
-        return dict(zip(total, (stacked / self.iterations).tolist(), strict=True))
+            after_step()
+        means = torch.stack([value.float() for value in total.values()]) / self.iterations
+        return dict(zip(total, self.fabric.all_reduce(means, reduce_op="mean").tolist(), strict=True))
 
     def _set_rate(self, done: float) -> None:
         share = 0.5 * (1 + math.cos(math.pi * done)) if self.settings.decay else 1.0
@@ -361,30 +306,24 @@ class _Job:
                 group["lr"] = group["initial_lr"] * share
 
     def _descend(self, name: str, loss: Tensor) -> None:
-        optimizer = self.optimizers[name]
-        optimizer.zero_grad(set_to_none=True)
-        self.fabric.backward(loss)
-        if self.fabric.world_size > 1:
-            _average_gradients(optimizer, self._mean_over_processes)
-        optimizer.step()
+        self.optimizers[name].zero_grad(set_to_none=True)
+        self.fabric.backward(self.averaged[name](loss))
+        self.optimizers[name].step()
 
-    def _mean_over_processes(self, value: Tensor) -> Tensor:
-        return self.fabric.all_reduce(value, reduce_op="mean") if self.fabric.world_size > 1 else value
-
-    def look(self, run: Run) -> dict[str, float]:
-        """After an epoch: has U collapsed, which side is the foreground, how good is it."""
-        u = self.memberships(run.model, self.crops.images[self.looked_at])
-        row = {"smaller_side": amortized.smaller_side(u), "foreground": amortized.foreground_phase(u)}
+    def assess(self, run: Run) -> dict[str, float]:
+        """After an epoch: whether U has collapsed, which side is the foreground, validation scores."""
+        u = self._memberships(run.model, self.crops.images[self.looked_at])
+        row = {"smaller_side": smaller_side(u), "foreground": foreground_phase(u)}
         run.collapsed = run.collapsed + 1 if row["smaller_side"] < self.settings.least_area else 0
         if self.validation is not None:
-            u = self.memberships(run.model, self.validation.images)
+            u = self._memberships(run.model, self.validation.images)
             found = mean_scores(u if row["foreground"] else 1 - u, self.validation.truths)
             row |= {f"val_{name}": value for name, value in found.items()}
         return row
 
     @torch.no_grad()
-    def memberships(self, model, images: np.ndarray) -> np.ndarray:
-        """U of uint8 `(N, S, S, 3)`, a batch at a time: float32 `(N, S, S)`."""
+    def _memberships(self, model, images: np.ndarray) -> np.ndarray:
+        """U of uint8 `(N, S, S, 3)`: float32 `(N, S, S)`."""
         model.eval()
         with self.fabric.autocast():
             parts = [
@@ -393,77 +332,30 @@ class _Job:
             ]
         return torch.cat(parts).float().cpu().numpy()
 
-    # -- after it ---
+    # -- after an epoch ---
 
     def keep(self, run: Run, row: dict[str, Any]) -> None:
-        """Write what the epoch made; the checkpoint last, so that what it tells of is there."""
-        better = row.get("val_iou", -1.0) > run.best
+        """Write the results of an epoch; the checkpoint last, so that all it refers to exists."""
+        better = row.get("val_iou", -1.0) > max((each.get("val_iou", -1.0) for each in run.rows), default=-1.0)
         run.history.append(row)
         if self.fabric.is_global_zero:
-            try:
-                run.folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise InputError(f"can't make {run.folder} ({error.strerror}); choose another folder") from None
             if better:
                 self._segmenter(run, row, "best validation IoU").save(run.folder / BEST)
             self._segmenter(run, row, "last epoch").save(run.folder / LAST)
-            write_whole(run.folder / LOG, _as_csv(run.history).encode())
-            write_whole(run.folder / CHECKPOINT, self._checkpoint(run))
+            run.save(self.identity(), self.optimizers)
         self.fabric.barrier()
 
     def _segmenter(self, run: Run, row: dict[str, Any], chosen: str) -> Segmenter:
-        about = {"data": self.dataset, "images": len(self.crops), "seed": self.seed_of(run.attempt), "chosen": chosen}
-        settings = dataclasses.asdict(self.settings)
-        return run.model.as_segmenter(row["foreground"], about | {"settings": settings, "epoch": row})
-
-    def _checkpoint(self, run: Run) -> bytes:
-        stream = io.BytesIO()
-        kept = {
-            "format": FORMAT,
-            "version": VERSION,
-            "identity": self.identity(),
-            "attempt": run.attempt,
-            "epoch": run.epoch,
-            "collapsed": run.collapsed,
-            "history": run.history,
-            "model": run.model.state_dict(),
-            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
-        }
-        torch.save(kept, stream)
-        return stream.getvalue()
+        card = {"data": self.dataset, "images": len(self.crops), "seed": self.seed_of(run.attempt), "chosen": chosen}
+        card |= {"settings": dataclasses.asdict(self.settings), "epoch": row}
+        return run.model.as_segmenter(row["foreground"], card)
 
 
-def _watched(job: _Job, run: Run, epochs: int, progress: bool) -> Iterator[dict[str, Any]]:
-    """Do epochs until there are enough, a row for each."""
-    from tqdm import tqdm
-
-    shown = ("area", "val_iou", "val_accuracy")
-    with tqdm(total=epochs * job.iterations, disable=not progress, desc="training", unit="batch") as bar:
-        while run.epoch < epochs:
-            bar.n = run.epoch * job.iterations
-            started = time.perf_counter()
-            losses = job.epoch(run, lambda _: bar.update())
-            seconds = time.perf_counter() - started
-            run.epoch += 1
-            row = {"attempt": run.attempt, "epoch": run.epoch, **losses, **job.look(run)}
-            row |= {"seconds": seconds, "images_per_second": job.iterations * job.batch / seconds}
-            bar.set_postfix({name: f"{row[name]:.3f}" for name in (*losses, *shown) if name in row})
-            yield row
-
-
-def _average_gradients(optimizer: torch.optim.Optimizer, mean: Callable[[Tensor], Tensor]) -> None:
-    """The mean over processes, all gradients in one message."""
-    gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-    averaged = mean(torch.cat([gradient.flatten() for gradient in gradients]))
-    for gradient, part in zip(gradients, averaged.split([each.numel() for each in gradients]), strict=True):
-        gradient.copy_(part.view_as(gradient))
-
-
-# --- images -----------------------------------------------------------------------------------------------------------
+# --- images and scores ------------------------------------------------------------------------------------------------
 
 
 def _resident(array: np.ndarray, device: torch.device):
-    """The array on the GPU where it takes at most half of what is free there; otherwise as it is, mapped from disk."""
+    """The array on the GPU if it takes at most half of the free memory there; otherwise unchanged."""
     if device.type != "cuda" or array.nbytes > torch.cuda.mem_get_info(device)[0] / 2:
         return array
     return torch.from_numpy(np.array(array)).to(device)
@@ -476,12 +368,12 @@ def _take(array, index, device: torch.device) -> Tensor:
 
 
 def mean_scores(u: np.ndarray, truths: np.ndarray) -> dict[str, float]:
-    """Accuracy and foreground IoU, the mean over the images that have a mask, as decided and with the oracle.
+    """Accuracy and foreground IoU, as decided and with the oracle: means over the images that have a mask.
 
     Parameters
     ----------
     u : numpy.ndarray, `(N, S, S)`
-        The foreground's memberships.
+        Memberships of the foreground.
     truths : numpy.ndarray of uint8, `(N, S, S)`
         As in `Crops`.
     """
@@ -492,48 +384,3 @@ def mean_scores(u: np.ndarray, truths: np.ndarray) -> dict[str, float]:
     ]
     wanted = ("accuracy", "iou", "accuracy_oracle", "iou_oracle")
     return {name: float(np.mean([row[name] for row in rows])) for name in wanted}
-
-
-def load_checkpoint(path) -> dict[str, Any]:
-    """What `train` kept: plain values and tensors, never code.
-
-    Raises
-    ------
-    InputError
-        When it is cut short, no checkpoint, or from another version.
-    """
-    try:
-        kept = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, ValueError, LookupError, pickle.UnpicklingError):
-        raise InputError(
-            f"{path} is cut short or no checkpoint; remove it to begin anew, the trained networks beside it stay"
-        ) from None
-    if not isinstance(kept, dict) or kept.get("format") != FORMAT:
-        raise InputError(f"{path} is no checkpoint of deepcv; choose another --out")
-    if kept.get("version") != VERSION:
-        raise InputError(
-            f"{path} has version {kept.get('version')} of the format, this deepcv goes on from {VERSION}; "
-            "begin anew in another --out, or use the deepcv that wrote it"
-        )
-    return kept
-
-
-def _check_same(before: dict[str, Any], now: dict[str, Any], folder: Path) -> None:
-    changed = [
-        "images or hints" if name == "data" else f"{name} {before.get(name)!r}, now {value!r}"
-        for name, value in now.items()
-        if before.get(name) != value
-    ]
-    if changed:
-        raise InputError(
-            f"{folder} holds a run with other {'; '.join(changed)}; choose another --out, or repeat what it was given"
-        )
-
-
-def _as_csv(rows: Sequence[dict[str, Any]]) -> str:
-    stream = io.StringIO()
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    writer = csv.DictWriter(stream, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return stream.getvalue()

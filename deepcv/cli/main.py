@@ -70,7 +70,7 @@ def deepcv(
     \b
     deepcv segment photo.jpg --out mask.png --overlay outline.png
     deepcv train photographs/ --out run
-    deepcv predict run new.jpg --out masks
+    deepcv predict new.jpg --model run --out masks
     deepcv run table1 --profile quick
     deepcv data fetch weizmann
     """

@@ -39,10 +39,11 @@ def train(
     deepcv train flowers17 --out run --profile paper
     deepcv train flowers17 --out run --profile paper --devices 8 --precision bfloat16
     deepcv train ~/photos --out run
-    deepcv predict run ~/photos/new.jpg --out masks
+    deepcv predict ~/photos/new.jpg --model run --out masks
     """
     from deepcv import data
     from deepcv.amortized import training
+    from deepcv.amortized.run import check_folder
     from deepcv.amortized.settings import settings_for
     from deepcv.amortized.teaching import hints_of
     from deepcv.data.crops import crops
@@ -55,7 +56,7 @@ def train(
     settings = settings_for(preset, profile, **given)
     teacher = get_method(settings.hint) if settings.hint else None
     training.check_devices(device, devices)
-    training.check_folder(out, settings, seed)
+    check_folder(out, settings, seed)
     training_set, validation_set = data.load_splits(collection)
     bar = sys.stderr.isatty()
     images = crops(training_set, settings.size, progress=bar)
@@ -79,9 +80,14 @@ def train(
 
 
 def predict(
-    model: Annotated[Path, typer.Argument(help="A .safetensors file of `deepcv train`, or a run's folder.")],
     images: Annotated[list[Path], typer.Argument(help="Pictures, of any sizes.")],
     out: Annotated[Path, typer.Option(help="The folder for the masks, PNG, 0 background and 255 foreground.")],
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            help="A .safetensors file of `deepcv train`, or a run's folder. [default: the package's, flowers]"
+        ),
+    ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda … [default: the GPU when there is one]")] = None,
     batch: Annotated[int, typer.Option(min=1, help="Pictures at a time.")] = 8,
     convert: Annotated[
@@ -92,15 +98,17 @@ def predict(
     """Segment pictures with a trained network; each mask has its picture's size and name.
 
     \b
-    deepcv predict run one.jpg two.png --out masks
-    deepcv predict run/best-validation.safetensors photo.jpg --out masks
+    deepcv predict rose.jpg tulip.png --out masks
+    deepcv predict photo.jpg --model run --out masks
+    deepcv predict photo.jpg --model run/best-validation.safetensors --out masks
     """
     started = time.perf_counter()
+    from deepcv.amortized.pretrained import MODEL
     from deepcv.amortized.segmenter import Segmenter
     from deepcv.devices import torch_device
     from deepcv.pictures import spread, write_image
 
-    segmenter = Segmenter.load(_weights(model), torch_device(device))
+    segmenter = Segmenter.load(_weights(model or MODEL), torch_device(device))
     places = _mask_places(images, out)
     for path in images:  # read twice, so that a picture that can't be used stops it before anything is written
         _read_checked(path, convert)

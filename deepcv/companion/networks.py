@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from deepcv.amortized import training
+from deepcv.amortized.run import BEST, LAST, Run
 from deepcv.amortized.segmenter import Segmenter
 from deepcv.amortized.teaching import hints_of
 from deepcv.baselines.chan_vese import chan_vese
@@ -33,7 +34,7 @@ from deepcv.methods import get_method
 from deepcv.provenance import code_hash
 from deepcv.segmentation import Segmentation
 
-CHOSEN = {"last": training.LAST, "validation": training.BEST}
+CHOSEN = {"last": LAST, "validation": BEST}
 """The network's file for each setting `chosen` (`deepcv.amortized.settings.Trained`)."""
 
 
@@ -95,7 +96,7 @@ def segment(
     return [found[place] for place in range(len(unit))]
 
 
-def trained(item: Item, device: str | None) -> training.Run:
+def trained(item: Item, device: str | None) -> Run:
     """Train the item's network, unless that is done."""
     method = get_method(item.method)
     settings = method.resolve(item.settings)
@@ -128,7 +129,7 @@ def _is_timed(item: Item) -> bool:
     return (item.method, item.preset, item.conditions.get("split")) == ("amortized", "default", "test")
 
 
-def _seconds(run: training.Run, image: np.ndarray, device: torch.device) -> dict[str, float]:
+def _seconds(run: Run, image: np.ndarray, device: torch.device) -> dict[str, float]:
     """Seconds per image: network and Chan-Vese (with its hint) at 128×128 on one core; the network in a batch."""
     square = resize(as_colour(as_image(image)), (SIDE, SIDE))
     batched = _seconds_in_batch(_last(run.folder, device), square, device)
@@ -155,4 +156,4 @@ def _seconds_in_batch(segmenter: Segmenter, square: np.ndarray, device: torch.de
 
 @functools.lru_cache(maxsize=2)
 def _last(folder: Path, device: torch.device) -> Segmenter:
-    return Segmenter.load(folder / training.LAST, device)
+    return Segmenter.load(folder / LAST, device)

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,13 +14,15 @@ from PIL import Image
 
 from deepcv.amortized import redo, teaching, training
 from deepcv.amortized.model import Model
+from deepcv.amortized.run import BEST, CHECKPOINT, FORMAT, LAST, LOG, load_checkpoint
 from deepcv.amortized.segmenter import Segmenter, as_input
 from deepcv.amortized.settings import Settings
-from deepcv.amortized.training import BEST, CHECKPOINT, LAST, LOG, load_checkpoint, train
+from deepcv.amortized.training import train
 from deepcv.cli import main
 from deepcv.data import flowerlike, load_dataset
 from deepcv.data.crops import UNSCORED, Crops, crops
 from deepcv.errors import InputError
+from deepcv.methods import get_method
 from deepcv.pictures import read_image
 
 pytest.importorskip("lightning_fabric", reason="install the extra `train`")
@@ -38,8 +39,6 @@ SETTINGS = Settings(
     hint="saliency",
 )
 """Everything switched on, as small as it gets."""
-
-SHIPPED = str(Path(__file__).parents[1] / "results" / "models" / "flowers17-64px.safetensors")
 
 
 @pytest.fixture(autouse=True)
@@ -103,7 +102,7 @@ def test_a_run_that_was_stopped_in_an_epoch_ends_with_the_same_bits(images, vali
     assert load_checkpoint(tmp_path / "parts" / CHECKPOINT)["epoch"] == 2
     told = []
     parts = run(images, tmp_path / "parts", validation=validation, report=told.append)
-    assert "going on after epoch 2 of 4" in told[0]
+    assert "resuming after epoch 2 of 4" in told[0]
     assert_equal(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
     assert without_times(whole.history) == without_times(parts.history)
     for name in (LAST, BEST):
@@ -141,7 +140,7 @@ def test_a_folder_that_holds_another_run_is_not_overwritten(images, tmp_path):
     before = (tmp_path / "run" / CHECKPOINT).read_bytes()
     others = ({"seed": 1}, {"settings": Settings(**{**vars(SETTINGS), "epochs": 5})})
     for given, said in zip(others, ("seed 0, now 1", "epochs 4, now 5"), strict=True):
-        with pytest.raises(InputError, match=rf"holds a run with other {said}; choose another --out"):
+        with pytest.raises(InputError, match=rf"contains a run with other {said}; choose another --out"):
             run(images, tmp_path / "run", **given)
     with pytest.raises(InputError, match="other images or hints; choose another --out"):
         run(Crops(images.names, 255 - images.images, images.truths), tmp_path / "run")
@@ -182,11 +181,11 @@ def test_a_checkpoint_cut_short_or_of_another_version_is_a_sentence(images, tmp_
     whole = path.read_bytes()
     for length in (0, 10, len(whole) // 2, len(whole) - 10):
         path.write_bytes(whole[:length])
-        with pytest.raises(InputError, match=r"checkpoint\.pt is cut short or no checkpoint; remove it"):
+        with pytest.raises(InputError, match=r"checkpoint\.pt is truncated or no checkpoint; remove it"):
             run(images, tmp_path / "run")
     for version, said in (({"version": 99}, "99"), ({}, "None")):
-        torch.save({"format": training.FORMAT, **version}, path)
-        with pytest.raises(InputError, match=rf"version {said} of the format, this deepcv goes on from 1"):
+        torch.save({"format": FORMAT, **version}, path)
+        with pytest.raises(InputError, match=rf"version {said} of the format, this deepcv resumes from 1"):
             run(images, tmp_path / "run")
 
 
@@ -197,8 +196,8 @@ class Bomb:
 
 def test_code_in_a_checkpoint_is_not_run(images, tmp_path):
     (tmp_path / "run").mkdir()
-    torch.save({"format": training.FORMAT, "version": 1, "model": Bomb()}, tmp_path / "run" / CHECKPOINT)
-    with pytest.raises(InputError, match="cut short or no checkpoint"):
+    torch.save({"format": FORMAT, "version": 1, "model": Bomb()}, tmp_path / "run" / CHECKPOINT)
+    with pytest.raises(InputError, match="truncated or no checkpoint"):
         run(images, tmp_path / "run")
 
 
@@ -269,7 +268,7 @@ def test_a_collapse_is_reported_early_and_training_starts_again_with_another_see
     patient = Settings(**{**vars(SETTINGS), "restarts": 0})
     done = run(images, tmp_path / "patient", patient, make=Collapsing, report=told.append)
     assert (len(done.history), done.collapsed) == (4, 4)
-    assert "covers 0.0% of an image after epoch 2; these settings restart nothing" in told[2]
+    assert "covers 0.0% of an image after epoch 2; these settings allow no restart" in told[2]
     assert "collapsed" in done.summary()
 
 
@@ -303,16 +302,16 @@ def test_redo_trains_in_the_same_loop_and_its_mask_network_is_kept_alike(tmp_pat
 
 def test_hints_are_computed_once_by_the_method_that_is_named(images, monkeypatch):
     few = Crops(images.names[:3], crops(flowerlike.dataset("train")[:3], 48).images, images.truths[:3])
-    found = teaching.hints_of(few, "saliency", workers=1)
+    found = teaching.hints_of(few, get_method("saliency"), workers=1)
     assert (found.shape, found.dtype) == ((3, 48, 48), np.uint8)
     truths = crops(flowerlike.dataset("train")[:3], 48).truths
     assert training.mean_scores(found / 255, truths)["accuracy"] > 0.8
-    monkeypatch.setattr(training, "_teach", lambda *_: pytest.fail("computed again"))
-    assert np.array_equal(teaching.hints_of(few, "saliency", workers=1), found)
+    monkeypatch.setattr(teaching, "_teach", lambda *_: pytest.fail("computed again"))
+    assert np.array_equal(teaching.hints_of(few, get_method("saliency"), workers=1), found)
 
 
 def test_hints_that_the_settings_ask_for_must_be_given(images, tmp_path):
-    with pytest.raises(InputError, match=r"ask for hints by saliency; give what `hints_of` finds"):
+    with pytest.raises(InputError, match=r"ask for hints by saliency; pass those of `hints_of`"):
         train(SETTINGS, images, tmp_path / "run")
 
 
@@ -320,8 +319,8 @@ def test_hints_that_the_settings_ask_for_must_be_given(images, tmp_path):
 
 
 def test_a_few_seconds_of_training_teach_it_to_segment_new_flowers(tmp_path):
-    images = crops(load_dataset("flowerlike-train")[:64], 32)
-    validation = crops(load_dataset("flowerlike-val")[:16], 32)
+    images = crops(load_dataset("flowerlike", split="train")[:64], 32)
+    validation = crops(load_dataset("flowerlike", split="val")[:16], 32)
     settings = Settings(size=32, levels=2, width=8, model_width=4, batch=8, epochs=6, learning_rate=5e-3)
     done = run(images, tmp_path / "run", settings, validation=validation)
     assert done.history[-1]["val_iou"] > 0.6
@@ -384,7 +383,9 @@ def test_train_and_predict_on_a_folder_of_ones_own(tmp_path, monkeypatch, capsys
     assert "epoch 1, the last epoch, chosen without labels" in capsys.readouterr().out
     monkeypatch.chdir(tmp_path)
     Image.fromarray(flowerlike.draw(50)[0][:, :, 0]).save("grey.png")
-    assert main.main(["predict", "run", "pictures/0.png", "pictures/1.png", "grey.png", "--out", "masks"]) == 0
+    assert (
+        main.main(["predict", "pictures/0.png", "pictures/1.png", "grey.png", "--model", "run", "--out", "masks"]) == 0
+    )
     for name in ("pictures/0.png", "pictures/1.png", "grey.png"):
         mask = read_image(tmp_path / "masks" / os.path.basename(name))
         assert mask.shape == read_image(name).shape[:2]
@@ -395,7 +396,7 @@ def test_train_and_predict_on_a_folder_of_ones_own(tmp_path, monkeypatch, capsys
         (["grey.png"], ".", "grey.png would be overwritten by a mask"),
         (["grey.png"], "grey.jpg", "grey.jpg is a file"),
     ):
-        assert main.main(["predict", "run", *given, "--out", out]) == 2
+        assert main.main(["predict", *given, "--model", "run", "--out", out]) == 2
         assert said in capsys.readouterr().err
         assert not (tmp_path / "both").exists()
 
@@ -407,12 +408,15 @@ def test_train_and_predict_on_a_folder_of_ones_own(tmp_path, monkeypatch, capsys
         (["train", "nowhere", "--out", "run"], "nowhere is neither a folder nor a data set"),
         (["train", "flowerlike", "--out", "run", "--preset", "best"], "there is no preset 'best'"),
         (["train", "flowerlike", "--out", "run", "--hint", "guess"], "there is no method 'guess'"),
-        (["predict", "absent.safetensors", "a.png", "--out", "masks"], "there is no file absent.safetensors"),
+        (
+            ["predict", "a.png", "--model", "absent.safetensors", "--out", "masks"],
+            "there is no file absent.safetensors",
+        ),
         (["train", "flowerlike", "--out", "a.png"], "can't write into a.png; choose another --out"),
         (["train", "flowerlike", "--out", "run", "--device", "gpu9"], "gpu9"),
-        (["predict", "a.png", "a.png", "--out", "masks"], "a.png is no model or cut short"),
-        (["predict", SHIPPED, "a.png", "clear.png", "--out", "masks"], "clear.png has an alpha channel"),
-        (["predict", SHIPPED, "a.png", "--out", "a.png/masks"], "can't make the folder a.png/masks (Not a directory)"),
+        (["predict", "a.png", "--model", "a.png", "--out", "masks"], "a.png is no model or cut short"),
+        (["predict", "a.png", "clear.png", "--out", "masks"], "clear.png has an alpha channel"),
+        (["predict", "a.png", "--out", "a.png/masks"], "can't make the folder a.png/masks (Not a directory)"),
     ],
 )
 def test_bad_input_is_one_sentence(arguments, said, tmp_path, monkeypatch, capsys):
@@ -420,7 +424,7 @@ def test_bad_input_is_one_sentence(arguments, said, tmp_path, monkeypatch, capsy
     (tmp_path / "empty").mkdir()
     Image.fromarray(flowerlike.draw(0)[0]).save("a.png")
     Image.fromarray(flowerlike.draw(0)[0]).convert("RGBA").save("clear.png")
-    monkeypatch.setattr(training, "hints_of", lambda *_, **__: pytest.fail("hints were computed first"))
+    monkeypatch.setattr(teaching, "hints_of", lambda *_, **__: pytest.fail("hints were computed first"))
     assert main.main(arguments) == 2
     error = capsys.readouterr().err
     assert said in error
