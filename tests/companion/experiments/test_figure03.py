@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from deepcv.companion.experiments import figure03, table1
-from deepcv.companion.experiments.figure03 import Settings
+from deepcv.companion.experiments.figure03 import EXPERIMENT, Settings, shown
 from deepcv.data import load_dataset
 from deepcv.errors import InputError
 
@@ -21,23 +21,23 @@ def results_folder(tmp_path, monkeypatch):
 
 def test_items_are_those_of_table_1_for_the_first_seed():
     methods = ("deep-cv", "saliency")
-    ours = figure03.items(Settings(methods=methods, images=SHOWN, seeds=(3, 4)))
-    theirs = table1.items(table1.Settings(methods=methods, seeds=(3, 4)))
+    ours = EXPERIMENT.items(Settings(methods=methods, images=SHOWN, seeds=(3, 4)))
+    theirs = table1.EXPERIMENT.items(table1.Settings(methods=methods, seeds=(3, 4)))
     assert {item.key for item in ours} < {item.key for item in theirs}
     assert {(item.image, item.seed) for item in ours} == {(name, 3) for name in SHOWN}
 
 
 def test_images_are_spread_over_the_data_set_unless_named():
     names = load_dataset("samples").names
-    assert Settings(n_images=12).shown == names[:12:2]
-    assert Settings(n_images=2).shown == names[:2]
-    with pytest.raises(InputError, match="no image 'nowhere' among the 15 asked for"):
-        Settings(images=["nowhere"])
+    assert shown(Settings(n_images=12)).samples.names == names[:12:2]
+    assert shown(Settings(n_images=2)).samples.names == names[:2]
+    with pytest.raises(InputError, match="no image 'nowhere' among these 15"):
+        EXPERIMENT.items(Settings(images=["nowhere"]))
 
 
-def test_grid_has_a_row_an_image_and_a_column_a_method():
+def test_grid_has_a_row_per_image_and_a_column_per_method():
     settings = Settings(methods=("saliency", "chan-vese"), images=SHOWN)
-    rows = figure03.run(settings, workers=1, progress=False)
+    rows = EXPERIMENT.run(settings, workers=1, progress=False)
     axes = np.array(figure03.plot(rows, settings).axes).reshape(2, 4)
     titles = [" ".join(axis.get_title().split()) for axis in axes[0]]  # long ones are broken into lines
     assert titles == ["image", "ground truth", "Saliency [34], Otsu", "Chan-Vese [11]"]
@@ -54,7 +54,7 @@ def test_grid_has_a_row_an_image_and_a_column_a_method():
 
 def test_of_many_regions_the_best_is_shown():
     settings = Settings(methods=("normalized-cuts:regions",), images=SHOWN[:1])
-    rows = figure03.run(settings, workers=1, progress=False)
+    rows = EXPERIMENT.run(settings, workers=1, progress=False)
     figure = figure03.plot(rows, settings)
     assert " ".join(figure.axes[2].get_title().split()) == "Normalized cuts [41], best region"
     assert figure.axes[2].get_xlabel() == f"F {rows['f_measure'].max():.2f}"

@@ -5,19 +5,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from deepcv.companion import compute as _scored
 from deepcv.companion.experiments import figure04
-from deepcv.companion.experiments.figure04 import Settings
+from deepcv.companion.experiments.figure04 import EXPERIMENT, Settings
 from deepcv.errors import InputError
 
 
 def rows_of(scores):
-    """Rows as a store gives them: by "method:preset", the mean IoU of each image; the Rand index is half of it."""
+    """Rows as a store gives them: by method and regions, the mean IoU of each image; the Rand index is half of it."""
     return pd.DataFrame(
         [
-            {"image": image, "method": name.partition(":")[0], "preset": name.partition(":")[2], "seed": seed,
-             "mean_iou_matched": value, "adjusted_rand_index": value / 2, "seconds": 1.0}
-            for name, by_image in scores.items() for image, values in by_image.items()
+            {"image": image, "method": method, "preset": "regions" if method == "normalized-cuts" else "default",
+             "regions": regions, "seed": seed, "mean_iou_matched": value, "adjusted_rand_index": value / 2,
+             "seconds": 1.0}
+            for (method, regions), by_image in scores.items() for image, values in by_image.items()
             for seed, value in enumerate(values)
         ]
     )  # fmt: skip
@@ -25,18 +25,18 @@ def rows_of(scores):
 
 ROWS = rows_of(
     {
-        "deep-cv:default": {"mean-a": (0.5, 0.7), "texture-b": (0.8, 0.8), "texture-c": (0.4, 0.6)},
-        "normalized-cuts:3 regions": {"mean-a": (0.9,), "texture-b": (0.1,), "texture-c": (0.2,)},
-        "normalized-cuts:7 regions": {"mean-a": (0.7,), "texture-b": (0.4,), "texture-c": (0.4,)},
+        ("deep-cv", np.nan): {"mean-a": (0.5, 0.7), "texture-b": (0.8, 0.8), "texture-c": (0.4, 0.6)},
+        ("normalized-cuts", 3): {"mean-a": (0.9,), "texture-b": (0.1,), "texture-c": (0.2,)},
+        ("normalized-cuts", 7): {"mean-a": (0.7,), "texture-b": (0.4,), "texture-c": (0.4,)},
     }
 )
 
 
 def test_each_method_is_asked_for_what_the_paper_asks_it_for():
     settings = Settings("cpu", n_images=12, seeds=[0, 1])
-    truth = {sample.name: sample.regions.max() + 1 for sample in settings.samples}
+    truth = {sample.name: sample.regions.max() + 1 for sample in figure04.images_of(settings).samples}
     assert set(truth.values()) == {3, 4}
-    items = figure04.items(settings)
+    items = EXPERIMENT.items(settings)
     ours = [item for item in items if item.method == "deep-cv"]
     assert all(item.settings["phases"] == truth[item.image] for item in ours)
     assert len(ours) == 2 * 2 * len(truth)
@@ -44,10 +44,10 @@ def test_each_method_is_asked_for_what_the_paper_asks_it_for():
     circles = [item for item in items if item.method == "vese-chan" and item.preset == "default"]
     assert len(circles) == len(truth), "they don't depend on the seed"
     cuts = [item for item in items if item.method == "normalized-cuts"]
-    told = {item.image: item.settings["regions"] for item in cuts if item.preset == "true count"}
+    told = {item.image: item.settings["regions"] for item in cuts if "regions" not in item.conditions}
     assert told == truth
-    counts = [item.settings["regions"] for item in cuts if item.image == "mean-bands" and item.preset != "true count"]
-    assert counts == list(range(3, 21))
+    counts = [item.conditions.get("regions") for item in cuts if item.image == "mean-bands"]
+    assert counts == [*range(3, 21), None]
     assert all(item.seed == 0 and not item.settings["merge"] for item in cuts)
 
 
@@ -55,7 +55,7 @@ def test_what_cannot_be_run_is_refused():
     with pytest.raises(InputError, match="no method 'grabcut'; it has deep-cv:default"):
         Settings(methods=["grabcut"])
     with pytest.raises(InputError, match="samples/astronaut has no true regions"):
-        figure04.items(Settings(dataset="samples", n_images=1))
+        EXPERIMENT.items(Settings(dataset="samples", n_images=1))
 
 
 def test_the_count_is_the_best_over_all_images():
@@ -64,6 +64,13 @@ def test_the_count_is_the_best_over_all_images():
     np.testing.assert_allclose(table["mean IoU"], [(0.6 + 0.8 + 0.5) / 3, 0.5])
     np.testing.assert_allclose(table["Rand index"], table["mean IoU"] / 2)
     assert table["images"].tolist() == [3, 3] and table["seeds"].tolist() == [2, 1]
+
+
+def test_the_true_count_stands_beside_the_best_one():
+    true = rows_of({("normalized-cuts", np.nan): {"mean-a": (0.1,), "texture-b": (0.2,), "texture-c": (0.3,)}})
+    table = figure04.summary(pd.concat([ROWS, true], ignore_index=True))
+    assert table.loc["Normalized cuts [41], true count", "mean IoU"] == pytest.approx(0.2)
+    assert len(table) == 3
 
 
 def test_kinds_of_images_stand_apart():
@@ -98,13 +105,12 @@ def test_partitions_are_kept_scored_and_drawn(tmp_path, monkeypatch):
     monkeypatch.setenv("DEEPCV_RESULTS", str(tmp_path))
     methods = ("deep-cv:default", "normalized-cuts:true count")
     settings = Settings(n_images=1, size=32, seeds=(0,), methods=methods)
-    [sample] = settings.samples
-    monkeypatch.setattr(_scored, "_hints", {("regions", sample.name): sample.regions / 3})  # no method uses it
-    rows = figure04.run(settings, workers=1, progress=False)
+    [sample] = figure04.images_of(settings).samples
+    rows = EXPERIMENT.run(settings, workers=1, progress=False)
     assert len(rows) == 2 and rows["f_measure"].isna().all()
     assert rows["mean_iou_matched"].between(0.1, 1).all() and rows["adjusted_rand_index"].le(1).all()
     with figure04.Store() as store:
-        kept = [store.labels(item) for item in figure04.items(settings)]
+        kept = [store.labels(item) for item in EXPERIMENT.items(settings)]
     assert [labels.shape for labels in kept] == [sample.regions.shape] * 2
     assert figure04.mean_iou_matched(kept[1], sample.regions) == rows["mean_iou_matched"].iloc[1]
     axes = np.array(figure04.plot_regions(rows, settings).axes).reshape(1, 4)

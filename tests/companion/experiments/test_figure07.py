@@ -6,34 +6,36 @@ import pandas as pd
 import pytest
 
 from deepcv.companion.experiments import figure07
-from deepcv.companion.experiments.figure07 import Settings
+from deepcv.companion.experiments.figure07 import EXPERIMENT, Settings
 from deepcv.errors import InputError
 
 
-def rows_of(**by_dataset):
-    """Rows as a store gives them: F of two images by data set."""
+def rows_of(by_noise):
+    """Rows as a store gives them: F of two images by σ and clipping."""
     return pd.DataFrame(
         [
-            {"dataset": dataset, "image": image, "method": method, "preset": "default", "seed": 0, "f_measure": value}
-            for dataset, methods in by_dataset.items()
+            {"sigma": sigma, "clipped": clipped, "image": image, "method": method, "preset": "default", "seed": 0,
+             "f_measure": value}
+            for (sigma, clipped), methods in by_noise.items()
             for method, values in methods.items()
             for image, value in zip("ab", values, strict=True)
         ]
-    )
+    )  # fmt: skip
 
 
 ROWS = rows_of(
-    **{
-        "samples": {"deep-cv": (0.9, 0.7), "grabcut": (1.0, 0.8)},
-        "samples+noise100": {"deep-cv": (0.7, 0.5), "grabcut": (0.1, 0.5)},
-        "samples+noise100-unclipped": {"deep-cv": (0.4, 0.4), "grabcut": (0.2, 0.2)},
+    {
+        (0.0, True): {"deep-cv": (0.9, 0.7), "grabcut": (1.0, 0.8)},
+        (100.0, True): {"deep-cv": (0.7, 0.5), "grabcut": (0.1, 0.5)},
+        (100.0, False): {"deep-cv": (0.4, 0.4), "grabcut": (0.2, 0.2)},
     }
 )
 
 
 def test_each_image_is_asked_for_clean_and_at_each_noise_cut_and_not():
-    items = figure07.items(Settings(n_images=2, sigmas=[0, 100], methods=["saliency", "grabcut"], seeds=[0, 1]))
-    assert {item.dataset for item in items} == {"samples", "samples+noise100", "samples+noise100-unclipped"}
+    items = EXPERIMENT.items(Settings(n_images=2, sigmas=[0, 100], methods=["saliency", "grabcut"], seeds=[0, 1]))
+    noises = {(item.conditions["sigma"], item.conditions["clipped"]) for item in items}
+    assert noises == {(0, True), (100, True), (100, False)}
     assert len(items) == 3 * 2 * (1 + 2)  # the threshold doesn't depend on the seed
     assert len({item.data_hash for item in items}) == 6
     assert [item.image for item in items[:6]] == [items[0].image] * 6, "image by image"
@@ -61,9 +63,9 @@ def test_pictures_have_a_row_for_each_noise(tmp_path, monkeypatch):
     matplotlib.use("Agg")
     monkeypatch.setenv("DEEPCV_RESULTS", str(tmp_path))
     settings = Settings(n_images=1, sigmas=(0, 160), methods=("saliency",), seeds=(0,))
-    rows = figure07.run(settings, workers=1, progress=False)
+    rows = EXPERIMENT.run(settings, workers=1, progress=False)
     assert len(rows) == 3
     axes = np.array(figure07.plot_masks(rows, settings).axes).reshape(2, 2)
     assert [row[0].get_ylabel() for row in axes] == ["σ = 0", "σ = 160"]
-    clean = rows.loc[rows["dataset"] == "samples", "f_measure"].item()
+    clean = rows.loc[rows["sigma"] == 0, "f_measure"].item()
     assert axes[0, 1].get_xlabel() == f"F {clean:.2f}"

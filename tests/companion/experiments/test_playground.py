@@ -5,39 +5,38 @@ import pandas as pd
 import pytest
 
 from deepcv.companion.experiments import playground
-from deepcv.companion.experiments.playground import MULTIPLES, SIGMAS, Settings
+from deepcv.companion.experiments.playground import EXPERIMENT, MULTIPLES, SIGMAS, Settings
 from deepcv.methods import METHODS, get_method
 
 
-@pytest.mark.parametrize("profile", playground.PROFILES)
+@pytest.mark.parametrize("profile", Settings.profiles)
 def test_every_method_has_every_nu_and_sigma_on_both_images(profile):
-    items = playground.items(Settings(profile, seeds=(0,)))
+    settings = Settings(profile, seeds=(0,))
+    items = EXPERIMENT.items(settings)
     assert min(len(MULTIPLES), len(SIGMAS)) >= 5
-    for name in playground.PROFILES[profile].methods:
+    for name in settings.methods:
         method, _, preset = name.partition(":")
-        own = [i for i in items if i.method == method and playground.turned(i.preset)[0] == (preset or "default")]
+        own = [item for item in items if (item.method, item.preset) == (method, preset or "default")]
         default = get_method(method).settings(preset or "default").get("nu")
         turned = {default * multiple for multiple in MULTIPLES.values()} if default else {None}
         assert {item.settings.get("nu") for item in own} == turned
         assert len(own) == 2 * len(SIGMAS) * len(turned)
 
 
-@pytest.mark.parametrize("profile", playground.PROFILES)
-def test_every_method_that_gives_a_mask_is_there(profile):
-    shown = {name.partition(":")[0] for name in playground.PROFILES[profile].methods}
-    assert shown == {name for name, method in METHODS.items() if "default" not in method.several}
+@pytest.mark.parametrize("profile", Settings.profiles)
+def test_every_untrained_method_that_gives_a_mask_is_there(profile):
+    shown = {name.partition(":")[0] for name in Settings(profile).methods}
+    masks = {name for name, method in METHODS.items() if "default" not in method.several and not method.trained}
+    assert shown == masks
 
 
 def test_table_and_plot_have_a_line_for_each_nu():
     rows = pd.DataFrame(
         [
-            {"dataset": dataset, "image": image, "method": method, "preset": preset, "f_measure": f}
-            for dataset, f in (("samples", 0.9), ("samples+noise160", 0.5))
+            {"sigma": sigma, "image": image, "method": method, "preset": "default", "nu": nu, "f_measure": f}
+            for sigma, f in ((0.0, 0.9), (160.0, 0.5))
             for image in "ab"
-            for method, preset in (
-                *(("deep-cv", f"default, ν × {multiple}") for multiple in MULTIPLES),
-                ("saliency", "default"),
-            )
+            for method, nu in (*(("deep-cv", multiple) for multiple in MULTIPLES), ("saliency", ""))
         ]
     )
     table = playground.summary(rows)

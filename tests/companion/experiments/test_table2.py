@@ -1,19 +1,18 @@
-"""Tables 2 and 3, Figure 5: a network is trained once for all its images and pages, and its rows are like others'."""
+"""Tables 2 and 3: a network is trained once for all its images and pages, and its rows are like others'."""
 
 import dataclasses
 
 import pandas as pd
 import pytest
 
-from deepcv import parallel as execution
+from deepcv import parallel
 from deepcv.amortized import model as amortized
 from deepcv.amortized import training
-from deepcv.companion import compute as _scored
-from deepcv.companion import networks as _trained
-from deepcv.companion.experiments import figure05, table2, table3
-from deepcv.companion.store import Store
+from deepcv.companion import compute, networks
+from deepcv.companion.experiments import figure05, flowers, table2, table3
 from deepcv.data import flowerlike, load_dataset
 from deepcv.errors import InputError
+from deepcv.methods import get_method
 
 pytest.importorskip("lightning_fabric", reason="install the extra `train`")
 
@@ -32,12 +31,17 @@ def tiny(tmp_path, monkeypatch):
     monkeypatch.setenv("DEEPCV_RESULTS", str(tmp_path / "results"))
     for split, count in {"train": 4, "val": 2, "test": 3}.items():
         monkeypatch.setitem(flowerlike.COUNTS, split, count)
-    monkeypatch.setattr(_trained, "TIMED", 1)
-    monkeypatch.setattr(execution, "concurrency", lambda workers: 1)  # starting processes takes longer than the work
-    _scored.load_sample.cache_clear()  # other pictures have the same names
-    profile = table2.Profile("flowerlike", 32, 4, 2, NETWORKS, ("saliency",))
-    monkeypatch.setitem(table2.PROFILES, "quick", profile)
-    monkeypatch.setitem(table3.PROFILES, "quick", table3.Profile("flowerlike", 32, 4, 2, TINY))
+    monkeypatch.setattr(networks, "TIMED", 1)
+    monkeypatch.setattr(parallel, "concurrency", lambda workers: 1)  # starting processes takes longer than the work
+    compute._sample.cache_clear()  # other pictures have the same names
+    sizes = {"n_train": 4, "n_images": 2}
+    for settings, more in (
+        (table2.Settings, {"networks": NETWORKS, "methods": (*NETWORKS, "saliency")}),
+        (figure05.Settings, {"networks": NETWORKS}),
+        (table3.Settings, {}),
+    ):
+        monkeypatch.setitem(settings.profiles, "quick", settings.profiles["quick"] | sizes | more)
+    monkeypatch.setitem(table3._CHANGES, "quick", TINY)
 
 
 @pytest.fixture
@@ -53,18 +57,18 @@ def trainings(monkeypatch):
     return begun
 
 
-def run(experiment, **changes):
-    return experiment.run(experiment.Settings(seeds=[0], **changes), workers=1, progress=False)
+def run(module, **changes):
+    return module.EXPERIMENT.run(module.Settings(seeds=[0], **changes), workers=1, progress=False)
 
 
 # -- training for the store --------------------------------------------------------------------------------------------
 
 
 def test_each_network_is_one_unit_and_segments_every_image_at_both_epochs():
-    items = table2.items(table2.Settings(seeds=[0, 1]))
-    networks = [unit for unit in _scored.units(items) if unit[0].method in _trained.KINDS]
-    assert len(networks) == 2 * len(NETWORKS)
-    for unit in networks:
+    items = table2.EXPERIMENT.items(table2.Settings(seeds=[0, 1]))
+    trained = [unit for unit in compute.units(items) if get_method(unit[0].method).trained]
+    assert len(trained) == 2 * len(NETWORKS)
+    for unit in trained:
         assert len({(item.method, item.seed) for item in unit}) == 1
         assert len(unit) == 2 * 2 * 2, "images, splits, epochs chosen"
 
@@ -72,14 +76,21 @@ def test_each_network_is_one_unit_and_segments_every_image_at_both_epochs():
 def test_rows_score_the_crops_and_tell_of_the_training(monkeypatch):
     rows = run(table2)
     assert len(rows) == (2 * len(NETWORKS) + 1) * 2 * 2
-    assert set(rows["dataset"]) == {"flowerlike-32px-train", "flowerlike-32px-test"}
+    assert set(rows["dataset"]) == {"flowerlike"} and set(rows["side"]) == {32}
+    assert set(zip(rows["method"], rows["split"], rows["chosen"], strict=True)) == {
+        (method, split, chosen)
+        for split in ("train", "test")
+        for method, epochs in (("amortized", networks.CHOSEN), ("redo", networks.CHOSEN), ("saliency", [""]))
+        for chosen in epochs
+    }
     assert rows[["accuracy", "iou", "iou_oracle"]].notna().all(axis=None)
-    networks = rows[rows["method"].isin(list(_trained.KINDS))]
-    assert networks[["collapsed", "restarts", "epoch", "training_seconds"]].notna().all(axis=None)
-    last = networks[networks["preset"] == "paper"]
+    trained = rows[rows["method"] != "saliency"]
+    assert trained[["collapsed", "restarts", "epoch", "training_seconds"]].notna().all(axis=None)
+    last = trained[(trained["preset"] == "paper") & (trained["chosen"] == "last")]
     assert set(last["epoch"]) == {TINY["epochs"]}
     timed = rows.dropna(subset="network_128")
     assert set(timed["method"] + ":" + timed["preset"]) == {"amortized:default"}
+    assert set(timed["split"]) == {"test"}
     assert (timed[["network_128", "chan_vese_128", "network_batch"]] > 0).all(axis=None)
     printed = pd.DataFrame({"method": ["amortized", "chan-vese"], "seconds": [0.02, 1.95]})
     monkeypatch.setattr(table2, "paper", lambda name: printed)
@@ -119,24 +130,25 @@ def test_a_training_that_was_stopped_goes_on(trainings, monkeypatch):
 
 def test_the_boundary_of_a_crop_is_not_scored(monkeypatch):
     """Where nobody has said which side a pixel is on, turning it round changes no score."""
-    sample = load_dataset("flowerlike-32px-test")[0]
-    item = next(item for item in table2.items(table2.Settings(methods=["saliency"])) if item.image == sample.name)
+    sample = load_dataset("flowerlike", split="test", side=32)[0]
+    items = table2.EXPERIMENT.items(table2.Settings(methods=["saliency"]))
+    item = next(item for item in items if item.image == sample.name)
     ignore = sample.ignore.copy()
     ignore[:8] = True
-    found = _scored.get_method("saliency").function(sample.image)
+    found = get_method("saliency").function(sample.image)
     turned = dataclasses.replace(found, labels=found.labels.copy())
     turned.labels[:8] = 1 - turned.labels[:8]
     scores = [
-        _scored._labels_and_scores(item, each, dataclasses.replace(sample, ignore=ignore)) for each in (found, turned)
+        compute._labels_and_scores(item, each, dataclasses.replace(sample, ignore=ignore)) for each in (found, turned)
     ]
     assert scores[0]["iou"] == scores[1]["iou"] and scores[0]["accuracy"] == scores[1]["accuracy"]
 
 
 def test_only_images_that_were_trained_on_count_as_training_images():
     settings = table2.Settings(n_train=3, n_images=10)
-    names = load_dataset("flowerlike-train").names
-    assert tuple(sample.name for sample in table2.scored(settings, "train")) == names[:3]
-    assert len(table2.scored(settings, "test")) == 3
+    names = load_dataset("flowerlike", split="train").names
+    assert flowers.scored(settings, "train").samples.names == names[:3]
+    assert len(flowers.scored(settings, "test").samples) == 3
 
 
 # -- what is asked for -------------------------------------------------------------------------------------------------
@@ -158,69 +170,79 @@ def test_what_is_not_there_is_a_sentence(experiment, given, said):
         experiment.Settings(**given)
 
 
-def test_an_image_that_is_not_there_is_a_sentence():
-    with pytest.raises(InputError, match="no image 'rose' among the 2 of the test"):
-        figure05.items(figure05.Settings(images=["rose"]))
-
-
 def test_chan_veses_length_weighs_the_same_on_smaller_crops():
-    settings = [table2.variants(table2.Settings(size=size), ["chan-vese"])[0].settings for size in (64, 128)]
+    asked = [table2.Settings(size=size, methods=["chan-vese"]) for size in (64, 128)]
+    settings = [table2.variants(each)[0].settings for each in asked]
     assert settings[1]["nu"] == table2.CHAN_VESE_NU == 2 * settings[0]["nu"]
 
 
 # -- the tables --------------------------------------------------------------------------------------------------------
 
 
-def rows_of(scores, **columns):
-    """`scores` holds for each preset a list of mIoU by seed, the same for two images, 0.1 more on the second."""
+def rows_of(scores):
+    """`scores` holds for each value of a column a list of mIoU by seed, the same for two images, 0.1 more on the
+    second."""
+    ((column, by_value),) = scores.items()
     return pd.DataFrame(
         {
-            "dataset": f"flowers17-64px-{split}",
+            "dataset": "flowers17",
+            "split": split,
+            "side": 64,
+            "chosen": "last",
             "image": f"{image}",
             "method": "amortized",
-            "preset": preset,
+            "preset": "paper",
             "seed": seed,
-            "accuracy": value,
-            "iou": value + 0.1 * image,
-            "accuracy_oracle": value,
-            "iou_oracle": value + 0.2,
+            "accuracy": score,
+            "iou": score + 0.1 * image,
+            "accuracy_oracle": score,
+            "iou_oracle": score + 0.2,
             "seconds": 1.0,
-            "collapsed": float(value < 0.2),
+            "collapsed": float(score < 0.2),
+            column: value,
         }
-        | columns
-        for preset, values in scores.items()
-        for seed, value in enumerate(values)
+        for value, scores in by_value.items()
+        for seed, score in enumerate(scores)
         for image in (0, 1)
         for split in ("train", "test")
     )
 
 
 def test_the_table_averages_seeds_and_tells_their_range():
-    row = table2.summary(rows_of({"default": [0.5, 0.6]})).loc["amortized:default"]
+    row = table2.summary(rows_of({"preset": {"default": [0.5, 0.6]}})).loc["amortized:default"]
     assert row["test mIoU"] == row["train mIoU"] == pytest.approx(0.6)
     assert (row["by seed"], row["images"], row["seeds"]) == ("0.550–0.650", 2, 2)
     assert row["test mIoU oracle"] == pytest.approx(0.75)
 
 
 def test_constraints_are_compared_with_none_and_collapses_counted():
-    table = table3.summary(rows_of({"none": [0.1, 0.5], "AuI+CRI": [0.4, 0.5]}))
+    table = table3.summary(rows_of({"constraints": {"none": [0.1, 0.5], "AuI+CRI": [0.4, 0.5]}}))
     assert table.loc["AuI and CRI", "mIoU change"] == pytest.approx(0.15)
     assert table.loc["AuI and CRI", "interval"] == "-1.756 to +2.056"  # 0.15 and 12.706 times 0.15
-    assert table3.summary(rows_of({"none": [0.1], "AuI": [0.4]})).loc["AuI", "interval"] == "one seed"
+    single = table3.summary(rows_of({"constraints": {"none": [0.1], "AuI": [0.4]}}))
+    assert single.loc["AuI", "interval"] == "one seed"
     assert list(table["collapsed"]) == [1, 0]
     assert pd.isna(table.loc["neither", "mIoU change"])
 
 
+def test_each_start_is_compared_with_its_own_reference():
+    rows = [rows_of({"constraints": {"none": [low], "CRI": [0.4]}}).assign(preset=preset)
+            for preset, low in (("paper", 0.1), ("default", 0.3))]  # fmt: skip
+    table = table3.summary(pd.concat(rows))
+    assert table.loc["CRI", "mIoU change"] == pytest.approx(0.3)
+    assert table.loc["CRI, from a hint", "mIoU change"] == pytest.approx(0.1)
+
+
 def test_titles_name_the_method_and_how_the_epoch_was_chosen():
-    assert table2.title("amortized:paper" + table2.VALIDATED) == "Algorithm 3, paper's settings, best on validation"
+    rows = rows_of({"chosen": {"last": [0.5], "validation": [0.6]}})
+    table = table2.decided(rows)
+    assert list(table.index) == ["Algorithm 3, paper's settings, best on validation", "Algorithm 3, paper's settings"]
     assert table2.title("redo:default") == "ReDO [13]"
     assert table2.title("chan-vese:default") == "Chan-Vese [11]"
 
 
-def test_figure_5_shows_the_masks_that_the_store_keeps():
-    settings = figure05.Settings(methods=["amortized:paper", "saliency"])
-    rows = figure05.run(settings, workers=1, progress=False)
-    assert len(rows) == 2 * 2
-    with Store() as store:
-        assert all(store.labels(item).shape == (32, 32) for item in figure05.items(settings))
-    assert len(figure05.plot(rows, settings).axes) == 2 * 4
+def test_trainings_are_told_once_per_network():
+    rows = rows_of({"chosen": {"last": [0.5, 0.1], "validation": [0.6, 0.6]}})
+    table = table2.trainings(rows.assign(training_seconds=120.0, epoch=8.0, restarts=1.0))
+    assert list(table.index) == ["Algorithm 3, paper's settings"]
+    assert table.iloc[0].to_dict() == {"minutes": 2, "epochs": 8, "restarts": 2, "collapsed": 1, "seeds": 2}
