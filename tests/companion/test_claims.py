@@ -8,10 +8,12 @@ import pandas as pd
 import pytest
 import yaml
 
-from deepcv.companion import recorded, verdict
+from deepcv.companion import recorded, store, verdict
 from deepcv.companion.claims import TOLERANCE, Claim, Estimate, Status, Verdict, near
 from deepcv.companion.experiments import figure04, table2, table3
-from deepcv.companion.verdict import CLAIMS, cells
+from deepcv.companion.verdict import cells
+
+CLAIMS = tuple(verdict.claims())
 
 ROOT = Path(__file__).parents[2]
 
@@ -112,23 +114,28 @@ def scored(scores, **columns):
     return pd.DataFrame(rows)
 
 
-OPPONENTS = ("chan-vese:default", "statistical:default", "normalized-cuts:2 regions", "double-dip:otsu")
+OPPONENTS = ("chan-vese:default", "statistical:default", "normalized-cuts:regions", "double-dip:otsu")
 
 
 def against(leads, opponents=OPPONENTS):
     """Table 1 with our F above each opponent's by these differences."""
-    return scored({"deep-cv:default": [0.6] * 6} | {name: [0.6 - each for each in leads] for name in opponents})
+    rows = scored({"deep-cv:default": [0.6] * 6} | {name: [0.6 - each for each in leads] for name in opponents})
+    return rows.assign(regions=[2 if preset == "regions" else math.nan for preset in rows["preset"]])
 
 
 def settings(paper, released):
     return scored({"deep-cv:paper": [paper] * 3, "deep-cv:released": [released] * 3})
 
 
-def changed(reference, names, differences):
+def changed(reference, names, differences, solver="default"):
     """Variants of our model that change F by these differences."""
-    given = {f"deep-cv:{reference}": [0.5] * 6}
-    given |= {f"deep-cv:{name}": [0.5 + each for each in differences] for name in names}
-    return pd.concat([scored(given, seed=seed) for seed in (0, 1)])
+    given = {reference: [0.5] * 6} | {name: [0.5 + each for each in differences] for name in names}
+    parts = [
+        scored({f"deep-cv:{solver}": scores}, seed=seed, variant=name)
+        for seed in (0, 1)
+        for name, scores in given.items()
+    ]
+    return pd.concat(parts)
 
 
 SKIPS = [f"skip, depth {depth}" for depth in (2, 3, 4, 5)]
@@ -161,8 +168,9 @@ def overlapping(modes, overlap):
 def partitions(ours, theirs):
     """Mean IoU by image; normalized cuts with two counts, of which the one with more regions is the worse."""
     given = {"deep-cv:default": ours, "vese-chan:default": theirs, "vese-chan:clusters": theirs}
-    given |= {"normalized-cuts:3 regions": theirs, "normalized-cuts:9 regions": [0.0] * len(theirs)}
-    rows = scored(given)
+    counts = {3: theirs, 9: [0.0] * len(theirs)}
+    parts = [scored({"normalized-cuts:regions": scores}, regions=count) for count, scores in counts.items()]
+    rows = pd.concat([scored(given, regions=math.nan), *parts], ignore_index=True)
     return rows.assign(mean_iou_matched=rows["f_measure"], adjusted_rand_index=rows["f_measure"])
 
 
@@ -174,9 +182,9 @@ def latent(quantity, differences):
 
 def noisy(kept):
     """F without noise 1; with it what is left by method and clipping."""
-    rows = [scored({name: [1.0] * 3 for name, _ in kept})]
+    rows = [scored({name: [1.0] * 3 for name, _ in kept}, sigma=0, clipped=True)]
     rows += [
-        scored({name: [share] * 3}, dataset=f"weizmann+noise{sigma}{'' if clipping == 'clipped' else '-unclipped'}")
+        scored({name: [share] * 3}, sigma=sigma, clipped=clipping == "clipped")
         for (name, clipping), share in kept.items()
         for sigma in (100, 160)
     ]
@@ -205,7 +213,7 @@ def timed(double_dip, ours, ours_paper):
         for side in (64, 128):
             given = {"double_dip": double_dip, "ours": ours, "ours_paper": ours_paper}
             seconds = {name: noise * at_64 * (side / 64) ** (2 * p) for name, (at_64, p) in given.items()}
-            rows.append({"image": image, "preset": str(side), "seed": 0} | seconds)
+            rows.append({"image": image, "pixels": side, "seed": 0} | seconds)
     return pd.DataFrame(rows)
 
 
@@ -216,13 +224,13 @@ def checked(check, **numbers):
     lacking = ("z", "z_binary", "z_between", "deviation", "excess", "sharpening")
     columns = dict.fromkeys(lacking, math.nan) | given
     return pd.DataFrame(numbers).assign(
-        preset=check, image="coins", **{name: value for name, value in columns.items() if name not in numbers}
+        check=check, image="coins", **{name: value for name, value in columns.items() if name not in numbers}
     )
 
 
 def flowers(ours, theirs, name, splits=("train", "test")):
     both = {"amortized:default": [0.6 + each for each in ours], f"{name}:default": [0.6 + each for each in theirs]}
-    return pd.concat([scored(both, dataset=f"flowers17-{split}") for split in splits])
+    return pd.concat([scored(both, dataset="flowers17", split=split, side=64, chosen="last") for split in splits])
 
 
 def seconds(ours, chan_vese):
@@ -235,14 +243,22 @@ def constrained(differences):
     names = ("none", "AuI", "CRI", "AuI+CRI")
     return pd.concat(
         scored(
-            {f"amortized:{name}": [0.6 + (name != "none") * each] for name in names}, dataset="flowers17-test"
-        ).assign(seed=seed)
+            {"amortized:paper": [0.6 + (name != "none") * each]},
+            dataset="flowers17",
+            split="test",
+            side=32,
+            seed=seed,
+            constraints=name,
+        )
         for seed, each in enumerate(differences)
+        for name in names
     )
 
 
 def collapses(none, both):
-    return pd.DataFrame({"preset": ["none"] * 2 + ["AuI+CRI"] * 2, "seed": [0, 1] * 2, "collapsed": [*none, *both]})
+    constraints = ["none"] * 2 + ["AuI+CRI"] * 2
+    collapsed = [*none, *both]
+    return pd.DataFrame({"preset": "paper", "constraints": constraints, "seed": [0, 1] * 2, "collapsed": collapsed})
 
 
 CASES = {
@@ -293,7 +309,7 @@ CASES = {
         flowers(each, NOTHING, "chan-vese") for each in ([0.3] * 6, SURE, less(SURE))
     ),
     "ambiguities/guided-filter": tuple(
-        changed("paper: paper", ["paper: no guided filter"], each) for each in (less(SURE), less(UNSURE), SURE)
+        changed("paper", ["no guided filter"], each, "paper") for each in (less(SURE), less(UNSURE), SURE)
     ),
     "table2/better-than-redo": tuple(flowers(each, NOTHING, "redo") for each in (SURE, UNSURE, less(SURE))),
     "table2/faster": (seconds(0.02, 1.95), seconds(0.02, 0.2), seconds(0.02, 0.01)),
@@ -375,6 +391,7 @@ def test_an_interval_that_tells_nothing_is_called_so():
 @pytest.mark.parametrize("claim", (*CLAIMS, *cells()), ids=lambda claim: claim.id)
 def test_what_is_not_recorded_is_not_yet_run(claim, tmp_path, monkeypatch):
     monkeypatch.setenv("DEEPCV_RESULTS", str(tmp_path))
+    monkeypatch.setattr(store, "_REPOSITORY", tmp_path / "none")
     ((_, found),) = verdict.decide([claim])
     assert found.status == Status.NOT_RUN
     assert claim.run in found.evidence
@@ -384,11 +401,16 @@ def test_what_is_not_recorded_is_not_yet_run(claim, tmp_path, monkeypatch):
 def test_a_printed_score_is_held_against_the_right_rows(claim):
     """Rows with the printed score for this cell alone, another one everywhere else."""
     table, name, *split, score = claim.id.split("/")
-    presets = {"normalized-cuts": "3 regions", "double-dip": "otsu"}
+    presets = {"normalized-cuts": "regions", "double-dip": "otsu"}
     ours = f"{name}:{presets.get(name, 'default')}"
-    ours = f"amortized:{name}" if table == "table3" else ours
-    dataset = f"flowers102-{split[0]}" if split else "weizmann"
-    rows = scored({ours: [0.1, 0.1], "another:default": [0.1, 0.1]}, dataset=dataset)
+    conditions = {"regions": 3.0}
+    if split:
+        conditions = {"dataset": "flowers102", "split": split[0], "side": 128, "chosen": "last"}
+    if table == "table3":
+        ours, conditions = "amortized:paper", conditions | {"constraints": name}
+    others = {each: {"regions": math.nan, "constraints": ""}.get(each, value) for each, value in conditions.items()}
+    parts = [scored({ours: [0.1, 0.1]}, **conditions), scored({"another:default": [0.1, 0.1]}, **others)]
+    rows = pd.concat(parts, ignore_index=True)
     score = f"{score}_oracle" if split else score
     rows = rows.assign(**{score: 0.1})
     rows.loc[rows["method"] != "another", score] = float(claim.value)
@@ -396,7 +418,7 @@ def test_a_printed_score_is_held_against_the_right_rows(claim):
     assert claim.decide(rows.assign(**{score: 0.1})).status == Status.NOT
     assert claim.decide(rows[rows["method"] == "another"]).status == Status.NOT_RUN
     if split:
-        on_others = claim.decide(rows.assign(dataset=f"flowers17-{split[0]}"))
+        on_others = claim.decide(rows.assign(dataset="flowers17"))
         assert on_others.status == Status.NOT_RUN and "the paper's are Flowers-102" in on_others.evidence
 
 
@@ -418,10 +440,8 @@ def test_an_opponent_that_is_not_yet_run_leaves_it_at_partly():
 def test_flowers_that_are_not_the_papers_are_named():
     (claim,) = (claim for claim in CLAIMS if claim.id == "table2/better-than-redo")
     rows = flowers(SURE, NOTHING, "redo")
-    assert (
-        "On flowers17-test, flowers17-train; the paper's are Flowers-102 at 128 pixels." in claim.decide(rows).evidence
-    )
-    papers = rows.assign(dataset=rows["dataset"].str.replace("17", "102"))
+    assert "On flowers17 at 64 pixels; the paper's are Flowers-102 at 128 pixels." in claim.decide(rows).evidence
+    papers = rows.assign(dataset="flowers102")
     assert "Flowers" not in claim.decide(papers).evidence
 
 
