@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from deepcv.companion import timings
+from deepcv.companion import store, timings
 from deepcv.errors import InputError
 
 
@@ -93,6 +93,7 @@ def test_phases_stand_above_the_step_and_its_floor():
 
 def test_recorded_timings_come_with_what_made_them(tmp_path, monkeypatch):
     monkeypatch.setenv("DEEPCV_RESULTS", str(tmp_path))
+    monkeypatch.setattr(store, "_REPOSITORY", tmp_path)
     rows, made_by = timings.recorded("benchmark")
     assert rows.empty and made_by == {}
     (tmp_path / "recorded").mkdir()

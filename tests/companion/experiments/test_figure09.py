@@ -10,13 +10,14 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from deepcv.checks import resolve
 from deepcv.companion.experiments import figure09
 from deepcv.companion.experiments.figure09 import EXPERIMENT, Course, Settings, dissipation, measured
 from deepcv.data import samples
 from deepcv.images import as_image
 from deepcv.methods import split_name
 from deepcv.model.segment import deep_chan_vese
-from deepcv.model.settings import resolve
+from deepcv.model.settings import Settings as ModelSettings
 
 
 def course_of(energies, masks):
@@ -65,7 +66,7 @@ def test_moving_mean_sees_through_noise():
 def test_what_is_watched_is_what_segments(changes):
     sample = samples.load("overlap-disk")
     image, hint = as_image(sample.image), sample.mask.astype(np.float32) * 0.8 + 0.1
-    settings = resolve(changes | {"size": 48})
+    settings = resolve(ModelSettings, changes | {"size": 48})
     course = figure09.watch(image, hint, settings, 3, "cpu")
     found = deep_chan_vese(image, hint, seed=3, device="cpu", size=48, **changes)
     np.testing.assert_array_equal(course.masks[-1], found.mask)

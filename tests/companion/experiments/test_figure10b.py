@@ -8,13 +8,14 @@ import pandas as pd
 import pytest
 import torch
 
+from deepcv.checks import resolve
 from deepcv.companion import compute
 from deepcv.companion.experiments import figure10b
 from deepcv.companion.experiments.figure10b import EXPERIMENT, Settings
 from deepcv.companion.items import Unit
 from deepcv.data import samples
 from deepcv.model import segment, solver
-from deepcv.model.settings import resolve
+from deepcv.model.settings import Settings as ModelSettings
 
 
 def rows_of(sides=(64, 128, 256), seeds=(0, 1)):
@@ -89,7 +90,7 @@ def test_only_steps_after_the_first_of_a_part_are_timed_and_scaled_to_all(monkey
 
 def test_a_row_has_seconds_of_all_three_and_no_mask(monkeypatch):
     def short(image, hint, seed, device):  # the paper's networks take seconds to be made
-        settings = resolve({"u_step": "gradient", "steps": 401, "size": 32})
+        settings = resolve(ModelSettings, {"u_step": "gradient", "steps": 401, "size": 32})
         return functools.partial(solver.iterate, segment.pose(image, hint, settings, seed, "cpu"), settings), 401
 
     monkeypatch.setattr(figure10b, "_papers_loop", short)
