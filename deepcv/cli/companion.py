@@ -16,22 +16,20 @@ SCHEDULER = "Compute on the workers of this Dask scheduler, tcp://host:8786, not
 
 
 def run(
-    experiment: Annotated[str, typer.Argument(help="table1 …: the name of the table or figure.")],
+    experiment: Annotated[str, typer.Argument(help="Name of the table or figure: table1 …")],
     profile: Annotated[
         str | None,
-        typer.Option(help="quick: embedded images; cpu: real data, reduced; paper: wants a GPU. [default: quick]"),
+        typer.Option(help="quick: embedded images; cpu: real data, reduced; paper: for a GPU. [default: quick]"),
     ] = None,
     dataset: Annotated[str | None, typer.Option(help="samples, weizmann …")] = None,
-    methods: Annotated[
-        str | None, typer.Option(help="Names with commas between, as `deepcv methods` gives them.")
-    ] = None,
-    n_images: Annotated[int | None, typer.Option(help="Only the first so many images.")] = None,
-    size: Annotated[int | None, typer.Option(help="Longest side, in pixels, at which the methods work.")] = None,
-    seeds: Annotated[str | None, typer.Option(help="Whole numbers with commas between: 0,1,2.")] = None,
+    methods: Annotated[str | None, typer.Option(help="Comma-separated names, as `deepcv methods` lists them.")] = None,
+    n_images: Annotated[int | None, typer.Option(help="Use only the first N images.")] = None,
+    size: Annotated[int | None, typer.Option(help="Longest side, in pixels, at which our model is solved.")] = None,
+    seeds: Annotated[str | None, typer.Option(help="Comma-separated whole numbers: 0,1,2.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda …")] = None,
     workers: Annotated[int | None, typer.Option(help=WORKERS)] = None,
     scheduler: Annotated[str | None, typer.Option(help=SCHEDULER)] = None,
-    recompute: Annotated[bool, typer.Option("--recompute", help="Compute again what is in the store.")] = False,
+    recompute: Annotated[bool, typer.Option("--recompute", help="Compute rows again that are in the store.")] = False,
     record: Annotated[
         bool,
         typer.Option("--record", help="Also merge the rows into our recorded run, results/recorded/EXPERIMENT.csv."),
@@ -39,13 +37,15 @@ def run(
 ) -> None:
     """Run one of the paper's experiments and print its table.
 
-    Finished rows are kept in results/store.sqlite; a run that was stopped goes on where it was.
+    Finished rows are kept in results/store.sqlite; run it again to continue a run that was stopped.
 
     \b
     deepcv run table1 --profile quick
     deepcv run table1 --profile cpu --dataset weizmann --methods deep-cv,chan-vese --n-images 20
     """
-    module = _experiment(experiment)
+    from deepcv.companion.experiments import get_experiment
+
+    chosen = get_experiment(experiment)
     given = {
         "profile": profile,
         "dataset": dataset,
@@ -56,10 +56,10 @@ def run(
         "device": device,
         "recompute": recompute or None,
     }
-    settings = module.Settings(**_known_to(module.Settings, experiment, given))
+    settings = chosen.settings(**_known_to(chosen.settings, experiment, given))
     with _workers(workers, scheduler) as where:
-        rows = module.run(settings, workers=where, progress=True)
-    print(module.summary(rows).to_string(float_format=lambda value: f"{value:.3f}"))
+        rows = chosen.run(settings, workers=where, progress=True)
+    print(chosen.summary(rows).to_string(float_format=lambda value: f"{value:.3f}"))
     if record:
         from deepcv.companion import recorded
 
@@ -101,11 +101,12 @@ def record(
     """
     started = time.monotonic()
     from deepcv.companion import recording
+    from deepcv.companion.experiments import get_experiment
     from deepcv.errors import InputError
 
     if minutes is not None and not minutes > 0:
         raise InputError(f"--minutes is {minutes:g}; it must be more than 0")
-    wanted = [_experiment(name) for name in experiments or recording.WANTED]
+    wanted = [get_experiment(name) for name in experiments or recording.WANTED]
     if merge is not None:
         recording.merge(merge, experiments or (), into=into)
         return
@@ -176,20 +177,6 @@ def _known_to(settings: type, experiment: str, given: dict[str, Any]) -> dict[st
     for name in sorted(set(given) - {field.name for field in dataclasses.fields(settings)}):
         raise InputError(f"{experiment} has no option --{name.replace('_', '-')}; leave it out")
     return given
-
-
-def _experiment(name: str):
-    """Import an experiment by its name."""
-    import importlib
-    import pkgutil
-
-    from deepcv.companion.experiments import experiment as experiments
-    from deepcv.errors import InputError
-
-    known = sorted(module.name for module in pkgutil.iter_modules(experiments.__path__) if module.name[0] != "_")
-    if name not in known:
-        raise InputError(f"there is no experiment {name!r}; there are {', '.join(known)}")
-    return importlib.import_module(f"{experiments.__name__}.{name}")
 
 
 def _split(names: str | None) -> tuple[str, ...] | None:
