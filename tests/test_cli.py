@@ -446,7 +446,7 @@ def test_methods_and_data_sets_are_listed(capsys, tmp_path, monkeypatch):
     assert all(name in out for name in ("deep-cv", "chan-vese", "grabcut", "saliency", "default", "paper", "released"))
     assert deepcv("data", "list") == 0
     out = capsys.readouterr().out
-    assert re.search(r"samples +\d+ images\n", out) and re.search("weizmann +not there.*fetch weizmann", out)
+    assert re.search(r"samples +\d+ images\n", out) and re.search("weizmann +missing.*fetch weizmann", out)
 
 
 @pytest.fixture

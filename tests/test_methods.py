@@ -1,13 +1,18 @@
 """Every method keeps the contract; the registry knows their presets and settings."""
 
+import dataclasses
 import inspect
 
 import numpy as np
 import pytest
 
+from deepcv.amortized import redo
+from deepcv.amortized import settings as amortized
 from deepcv.errors import InputError
-from deepcv.methods import METHODS, get_method
+from deepcv.methods import METHODS, get_method, title
+from deepcv.model.segment import deep_chan_vese_batch
 from deepcv.model.settings import Settings
+from deepcv.provenance import code_hash
 
 QUICK = {
     "deep-cv": {"steps": 3, "rounds": 1, "width": 2, "size": 24, "levels": 0},
@@ -23,8 +28,11 @@ def picture(colour):
     return np.stack((image, 255 - image, image // 2), axis=2) if colour else image
 
 
+UNTRAINED = [(name, preset) for name, method in METHODS.items() if not method.trained for preset in method.presets]
+
+
 @pytest.mark.parametrize("colour", [True, False])
-@pytest.mark.parametrize(("name", "preset"), [(name, preset) for name in METHODS for preset in METHODS[name].presets])
+@pytest.mark.parametrize(("name", "preset"), [*UNTRAINED, ("amortized", "default")])
 def test_every_method_keeps_the_contract(name, preset, colour):
     method = get_method(name)
     hint = np.zeros((26, 33))
@@ -41,11 +49,14 @@ def test_every_method_keeps_the_contract(name, preset, colour):
     assert found.memberships.min() >= 0 and found.memberships.max() <= 1
     np.testing.assert_allclose(found.memberships.sum(axis=0), 1, atol=1e-5)
     assert found.method == name and found.seconds > 0
-    for key, value in settings.items():
+    for key, value in () if method.trained else settings.items():
         assert value is None or found.settings[key] == value
 
 
-@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+SHIPPED = {name: method for name, method in METHODS.items() if name != "redo"}
+
+
+@pytest.mark.parametrize("method", SHIPPED.values(), ids=SHIPPED)
 def test_same_seed_same_mask_and_those_not_random_the_same_for_any(method):
     generator = np.random.default_rng(3)
     image, hint = generator.random((24, 24, 3)), generator.random((24, 24))
@@ -74,11 +85,22 @@ def test_methods_are_registered_by_their_name_and_share_a_signature(method):
 
 def test_the_authors_presets_are_there_and_resolve_to_theirs():
     method = get_method("deep-cv")
-    assert set(method.presets) == {"default", "paper", "released"}
+    assert set(method.presets) == {"default", "paper", "released", "gradient"}
     assert Settings(**method.settings("paper")) == Settings.paper()
     assert Settings(**method.settings("released")) == Settings.released()
     assert Settings(**method.settings()) == Settings()
     assert method.settings("paper", width=8)["width"] == 8
+
+
+def test_settings_of_a_trained_method_tell_what_is_trained_on_which_images():
+    for preset, make in amortized.PRESETS.items():
+        settings = get_method("amortized").settings(preset, collection="flowerlike", images=9, size=64, epochs=3)
+        training = dataclasses.asdict(make(size=64, epochs=3))
+        assert settings == {"collection": "flowerlike", "images": 9, "chosen": "last", "training": training}
+        assert get_method("amortized").settings(**settings) == settings
+    method = get_method("redo")
+    assert method.resolve({"size": 32, "chosen": "validation"}).training == redo.Settings(size=32)
+    assert (method.trained, get_method("deep-cv").trained) == (True, False)
 
 
 def test_settings_are_all_there_is_and_take_the_changes():
@@ -86,6 +108,19 @@ def test_settings_are_all_there_is_and_take_the_changes():
     assert get_method("grabcut").settings() == {"iterations": 5}
     assert get_method("saliency").settings() == {}
     assert get_method("deep-cv").has_setting("size") and not get_method("grabcut").has_setting("size")
+
+
+def test_titles_are_of_the_method_and_its_preset():
+    names = ("amortized:paper", "redo", "chan-vese:default", "deep-cv:gradient")
+    expected = ["Algorithm 3, paper's settings", "ReDO [13]", "Chan-Vese [11]", "Deep Chan-Vese, Algorithm 2"]
+    assert [title(name) for name in names] == expected
+
+
+def test_the_code_of_a_method_is_what_computes_its_results():
+    hashes = {name: code_hash(*method.code) for name, method in METHODS.items()}
+    assert len(set(hashes.values())) == len(METHODS)
+    assert deep_chan_vese_batch in get_method("deep-cv").code
+    assert redo.Model in get_method("redo").code
 
 
 def test_an_unknown_method_is_refused_with_what_there_is():
@@ -102,6 +137,11 @@ def test_an_unknown_method_is_refused_with_what_there_is():
         ("saliency", {"nu": 1.0}, "saliency has no setting 'nu'; it has none"),
         ("deep-cv", {"mu": 1.0}, "no setting 'mu'"),
         ("deep-cv", {"nu": -1.0}, "nu is -1"),
+        ("amortized", {"nu": 1.0}, "no setting 'nu'; there are batch, "),
+        ("amortized", {"hint": "guess"}, "no method 'guess'; there are deep-cv"),
+        ("amortized", {"chosen": "best"}, "chosen is 'best'; it must be 'last' or 'validation'"),
+        ("redo", {"hint": ""}, "no setting 'hint'"),
+        ("redo", {"preset": "paper"}, "redo has no preset 'paper'; it has default"),
     ],
 )
 def test_unknown_presets_and_settings_are_refused(name, arguments, named):

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from deepcv import metrics
-from deepcv.amortized.model import Model, foreground_phase, smaller_side
+from deepcv.amortized.model import foreground_phase, smaller_side
 from deepcv.amortized.run import BEST, CHECKPOINT, LAST, Run, check_same, load_checkpoint
 from deepcv.amortized.segmenter import Segmenter, as_input
 from deepcv.checks import Count, check_value
@@ -101,11 +101,11 @@ def train(
     crops: Crops,
     out,
     *,
+    make: Callable[[Any, int], Any],
     hints: np.ndarray | None = None,
     validation: Crops | None = None,
     seed: int = 0,
     fabric: Fabric | None = None,
-    make: Callable[[Any, int], Any] = Model,
     dataset: str = "",
     progress: bool = False,
     report: Callable[[str], object] = lambda sentence: None,
@@ -120,6 +120,8 @@ def train(
         The training images; their masks are not used.
     out : path
         The run's folder.
+    make : callable
+        Returns the model for settings and a seed.
     hints : numpy.ndarray of uint8, `(N, S, S)`, optional
         From `deepcv.amortized.teaching.hints_of`.
     validation : Crops, optional
@@ -127,8 +129,6 @@ def train(
     seed : int
     fabric : Fabric, optional
         From `fabric_for`; default: one process on the CPU.
-    make : callable
-        Returns the model for settings and a seed.
     dataset : str
         The collection's name, for the model card.
     progress : bool

@@ -43,6 +43,7 @@ def train(
     """
     from deepcv import data
     from deepcv.amortized import training
+    from deepcv.amortized.model import Model
     from deepcv.amortized.run import check_folder
     from deepcv.amortized.settings import settings_for
     from deepcv.amortized.teaching import hints_of
@@ -67,6 +68,7 @@ def train(
         settings,
         images,
         out,
+        make=Model,
         hints=taught,
         validation=validation,
         seed=seed,

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from deepcv.amortized import model as amortized
+from deepcv.amortized import redo
 from deepcv.amortized.model import Augmentation, Model
 from deepcv.amortized.segmenter import FORMAT, VERSION, Segmenter, as_input
 from deepcv.amortized.settings import Settings, settings_for
@@ -78,7 +79,6 @@ def test_presets_have_the_networks_of_the_paper_and_of_the_released_code():
         ({"size": 16, "levels": 4}, "16 pixels can't be halved 4 times.*at least 32"),
         ({"epochs": 0}, "epochs is 0"),
         ({"precision": "half"}, "precision is 'half'"),
-        ({"hint": "guess"}, "no method 'guess'"),
         ({"learning_rate": 0.0}, "learning_rate is 0"),
         ({"hint_weight": -1.0}, "hint_weight is -1.0; it must be a finite number of at least 0"),
         ({"invariance_weight": float("nan")}, "invariance_weight is nan"),
@@ -391,6 +391,12 @@ def test_a_file_cut_short_of_another_version_or_kind_is_a_sentence(path, tmp_pat
         Segmenter.load(tmp_path / "edited.safetensors")
     with pytest.raises(FileNotFoundError, match="deepcv train"):
         Segmenter.load(tmp_path / "absent.safetensors")
+
+
+def test_masks_bear_the_name_of_the_method_whose_network_made_them(segmenter):
+    other = redo.Model(redo.Settings(size=32, width=8, mask_width=4, latent=3), 0).as_segmenter(1, {})
+    image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    assert [each.predict([image])[0].method for each in (segmenter, other)] == ["amortized", "redo"]
 
 
 class Bomb:

@@ -61,8 +61,8 @@ def taught(images):
     return np.where(images.truths == 1, 255, 0).astype(np.uint8)
 
 
-def run(images, out, settings=SETTINGS, **options):
-    return train(settings, images, out, hints=taught(images), **options)
+def run(images, out, settings=SETTINGS, *, make=Model, **options):
+    return train(settings, images, out, make=make, hints=taught(images), **options)
 
 
 def weights(folder):
@@ -235,7 +235,7 @@ def test_the_log_has_a_row_an_epoch(images, validation, tmp_path):
 def test_labels_choose_an_epoch_and_touch_nothing_else(images, validation, tmp_path):
     run(images, tmp_path / "with", validation=validation)
     hidden = Crops(images.names, images.images, np.full_like(images.truths, UNSCORED))
-    train(SETTINGS, hidden, tmp_path / "without", hints=taught(images))
+    train(SETTINGS, hidden, tmp_path / "without", make=Model, hints=taught(images))
     assert_equal(weights(tmp_path / "with"), weights(tmp_path / "without"))
     assert not (tmp_path / "without" / BEST).exists()
     history = load_checkpoint(tmp_path / "with" / CHECKPOINT)["history"]
@@ -312,7 +312,7 @@ def test_hints_are_computed_once_by_the_method_that_is_named(images, monkeypatch
 
 def test_hints_that_the_settings_ask_for_must_be_given(images, tmp_path):
     with pytest.raises(InputError, match=r"ask for hints by saliency; pass those of `hints_of`"):
-        train(SETTINGS, images, tmp_path / "run")
+        train(SETTINGS, images, tmp_path / "run", make=Model)
 
 
 # -- it learns ---------------------------------------------------------------------------------------------------------

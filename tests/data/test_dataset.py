@@ -46,9 +46,24 @@ def test_the_hash_tells_partitions_apart_and_is_the_old_one_without():
     assert sample(image=image, mask=image > 30).hash == old.hexdigest()
 
 
-def test_an_unknown_name_is_answered_with_the_known_ones():
-    with pytest.raises(InputError, match=r"'coco'.*regions, samples, weizmann"):
-        load_dataset("coco")
+@pytest.mark.parametrize(
+    ("name", "given", "said"),
+    [
+        ("coco", {}, "no data set 'coco'; there are samples, regions, weizmann, flowerlike"),
+        ("flowerlike", {}, "flowerlike has no split None; it has train, val, test"),
+        ("flowers17", {"split": "dev"}, "flowers17 has no split 'dev'"),
+        ("samples", {"split": "test"}, "samples has no splits"),
+    ],
+)
+def test_an_unknown_name_or_split_is_answered_with_the_known_ones(name, given, said):
+    with pytest.raises(InputError, match=said):
+        load_dataset(name, **given)
+
+
+def test_crops_and_noise_leave_a_collections_name_and_images_in_their_order():
+    whole, made = (load_dataset("flowerlike", split="val", **given)[:2] for given in ({}, {"side": 32, "sigma": 50}))
+    assert made.names == whole.names and made[0].dataset == whole[0].dataset == "flowerlike"
+    assert made[0].image.shape == (32, 32, 3) and made[0].mask.shape == (32, 32)
 
 
 def test_the_data_folder_follows_the_environment(monkeypatch, tmp_path):

@@ -73,10 +73,10 @@ def write_flowers17(root, names=("image_0001", "image_0002"), shape=(48, 64)):
 
 def test_flowers102_is_split_as_redo_splits_it_and_masked_by_what_is_not_blue(root):
     write_flowers102(root, {"trnid": [3], "valid": [4], "tstid": [7, 5, 6]})
-    assert load_dataset("flowers102-train").names == ("image_00005", "image_00006", "image_00007")
-    assert load_dataset("flowers102-val").names == ("image_00004",)
-    (sample,) = load_dataset("flowers102-test")
-    assert (sample.name, sample.dataset, sample.ignore) == ("image_00003", "flowers102-test", None)
+    assert load_dataset("flowers102", split="train").names == ("image_00005", "image_00006", "image_00007")
+    assert load_dataset("flowers102", split="val").names == ("image_00004",)
+    (sample,) = load_dataset("flowers102", split="test")
+    assert (sample.name, sample.dataset, sample.ignore) == ("image_00003", "flowers102", None)
     assert metrics.iou(sample.mask, disk((48, 64), 11)) > 0.9  # but for what JPEG does to the edge
 
 
@@ -104,7 +104,7 @@ def test_the_official_archives_unpack_to_the_layout_that_is_read(root, tmp_path,
     counted = functools.partial(fetch._check_counts, counts={"jpg/*.jpg": 3, "segmim/*.jpg": 3, "*.mat": 2})
     monkeypatch.setitem(fetch.FETCHABLE, "flowers102", dataclasses.replace(official, archives=small, check=counted))
     fetch.fetch("flowers102", mirror=downloads, report=lambda sentence: None)
-    (sample,) = load_dataset("flowers102-test")
+    (sample,) = load_dataset("flowers102", split="test")
     assert sample.name == "image_00001" and metrics.iou(sample.mask, disk((48, 64), 9)) > 0.9
 
 
@@ -113,14 +113,14 @@ def test_absent_parts_of_flowers102_are_named(root, lacking):
     write_flowers102(root, {"trnid": [1], "valid": [2], "tstid": [3]})
     (root / "flowers102" / lacking).rename(root / "elsewhere")
     with pytest.raises(InputError, match=rf"no {lacking} in .*deepcv data fetch flowers102"):
-        load_dataset("flowers102-test")
+        load_dataset("flowers102", split="test")
 
 
 def test_a_damaged_list_of_splits_is_named(root):
     write_flowers102(root, {"trnid": [1], "valid": [2], "tstid": [3]})
     (root / "flowers102" / "setid.mat").write_bytes(b"MATLAB 5.0" + bytes(40))
     with pytest.raises(InputError, match=r"setid\.mat can't be read"):
-        load_dataset("flowers102-test")
+        load_dataset("flowers102", split="test")
 
 
 # -- Flowers-17 --------------------------------------------------------------------------------------------------------
@@ -128,7 +128,7 @@ def test_a_damaged_list_of_splits_is_named(root):
 
 def test_a_trimap_says_flower_background_or_nothing(root):
     write_flowers17(root)
-    sample = load_dataset("flowers17-test")[0]
+    sample = load_dataset("flowers17", split="test")[0]
     assert np.array_equal(sample.mask, disk((48, 64), 12))
     assert np.array_equal(sample.ignore, disk((48, 64), 15) & ~sample.mask)
     # a mask that floods the unmarked band is as good as one that doesn't
@@ -139,7 +139,7 @@ def test_a_training_image_may_have_no_trimap_and_another_size_is_refused(root):
     write_flowers17(root)
     (root / "flowers17" / "trimaps" / "image_0001.png").unlink()
     save(root / "flowers17" / "trimaps" / "image_0002.png", np.ones((48, 60), np.uint8))
-    dataset = load_dataset("flowers17-train")
+    dataset = load_dataset("flowers17", split="train")
     assert dataset[0].mask is None
     with pytest.raises(InputError, match=r"image_0002\.png has another size"):
         dataset[1]
@@ -149,7 +149,7 @@ def test_without_lists_the_packages_own_splits_are_taken(root):
     write_flowers17(root)
     for split in ("train", "val", "test"):
         (root / "flowers17" / f"{split}.txt").unlink()
-    names = {split: load_dataset(f"flowers17-{split}").names for split in ("train", "val", "test")}
+    names = {split: load_dataset("flowers17", split=split).names for split in ("train", "val", "test")}
     assert {split: len(each) for split, each in names.items()} == {"train": 810, "val": 150, "test": 200}
     assert len(set().union(*names.values())) == 1160
 
@@ -162,7 +162,7 @@ def test_the_packages_splits_are_those_of_the_lists():
     kept = json.loads(Path(flowers.__file__).with_name("flowers17_splits.json").read_text())
     for split, numbers in kept.items():
         assert (place / f"{split}.txt").read_text().split() == [f"image_{number:04}" for number in numbers]
-    sample = load_dataset("flowers17-test")[0]
+    sample = load_dataset("flowers17", split="test")[0]
     assert sample.mask.any()
     assert sample.ignore.any()
 
@@ -171,7 +171,7 @@ def test_the_packages_splits_are_those_of_the_lists():
 
 
 def test_drawn_flowers_depend_on_their_number_alone_and_splits_share_none():
-    splits = [load_dataset(f"flowerlike-{split}") for split in ("train", "val", "test")]
+    splits = [load_dataset("flowerlike", split=split) for split in ("train", "val", "test")]
     assert len(set().union(*(each.names for each in splits))) == sum(map(len, splits))
     assert splits[1][0].hash == flowerlike.dataset("val")[0].hash
     assert splits[1][0].hash != splits[1][1].hash
@@ -248,7 +248,7 @@ def test_the_shorter_side_is_resized_and_the_centre_cut_out():
 
 def test_a_cropped_mask_has_no_new_values_and_keeps_what_is_not_scored(root):
     write_flowers17(root)
-    found = crops(load_dataset("flowers17-test"), 32)
+    found = crops(load_dataset("flowers17", split="test"), 32)
     assert set(np.unique(found.truths)) == {0, 1, UNSCORED}
     truth = found.truths[0]
     assert abs((truth == 1).mean() - np.pi * 12**2 / 48**2) < 0.02
@@ -257,10 +257,10 @@ def test_a_cropped_mask_has_no_new_values_and_keeps_what_is_not_scored(root):
 
 def test_kept_images_that_were_cut_short_are_decoded_again(root):
     write_flowers17(root)
-    first = np.array(crops(load_dataset("flowers17-train"), 16).images)
+    first = np.array(crops(load_dataset("flowers17", split="train"), 16).images)
     (kept,) = cropping.cache_folder().glob("crops/*/images.npy")
     kept.write_bytes(kept.read_bytes()[:200])
-    assert np.array_equal(crops(load_dataset("flowers17-train"), 16).images, first)
+    assert np.array_equal(crops(load_dataset("flowers17", split="train"), 16).images, first)
 
 
 def test_pictures_whose_centre_is_one_colour_are_named_before_anything_is_done(tmp_path):
@@ -274,15 +274,15 @@ def test_pictures_whose_centre_is_one_colour_are_named_before_anything_is_done(t
 
 def test_images_are_decoded_once_and_again_when_a_file_changes(root, monkeypatch):
     write_flowers17(root)
-    first = crops(load_dataset("flowers17-train"), 16)
+    first = crops(load_dataset("flowers17", split="train"), 16)
     assert isinstance(first.images, np.memmap)
     with monkeypatch.context() as patch:
         patch.setattr(cropping, "_decoded", lambda *_: pytest.fail("decoded again"))
-        assert np.array_equal(crops(load_dataset("flowers17-train"), 16).images, first.images)
+        assert np.array_equal(crops(load_dataset("flowers17", split="train"), 16).images, first.images)
     path = root / "flowers17" / "jpg" / "image_0001.jpg"
     save(path, np.random.default_rng(0).integers(245, 256, (48, 64, 3)).astype(np.uint8))
     os.utime(path, ns=(1, 1))
-    assert (crops(load_dataset("flowers17-train"), 16).images[0] > 240).all()
+    assert (crops(load_dataset("flowers17", split="train"), 16).images[0] > 240).all()
 
 
 def test_a_cache_that_cant_be_written_is_a_sentence_and_leaves_nothing(root, monkeypatch):
@@ -293,13 +293,13 @@ def test_a_cache_that_cant_be_written_is_a_sentence_and_leaves_nothing(root, mon
 
     monkeypatch.setattr(cropping.np, "save", full)
     with pytest.raises(InputError, match=r"can't write to .*No space left on device.*DEEPCV_CACHE"):
-        crops(load_dataset("flowers17-train"), 16)
+        crops(load_dataset("flowers17", split="train"), 16)
     assert not list((root.parent / "cache" / "crops").iterdir())
 
 
 def test_opening_the_flowers_imports_nothing_heavy():
     code = (
-        "import sys; from deepcv.data import load_dataset; load_dataset('flowerlike-train').names; "
+        "import sys; from deepcv.data import load_dataset; load_dataset('flowerlike', split='train').names; "
         "print(sorted({'torch', 'cv2', 'scipy', 'skimage', 'pooch'} & set(sys.modules)))"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
