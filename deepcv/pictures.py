@@ -1,4 +1,4 @@
-"""Reading and writing picture files; outlines drawn on a picture."""
+"""Reading and writing picture files; outlines on a picture."""
 
 from __future__ import annotations
 
@@ -6,27 +6,19 @@ import io
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from deepcv.errors import InputError
 from deepcv.files import write_together
-from deepcv.images import to_uint8
-
-if TYPE_CHECKING:
-    import numpy as np
+from deepcv.images import as_colour, as_image, resize, to_uint8
 
 OUTLINE = (255, 225, 0)
-"""Colour of the outline in an overlay, with a dark rim so that it shows on any picture."""
+"""Colour of the outline in an overlay; its dark rim makes it visible on any picture."""
 
 
 def enlarged(labels: np.ndarray, phases: int, shape: tuple[int, int]) -> np.ndarray:
-    """Labels at a larger size, each pixel that of the phase with the greatest share there."""
-    import numpy as np
-
-    from deepcv.images import resize
-
+    """Labels at a larger size; each pixel gets the phase with the greatest share there."""
     if labels.shape == shape:
         return labels
     largest, enlarged = np.full(shape, -1, np.float32), np.zeros(shape, np.uint8)
@@ -38,25 +30,19 @@ def enlarged(labels: np.ndarray, phases: int, shape: tuple[int, int]) -> np.ndar
 
 
 def spread(labels: np.ndarray, phases: int) -> np.ndarray:
-    """Labels 0..N-1 spread over the grey levels 0..255, uint8 `(H, W)`; with two phases 0 and 255."""
-    import numpy as np
-
-    levels = np.rint(np.linspace(0, 255, phases)).astype(np.uint8)
-    return levels[labels]
+    """Labels 0..N-1 as equidistant grey levels 0..255, uint8 `(H, W)`."""
+    return np.rint(np.linspace(0, 255, phases)).astype(np.uint8)[labels]
 
 
 def outlined(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The picture, uint8 `(H, W)` or `(H, W, 3)`, with the boundary between labels drawn on it, uint8 `(H, W, 3)`."""
+    """A picture, uint8 `(H, W)` or `(H, W, 3)`, with the boundaries between labels drawn on it, uint8 `(H, W, 3)`."""
     import cv2
-    import numpy as np
-
-    from deepcv.images import as_colour
 
     boundary = np.zeros(labels.shape, np.uint8)
     boundary[:, 1:] |= labels[:, 1:] != labels[:, :-1]
     boundary[1:] |= labels[1:] != labels[:-1]
     picture = as_colour(pixels).copy()
-    width = 1 + max(labels.shape) // 300  # seen at the same strength in a thumbnail and in a photograph
+    width = 1 + max(labels.shape) // 300  # equally visible at any size
     for thickness, colour in ((2 * width + 1, (0, 0, 0)), (width, OUTLINE)):
         brush = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (thickness, thickness))
         picture[cv2.dilate(boundary, brush) > 0] = colour
@@ -74,28 +60,23 @@ def read_image(path, *, convert: bool = False) -> np.ndarray:
     path : str or os.PathLike
         Any still picture that Pillow reads.
     convert : bool
-        Accept what would lose information and convert it: the first frame of an animation, 16-bit and float
-        samples stretched from their least to their greatest value, alpha laid over white, CMYK and other
-        colour spaces to RGB.
+        Allow lossy conversions: the first frame of an animation; 16-bit and float samples stretched between their
+        extremes; alpha composited over white; CMYK and other colour spaces to RGB.
 
     Raises
     ------
-    FileNotFoundError
-        When there is no such file.
     InputError
-        When the file can't be decoded to its end, or needs a conversion that was not asked for.
+        When the file is missing or unreadable, can't be decoded to its end, or needs a conversion without `convert`.
     """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"there is no file {path}; check the spelling and the folder")
-    if path.is_dir():
-        raise InputError(f"{path} is a folder; name one picture file in it")
     try:
-        # What Pillow warns of, it raises when it matters.
+        if path.is_dir():
+            raise InputError(f"{path} is a folder; name one picture file in it")
+        # Pillow also raises what it warns of, if it matters.
         with warnings.catch_warnings(action="ignore"), Image.open(path) as picture:
-            # A phone's JPEG with a preview or a second view beside it (MPO) is a still picture all the same.
+            # MPO is a phone's JPEG with a preview or second view: still a still picture.
             if getattr(picture, "n_frames", 1) > 1 and picture.format != "MPO" and not convert:
                 raise InputError(
                     f"{path} has {picture.n_frames} frames; save one of them, or {_CONVERT} to take the first"
@@ -107,6 +88,10 @@ def read_image(path, *, convert: bool = False) -> np.ndarray:
             return _to_grey_or_rgb(picture, path, convert)
     except InputError:
         raise
+    except FileNotFoundError:
+        raise InputError(f"there is no file {path}; check the spelling and the folder") from None
+    except PermissionError:
+        raise InputError(f"{path} may not be read; change its permissions") from None
     except UnidentifiedImageError:
         raise InputError(f"{path} is not a picture in a format that Pillow reads; save it as PNG or JPEG") from None
     except Image.DecompressionBombError:
@@ -115,10 +100,26 @@ def read_image(path, *, convert: bool = False) -> np.ndarray:
         raise InputError(f"{path} can't be read to its end ({error}); it may be truncated, fetch it again") from None
 
 
+def read_checked(path, *, convert: bool = False) -> np.ndarray:
+    """`read_image` for a picture that is to be segmented: `as_image` must accept it.
+
+    Raises
+    ------
+    InputError
+        As `read_image` and `as_image`, with the name of the file.
+    """
+    pixels = read_image(path, convert=convert)
+    try:
+        as_image(pixels)
+    except InputError as error:
+        raise InputError(f"{path} can't be used: {error}") from None
+    return pixels
+
+
 def _is_deep_colour(picture) -> bool:
-    """Whether these are 16-bit colour samples, which Pillow cuts to 8 without a word; asked before it loads them."""
+    """Whether a picture not loaded yet has 16-bit colour samples, which Pillow silently truncates to 8 bits."""
     kinds = [tile[3] if isinstance(tile[3], str) else str(tile[3][0]) for tile in picture.tile if tile[3]]
-    return any(";16" in kind and not kind.startswith(("I", "BGR")) for kind in kinds)  # BGR;16 has 5 or 6 bits each
+    return any(";16" in kind and not kind.startswith(("I", "BGR")) for kind in kinds)  # BGR;16: 5 or 6 bits each
 
 
 def _to_grey_or_rgb(picture, path: Path, convert: bool) -> np.ndarray:
@@ -150,12 +151,12 @@ def _to_grey_or_rgb(picture, path: Path, convert: bool) -> np.ndarray:
 
 
 def write_images(pictures: Mapping[Path, np.ndarray]) -> None:
-    """Write uint8 arrays as picture files, all of them or none.
+    """Write uint8 arrays as picture files, all or none.
 
     Raises
     ------
     InputError
-        When a folder does not exist, an ending names no picture format, or a file can't be written.
+        When a folder is missing, a suffix names no picture format, or a file can't be written.
     """
     from PIL import Image
 
@@ -177,26 +178,26 @@ def write_images(pictures: Mapping[Path, np.ndarray]) -> None:
 
 
 def write_image(path, array: np.ndarray) -> None:
-    """`write_images` of a single one."""
+    """`write_images` for a single picture."""
     write_images({Path(path): array})
 
 
 def check_parent(path: Path) -> None:
-    """Raise `InputError` unless there is a folder for the file."""
+    """Raise `InputError` unless the file's folder exists."""
     if not path.parent.is_dir():
         raise InputError(f"there is no folder {path.parent} to write {path.name} into; make it first")
 
 
 def check_picture(path: Path) -> None:
-    """Raise `InputError` unless there is a folder for the file and its ending names a format that can be written."""
+    """Raise `InputError` unless the file's folder exists and its suffix names a format that can be written."""
     from PIL import Image
 
     check_parent(path)
     Image.init()
     if Image.EXTENSION.get(path.suffix.lower()) not in Image.SAVE:
-        raise InputError(f"{path} has no ending that names a picture format to write; call it {picture_name(path)}.png")
+        raise InputError(f"the suffix of {path} names no picture format; call it {picture_name(path)}.png")
 
 
 def picture_name(path: Path) -> str:
-    """What a picture might be called whose path has an ending that won't do."""
+    """A stem to suggest for a picture whose suffix can't be used."""
     return path.stem if path.stem and not path.name.startswith(".") else "picture"

@@ -189,7 +189,7 @@ def test_conversions_do_what_they_say(tmp_path):
 
 
 def test_a_missing_file_and_a_folder_are_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"there is no file .*nowhere.png; check"):
+    with pytest.raises(InputError, match=r"there is no file .*nowhere.png; check"):
         read_image(tmp_path / "nowhere.png")
     assert "is a folder" in refused(read_image, tmp_path)
 

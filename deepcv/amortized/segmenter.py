@@ -82,15 +82,14 @@ class Segmenter:
 
         Raises
         ------
-        FileNotFoundError
         InputError
-            When it is no such file, is cut short, or comes from another version.
+            When the file is missing, is no model, is cut short, or comes from another version.
         """
         from safetensors import SafetensorError, safe_open
 
         path = Path(path)
         if not path.is_file():
-            raise FileNotFoundError(f"there is no file {path}; `deepcv train` makes one")
+            raise InputError(f"there is no file {path}; `deepcv train` makes one")
         try:
             with safe_open(path, framework="pt") as file:
                 about = file.metadata() or {}

@@ -13,14 +13,14 @@ data = typer.Typer(rich_markup_mode=None)
 
 @data.callback(invoke_without_command=True)
 def data_sets(context: typer.Context) -> None:
-    """List the data sets, fetch them."""
+    """List or fetch data sets."""
     if context.invoked_subcommand is None:
         print(context.get_help())
 
 
 @data.command("list")
 def list_data() -> None:
-    """The data sets, and which of them are there."""
+    """List the data sets and whether they are there."""
     from deepcv.data import COLLECTIONS, SETS, SPLITS, data_folder, load_dataset
     from deepcv.errors import InputError
 
@@ -37,14 +37,14 @@ def list_data() -> None:
 
 @data.command("fetch")
 def fetch_data(
-    name: Annotated[str, typer.Argument(help="weizmann …; `deepcv data list` lists them.")],
+    name: Annotated[str, typer.Argument(help="weizmann …, as `deepcv data list` shows.")],
     mirror: Annotated[
-        str | None, typer.Option(help="Another place for the archives: an address, or a folder you saved them in.")
+        str | None, typer.Option(help="Another source of the archives: a URL, or the folder that holds them.")
     ] = None,
 ) -> None:
     """Download a data set.
 
-    It goes into DEEPCV_DATA, or else the user's cache, whole and checked.
+    The files are checked and stored in DEEPCV_DATA, by default a folder in the user's cache.
 
     \b
     deepcv data fetch weizmann

@@ -1,4 +1,4 @@
-"""The command line: its entry point, errors told in one sentence, exit codes."""
+"""Entry point of the command line; error messages and exit codes."""
 
 from __future__ import annotations
 
@@ -13,12 +13,16 @@ from deepcv.cli.companion import record, run, verdict
 from deepcv.cli.data import data
 from deepcv.cli.segment import segment
 from deepcv.cli.train import export, predict, train
+from deepcv.errors import InputError
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]})
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command line, by default this process's, and return its exit code."""
+    """Run a command line, by default this process's, and return its exit code.
+
+    0: done; 1: a bug, with its traceback; 2: input that can't be used, with one sentence; 130: Ctrl-C.
+    """
     command = typer.main.get_command(app)
     try:
         code = command.main(args=arguments, prog_name="deepcv", standalone_mode=False)
@@ -28,24 +32,23 @@ def main(arguments: list[str] | None = None) -> int:
         sentence = _sentence(error)
         if sentence is None:
             traceback.print_exc()
+            print("deepcv: this is a bug; please report it, with the lines above, in the repository's issues", file=sys.stderr)
             return 1
         print(f"deepcv: {sentence}", file=sys.stderr)
         return 2
     if code == 130:
         given = sys.argv[1:] if arguments is None else arguments
-        goes_on = given and given[0] in ("run", "record", "train")
-        kept = "; what was finished is kept, run it again to go on" if goes_on else ""
+        resumes = given and given[0] in ("run", "record", "train")
+        kept = "; finished work is kept, run the command again to resume" if resumes else ""
         print(f"deepcv: stopped{kept}", file=sys.stderr)
     return code or 0
 
 
 def _sentence(error: Exception) -> str | None:
-    """What to tell the user of an error that is not ours; None when it is."""
+    """The sentence for a user's error; None for a bug."""
     if hasattr(error, "format_message"):  # the parser's own: a missing argument, an unknown option
         return f"{error.format_message().rstrip('.')}; see `{_command_of(error)} --help`"
-    errors = sys.modules.get("deepcv.errors")  # not imported, not raised
-    expected = (FileNotFoundError, PermissionError, *([errors.InputError] if errors else []))
-    return " ".join(str(error).split()) if isinstance(error, expected) else None
+    return " ".join(str(error).split()) if isinstance(error, InputError) else None
 
 
 def _command_of(error) -> str:
@@ -79,7 +82,7 @@ def deepcv(
 
 
 def methods() -> None:
-    """The methods and their presets."""
+    """List the methods and their presets."""
     from deepcv.methods import METHODS
 
     longest = max(map(len, METHODS))

@@ -1,10 +1,4 @@
-"""The command line: `deepcv segment`, `train`, `predict`, `export`, `run`, `record`, `verdict`, `data`, `methods`.
-
-Exit codes: 0 done; 2 the input or an option can't be used, said in one sentence and with nothing written; 130 stopped
-with Ctrl-C; 1 an error of ours, with its traceback. Results go to stdout, progress and errors to stderr.
-
-Nothing heavy is imported before a command runs, so that `--help` answers at once.
-"""
+"""`deepcv segment`."""
 
 from __future__ import annotations
 
@@ -22,41 +16,36 @@ if TYPE_CHECKING:
     from deepcv.methods import Method
 
 LOSSLESS = (".png", ".tif", ".tiff", ".bmp")
-"""Endings that a mask may have: JPEG would smear its values."""
-
+"""Suffixes allowed for a mask; JPEG would blur its values."""
 
 WORKING_SIZE = 1024
-"""Longest side for methods that don't bound it themselves: well under 1 GiB, and seconds but for Double-DIP, however
-large the picture."""
+"""Longest side in pixels for methods without a bound of their own. Every method then needs less than 1 GiB and, except
+Double-DIP, a few seconds."""
 
 
 def segment(
-    image: Annotated[Path, typer.Argument(help="The picture: PNG, JPEG, anything still that Pillow reads.")],
-    out: Annotated[Path, typer.Option(help="Where the mask goes: 0 background, 255 foreground; PNG, TIFF or BMP.")],
+    image: Annotated[Path, typer.Argument(help="The picture: PNG, JPEG or any other still format that Pillow reads.")],
+    out: Annotated[Path, typer.Option(help="Mask to write: 0 background, 255 foreground; PNG, TIFF or BMP.")],
     overlay: Annotated[Path | None, typer.Option(help="Also write the picture with the outline on it.")] = None,
     hint: Annotated[
         Path | None,
-        typer.Option(
-            help="A grey picture of the same size, bright where the foreground is believed to be; for two regions."
-        ),
+        typer.Option(help="Grey picture of the same size, bright where the foreground probably is; for two regions."),
     ] = None,
-    method: Annotated[str, typer.Option(help="`deepcv methods` lists them.")] = "deep-cv",
+    method: Annotated[str, typer.Option(help="As listed by `deepcv methods`.")] = "deep-cv",
     preset: Annotated[str, typer.Option(help="Named settings of the method.")] = "default",
-    phases: Annotated[
-        int | None, typer.Option(help="How many regions; with more than two the mask holds N grey levels.")
-    ] = None,
-    nu: Annotated[float | None, typer.Option(help="Weight ν of the boundary's length: more gives smoother.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the random numbers; the same seed gives the same mask.")] = 0,
+    phases: Annotated[int | None, typer.Option(help="Number N of regions; the mask has N grey levels.")] = None,
+    nu: Annotated[float | None, typer.Option(help="Weight ν of the boundary length; larger is smoother.")] = None,
+    seed: Annotated[int, typer.Option(help="Random seed; the same seed gives the same mask.")] = 0,
     size: Annotated[
         int | None,
         typer.Option(
-            help="Longest side, in pixels, at which the method works (of iem the shorter one); the mask has full size."
+            help="Longest side (for iem the shorter side), in pixels, during computation; the mask has full size."
         ),
     ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda … [default: the GPU when there is one]")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda … [default: the GPU, if any]")] = None,
     convert: Annotated[
         bool,
-        typer.Option("--convert", help="Accept what loses information: first frame, 16-bit, alpha over white, CMYK."),
+        typer.Option("--convert", help="Allow lossy conversion: first frame, 16-bit, alpha over white, CMYK."),
     ] = False,
 ) -> None:
     """Segment a picture and write its mask.
@@ -68,21 +57,20 @@ def segment(
     deepcv segment scan.tif --out mask.png --convert --method chan-vese
     """
     started = time.perf_counter()
-    # before the libraries are loaded: on pictures of this size two threads wait for each other longer than they help
+    # Set before the libraries are loaded: at this size, a second thread costs more than it gains.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    from deepcv import errors, images, pictures
     from deepcv.devices import device_kind
+    from deepcv.errors import InputError
     from deepcv.methods import get_method
-    from deepcv.pictures import outlined, spread, write_images
+    from deepcv.pictures import outlined, read_checked, spread, write_images
 
     chosen = get_method(method)
     settings = _settings(chosen, preset, phases=phases, nu=nu, size=size)
     device_kind(device)
     _check_outputs(out, overlay, image, hint)
-    pixels = pictures.read_image(image, convert=convert)
-    images.as_image(pixels)
+    pixels = read_checked(image, convert=convert)
     if hint is not None and not chosen.takes_hint(settings):
-        raise errors.InputError(f"{method} with these settings doesn't look at a hint; leave --hint out")
+        raise InputError(f"{method} with these settings doesn't use a hint; leave --hint out")
     belief = None if hint is None else _read_hint(hint, pixels.shape[:2], convert)
     height, width = pixels.shape[:2]
     print(f"{image}: {width}×{height} pixels, {chosen.title} …", file=sys.stderr)
@@ -95,7 +83,7 @@ def segment(
 
 
 def _settings(method: Method, preset: str, **given) -> dict[str, Any]:
-    """The preset's settings with those given in their place; refused where the method doesn't have them."""
+    """The preset's settings, overridden by those given, all of which the method must have."""
     from deepcv.errors import InputError
 
     given = {name: value for name, value in given.items() if value is not None}
@@ -107,10 +95,10 @@ def _settings(method: Method, preset: str, **given) -> dict[str, Any]:
 
 
 def _labels(method: Method, pixels: np.ndarray, hint: np.ndarray | None, settings: dict) -> tuple[np.ndarray, int]:
-    """Run a method at a bounded size: labels `(H, W)` of the picture's size, and the number of phases.
+    """Run a method at a bounded size and return labels `(H, W)` at the picture's size and the number of phases.
 
-    `WORKING_SIZE` unless a size is given or the method has its own. Where it has no setting `size` the picture is made
-    smaller here, and the regions larger again.
+    The size is `WORKING_SIZE` unless one is given or the method has a default. For a method without the setting `size`
+    the picture is shrunk and the labels are enlarged here.
     """
     import inspect
 
@@ -122,11 +110,11 @@ def _labels(method: Method, pixels: np.ndarray, hint: np.ndarray | None, setting
     if not method.has_setting("size"):
         longest = settings.pop("size", WORKING_SIZE)
         if longest < SMALLEST_SIDE:
-            raise InputError(f"--size is {longest}; a picture needs at least {SMALLEST_SIDE} pixels a side")
+            raise InputError(f"--size is {longest}; it must be at least {SMALLEST_SIDE} pixels")
         working = working_shape(shape, longest)
         pixels = resize(as_image(pixels), working)
         hint = None if hint is None else resize(hint, working)
-    elif settings["size"] is None:  # the image's own
+    elif settings["size"] is None:  # the image's own size
         settings["size"] = WORKING_SIZE
     if "progress" in inspect.signature(method.function).parameters:
         settings["progress"] = sys.stderr.isatty()
@@ -135,12 +123,12 @@ def _labels(method: Method, pixels: np.ndarray, hint: np.ndarray | None, setting
 
 
 def _check_outputs(out: Path, overlay: Path | None, *inputs: Path | None) -> None:
-    """See that both pictures can be written, before anything is computed."""
+    """Check that both pictures can be written, before anything is computed."""
     from deepcv.errors import InputError
     from deepcv.pictures import check_picture, picture_name
 
     if out.suffix.lower() not in LOSSLESS:
-        raise InputError(f"a mask can't be kept in {out}; call it {picture_name(out)}.png")
+        raise InputError(f"a mask can't be written to {out}; call it {picture_name(out)}.png")
     taken = [path.resolve() for path in inputs if path is not None]
     for path in (out, overlay):
         if path is None:
@@ -156,7 +144,7 @@ def _check_outputs(out: Path, overlay: Path | None, *inputs: Path | None) -> Non
 
 
 def _read_hint(path: Path, shape: tuple[int, int], convert: bool) -> np.ndarray:
-    """A hint's picture as float32 `(H, W)`; colour is averaged."""
+    """Read a hint as float32 `(H, W)`; colour channels are averaged."""
     from deepcv.images import as_hint
     from deepcv.pictures import read_image
 

@@ -5,35 +5,29 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    import numpy as np
-
-
 def train(
     collection: Annotated[str, typer.Argument(help="flowers17, flowers102, flowerlike, or a folder of pictures.")],
-    out: Annotated[Path, typer.Option(help="The run's folder; a run that was stopped goes on from what is in it.")],
-    preset: Annotated[str, typer.Option(help="default, paper, released: named settings.")] = "default",
-    profile: Annotated[str, typer.Option(help="quick, cpu: reduced sizes; paper: wants a GPU.")] = "cpu",
+    out: Annotated[Path, typer.Option(help="Folder of the run; an interrupted run resumes from it.")],
+    preset: Annotated[str, typer.Option(help="Named settings: default, paper or released.")] = "default",
+    profile: Annotated[str, typer.Option(help="quick, cpu: reduced sizes; paper: needs a GPU.")] = "cpu",
     epochs: Annotated[int | None, typer.Option(help="Passes over the images.")] = None,
     size: Annotated[int | None, typer.Option(help="Side of the training images, in pixels.")] = None,
-    width: Annotated[int | None, typer.Option(help="Channels of the network's first level.")] = None,
-    batch: Annotated[int | None, typer.Option(help="Images an iteration, over all processes.")] = None,
-    hint: Annotated[
-        str | None, typer.Option(help="The method whose masks the network is held to; `none` for none.")
-    ] = None,
+    width: Annotated[int | None, typer.Option(help="Channels at the network's first level.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Images per iteration, over all processes.")] = None,
+    hint: Annotated[str | None, typer.Option(help="Method whose masks guide the network, or `none`.")] = None,
     precision: Annotated[str | None, typer.Option(help="float32, or bfloat16 on a GPU.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the weights and of all that is drawn.")] = 0,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda … [default: the GPU when there is one]")] = None,
-    devices: Annotated[int, typer.Option(min=1, help="Processes, a GPU each; torchrun says it itself.")] = 1,
-    workers: Annotated[int | None, typer.Option(help="Processes that compute the hints.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of the weights and samples.")] = 0,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda … [default: the GPU, if any]")] = None,
+    devices: Annotated[int, typer.Option(min=1, help="Number of processes, one GPU each; torchrun sets it.")] = 1,
+    workers: Annotated[int | None, typer.Option(help="Number of processes that compute the hints.")] = None,
 ) -> None:
-    """Train a network on a collection of unmarked images, so that it segments a new one at once.
+    """Train a network on unlabelled images; it then segments new images in one pass.
 
-    Masks, where a collection has some, only score what was learned.
+    Masks in a collection are used for scores only.
 
     \b
     deepcv train flowers17 --out run --profile paper
@@ -82,22 +76,22 @@ def train(
 
 
 def predict(
-    images: Annotated[list[Path], typer.Argument(help="Pictures, of any sizes.")],
-    out: Annotated[Path, typer.Option(help="The folder for the masks, PNG, 0 background and 255 foreground.")],
+    images: Annotated[list[Path], typer.Argument(help="Pictures of any size.")],
+    out: Annotated[Path, typer.Option(help="Folder for the masks: PNG, 0 background, 255 foreground.")],
     model: Annotated[
         Path | None,
         typer.Option(
-            help="A .safetensors file of `deepcv train`, or a run's folder. [default: the package's, flowers]"
+            help="A .safetensors file from `deepcv train`, or the folder of a run. [default: the package's, flowers]"
         ),
     ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda … [default: the GPU when there is one]")] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Pictures at a time.")] = 8,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda … [default: the GPU, if any]")] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Pictures per batch.")] = 8,
     convert: Annotated[
         bool,
-        typer.Option("--convert", help="Accept what loses information: first frame, 16-bit, alpha over white, CMYK."),
+        typer.Option("--convert", help="Allow lossy conversion: first frame, 16-bit, alpha over white, CMYK."),
     ] = False,
 ) -> None:
-    """Segment pictures with a trained network; each mask has its picture's size and name.
+    """Segment pictures with a trained network; each mask has the size and name of its picture.
 
     \b
     deepcv predict rose.jpg tulip.png --out masks
@@ -108,26 +102,26 @@ def predict(
     from deepcv.amortized.pretrained import MODEL
     from deepcv.amortized.segmenter import Segmenter
     from deepcv.devices import torch_device
-    from deepcv.pictures import spread, write_image
+    from deepcv.pictures import read_checked, spread, write_image
 
     segmenter = Segmenter.load(_weights(model or MODEL), torch_device(device))
     places = _mask_places(images, out)
-    for path in images:  # read twice, so that a picture that can't be used stops it before anything is written
-        _read_checked(path, convert)
+    for path in images:  # read twice: a bad picture is reported before anything is written
+        read_checked(path, convert=convert)
     _make_folder(out)
     for first in range(0, len(images), batch):
         together = images[first : first + batch]
-        pixels = [_read_checked(path, convert) for path in together]
+        pixels = [read_checked(path, convert=convert) for path in together]
         for path, found in zip(together, segmenter.predict(pixels, batch=batch), strict=True):
             write_image(places[path], spread(found.labels, 2))
     print(f"{out}: {len(images)} mask{'s' * (len(images) > 1)}, {time.perf_counter() - started:.1f} s")
 
 
 def export(
-    model: Annotated[Path, typer.Argument(help="A .safetensors file of `deepcv train`, or a run's folder.")],
+    model: Annotated[Path, typer.Argument(help="A .safetensors file from `deepcv train`, or the folder of a run.")],
     out: Annotated[Path, typer.Argument(help="NAME.onnx, or NAME.safetensors for weights in half precision.")],
 ) -> None:
-    """Write a trained network for other programs, or half as large.
+    """Export a trained network as ONNX, or with weights in half precision.
 
     \b
     deepcv export run flowers.onnx
@@ -139,7 +133,7 @@ def export(
 
     check_parent(out)
     if out.suffix.lower() not in (".onnx", ".safetensors"):
-        raise InputError(f"a network can't be written to {out.name}; call it {out.stem}.onnx or {out.stem}.safetensors")
+        raise InputError(f"a network can't be written to {out.name}; name it {out.stem}.onnx or {out.stem}.safetensors")
     segmenter = Segmenter.load(_weights(model))
     if out.suffix.lower() == ".onnx":
         from deepcv.amortized.onnx import to_onnx
@@ -151,38 +145,22 @@ def export(
 
 
 def _weights(model: Path) -> Path:
-    """The file that a model's path means: of a run's folder the last epoch's."""
+    """The weights file; for the folder of a run that of the last epoch."""
     return model / "last.safetensors" if model.is_dir() else model
 
 
-def _read_checked(path: Path, convert: bool) -> np.ndarray:
-    """A picture that can be segmented, or an error that names it."""
-    from deepcv.errors import InputError
-    from deepcv.images import as_image
-    from deepcv.pictures import read_image
-
-    pixels = read_image(path, convert=convert)
-    try:
-        as_image(pixels)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
-    return pixels
-
-
 def _mask_places(images: list[Path], out: Path) -> dict[Path, Path]:
-    """Where each picture's mask goes."""
+    """The path of each picture's mask."""
     from deepcv.errors import InputError
 
     given = {path.resolve() for path in images}
     places: dict[Path, Path] = {}
     for path in images:
-        if not path.exists():
-            raise FileNotFoundError(f"there is no file {path}; check the spelling and the folder")
         place = out / f"{path.stem}.png"
         if place.resolve() in given:
             raise InputError(f"{place} would be overwritten by a mask; choose another --out")
         if place in places:
-            raise InputError(f"{places[place]} and {path} would have their masks in one file; give one another name")
+            raise InputError(f"the masks of {places[place]} and {path} would have the same name; rename one picture")
         places[place] = path
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file; name a folder for the masks")

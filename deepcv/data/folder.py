@@ -1,4 +1,4 @@
-"""Any folder of pictures as a data set without masks: a collection of one's own to train on."""
+"""A folder of pictures as a data set without masks, to train a network on."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from pathlib import Path
 
 from deepcv.data.dataset import Dataset, Sample, file_stamp
 from deepcv.errors import InputError
-from deepcv.images import as_colour, as_image
-from deepcv.pictures import read_image
+from deepcv.images import as_colour
+from deepcv.pictures import read_checked
 
 
 def dataset(folder) -> Dataset:
-    """The pictures in a folder and the folders in it, sorted by their names, which are paths within it.
+    """The pictures in a folder and its subfolders, sorted by name; a name is the path relative to the folder.
 
-    What loses information is converted: an animation's first frame, 16-bit samples, alpha over white, CMYK. Hidden
-    files and those whose ending is no picture's are left alone.
+    Lossy conversions are made (`deepcv.pictures.read_image`). Hidden files, and files without the suffix of a picture,
+    are skipped.
 
     Raises
     ------
     InputError
-        When there is no such folder, or no picture in it; on access, when a picture can't be read, is too small or has
-        one colour throughout.
+        When the folder is missing or has no picture; on access, when a picture can't be read, is too small or has a
+        single colour.
     """
     root = Path(folder)
     if not root.is_dir():
@@ -38,15 +38,11 @@ def _pictures(root: Path):
     Image.init()
     for path in root.rglob("*"):
         hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
-        readable = Image.EXTENSION.get(path.suffix.lower()) in Image.OPEN  # PDF, say, Pillow can only write
+        readable = Image.EXTENSION.get(path.suffix.lower()) in Image.OPEN  # Pillow writes PDF, for example, but does not read it
         if readable and not hidden and path.is_file():
             yield path
 
 
 def _load(root: Path, name: str) -> Sample:
-    image = as_colour(read_image(root / name, convert=True))
-    try:
-        as_image(image)
-    except InputError as error:
-        raise InputError(f"{root / name} can't be used: {error}") from None
+    image = as_colour(read_checked(root / name, convert=True))
     return Sample(name, image, None, str(root), f"{root / name}")

@@ -389,7 +389,7 @@ def test_a_file_cut_short_of_another_version_or_kind_is_a_sentence(path, tmp_pat
     save_file({"a": torch.zeros(1)}, tmp_path / "edited.safetensors", about)
     with pytest.raises(InputError, match="doesn't hold the network that it tells of"):
         Segmenter.load(tmp_path / "edited.safetensors")
-    with pytest.raises(FileNotFoundError, match="deepcv train"):
+    with pytest.raises(InputError, match="deepcv train"):
         Segmenter.load(tmp_path / "absent.safetensors")
 
 
