@@ -32,7 +32,10 @@ def main(arguments: list[str] | None = None) -> int:
         sentence = _sentence(error)
         if sentence is None:
             traceback.print_exc()
-            print("deepcv: this is a bug; please report it, with the lines above, in the repository's issues", file=sys.stderr)
+            print(
+                "deepcv: this is a bug; please report it, with the lines above, in the repository's issues",
+                file=sys.stderr,
+            )
             return 1
         print(f"deepcv: {sentence}", file=sys.stderr)
         return 2

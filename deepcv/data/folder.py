@@ -38,7 +38,9 @@ def _pictures(root: Path):
     Image.init()
     for path in root.rglob("*"):
         hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
-        readable = Image.EXTENSION.get(path.suffix.lower()) in Image.OPEN  # Pillow writes PDF, for example, but does not read it
+        readable = (
+            Image.EXTENSION.get(path.suffix.lower()) in Image.OPEN
+        )  # Pillow writes PDF, for example, but does not read it
         if readable and not hidden and path.is_file():
             yield path
 

@@ -343,7 +343,7 @@ def test_a_method_that_works_at_the_pictures_size_is_bounded(folder, monkeypatch
         (("run", "choices", "--methods", "grabcut"), "choices has no option --methods"),
         (("run",), "experiment.*run --help"),
         (("run", "table1", "--scheduler", "tcp://x:1", "--workers", "2"), "leave one out"),
-        (("run", "table1", "--scheduler", "nowhere"), "'nowhere' is no scheduler's address; .*tcp://host:8786"),
+        (("run", "table1", "--scheduler", "nowhere"), "'nowhere' is not a scheduler.s address; .*tcp://host:8786"),
         (("record", "tabel1"), "no experiment 'tabel1'; there are .*table1"),
         (("record", "--minutes", "0"), "--minutes is 0; it must be more"),
         (("record", "table1", "--profile", "fast"), "'fast'.*quick"),
