@@ -9,17 +9,15 @@ from typing import Annotated, Any
 
 import typer
 
-WORKERS = "Processes at once. [default: the usable cores; on a GPU 1]"
-
-
-SCHEDULER = "Compute on the workers of this Dask scheduler, tcp://host:8786, not here."
+WORKERS = "Number of processes. [default: one per usable core; 1 on a GPU]"
+SCHEDULER = "Compute on the workers of this Dask scheduler, tcp://host:8786."
 
 
 def run(
     experiment: Annotated[str, typer.Argument(help="Name of the table or figure: table1 …")],
     profile: Annotated[
         str | None,
-        typer.Option(help="quick: embedded images; cpu: real data, reduced; paper: for a GPU. [default: quick]"),
+        typer.Option(help="quick: embedded images; cpu: real data, reduced; paper: needs a GPU. [default: quick]"),
     ] = None,
     dataset: Annotated[str | None, typer.Option(help="samples, weizmann …")] = None,
     methods: Annotated[str | None, typer.Option(help="Comma-separated names, as `deepcv methods` lists them.")] = None,
@@ -29,10 +27,10 @@ def run(
     device: Annotated[str | None, typer.Option(help="cpu, cuda …")] = None,
     workers: Annotated[int | None, typer.Option(help=WORKERS)] = None,
     scheduler: Annotated[str | None, typer.Option(help=SCHEDULER)] = None,
-    recompute: Annotated[bool, typer.Option("--recompute", help="Compute rows again that are in the store.")] = False,
+    recompute: Annotated[bool, typer.Option("--recompute", help="Recompute rows that are in the store.")] = False,
     record: Annotated[
         bool,
-        typer.Option("--record", help="Also merge the rows into our recorded run, results/recorded/EXPERIMENT.csv."),
+        typer.Option("--record", help="Also merge the rows into the recorded run, results/recorded/EXPERIMENT.csv."),
     ] = False,
 ) -> None:
     """Run one of the paper's experiments and print its table.
@@ -58,7 +56,7 @@ def run(
     }
     settings = chosen.settings(**_known_to(chosen.settings, experiment, given))
     with _workers(workers, scheduler) as where:
-        rows = chosen.run(settings, workers=where, progress=True)
+        rows = chosen.run(settings, workers=where)
     print(chosen.summary(rows).to_string(float_format=lambda value: f"{value:.3f}"))
     if record:
         from deepcv.companion import recorded
@@ -124,7 +122,7 @@ def record(
 def verdict(
     format_: Annotated[str, typer.Option("--format", help="text or json.")] = "text",
 ) -> None:
-    """The paper's claims one by one, each decided by the recorded runs.
+    """Print the paper's claims, each with the verdict of the recorded runs.
 
     \b
     deepcv verdict
@@ -154,7 +152,7 @@ def _print_listing(table, profile: str) -> None:
 
 @contextlib.contextmanager
 def _workers(workers: int | None, scheduler: str | None):
-    """What experiments take as `workers`: a number, or the executor of a scheduler."""
+    """The `workers` of an experiment: a number, or the executor of a scheduler."""
     if scheduler is None:
         yield workers
         return
@@ -162,13 +160,13 @@ def _workers(workers: int | None, scheduler: str | None):
     from deepcv.parallel import cluster
 
     if workers is not None:
-        raise InputError("--workers is about this machine, --scheduler about a cluster; leave one out")
+        raise InputError("--workers counts local processes, --scheduler uses a cluster; leave one out")
     with cluster(scheduler) as executor:
         yield executor
 
 
 def _known_to(settings: type, experiment: str, given: dict[str, Any]) -> dict[str, Any]:
-    """The options that were given, as the experiment's settings take them."""
+    """The options given, all of which the experiment's settings must have."""
     import dataclasses
 
     from deepcv.errors import InputError
@@ -189,4 +187,4 @@ def _numbers(numbers: str | None) -> tuple[int, ...] | None:
     try:
         return None if numbers is None else tuple(int(number) for number in _split(numbers))
     except ValueError:
-        raise InputError(f"--seeds takes whole numbers with commas between, not {numbers!r}; write 0,1,2") from None
+        raise InputError(f"--seeds takes comma-separated whole numbers, not {numbers!r}; write 0,1,2") from None

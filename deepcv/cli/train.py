@@ -9,7 +9,6 @@ from typing import Annotated
 
 import typer
 
-
 def train(
     collection: Annotated[str, typer.Argument(help="flowers17, flowers102, flowerlike, or a folder of pictures.")],
     out: Annotated[Path, typer.Option(help="Folder of the run; an interrupted run resumes from it.")],
@@ -134,7 +133,7 @@ def export(
 
     check_parent(out)
     if out.suffix.lower() not in (".onnx", ".safetensors"):
-        raise InputError(f"a network can't be written to {out.name}; name it {out.stem}.onnx or {out.stem}.safetensors")
+        raise InputError(f"a network can't be written to {out.name}; call it {out.stem}.onnx or {out.stem}.safetensors")
     segmenter = Segmenter.load(_weights(model))
     if out.suffix.lower() == ".onnx":
         from deepcv.amortized.onnx import to_onnx

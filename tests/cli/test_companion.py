@@ -1,0 +1,154 @@
+"""`deepcv run`, `record` and `verdict`."""
+
+import json
+import os
+import re
+import shutil
+import signal
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from deepcv.companion import recorded
+from deepcv.companion.store import Store
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("run", "tabel1"), "no experiment 'tabel1'; there are .*table1"),
+        (("run", "table1", "--profile", "fast"), "'fast'.*quick"),
+        (("run", "table1", "--profile", "quick", "--methods", "deep-cv,watershed"), "'watershed'.*grabcut"),
+        (("run", "table1", "--dataset", "imagenet"), "'imagenet'.*weizmann"),
+        (("run", "table1", "--seeds", "0,one"), "--seeds takes whole numbers .*'0,one'"),
+        (("run", "table1", "--n-images", "0"), "n_images.*0"),
+        (("run", "table1", "--methods", ""), "methods is empty; name at least one"),
+        (("run", "table1", "--seeds", "-1"), "seed is -1"),
+        (("run", "table1", "--workers", "0"), "worker.*0"),
+        (("run", "choices", "--methods", "grabcut"), "choices has no option --methods"),
+        (("run",), "experiment.*run --help"),
+        (("run", "table1", "--scheduler", "tcp://x:1", "--workers", "2"), "leave one out"),
+        (("run", "table1", "--scheduler", "nowhere"), "'nowhere' is no scheduler's address; .*tcp://host:8786"),
+        (("record", "tabel1"), "no experiment 'tabel1'; there are .*table1"),
+        (("record", "--minutes", "0"), "--minutes is 0; it must be more"),
+        (("record", "table1", "--profile", "fast"), "'fast'.*quick"),
+        (("record", "--merge", "nowhere"), "no recorded run in nowhere"),
+        (("record", "table1", "--merge", "nowhere"), "no recorded run table1 in nowhere"),
+        (("data", "fetch", "imagenet"), "'imagenet'.*weizmann"),
+        (("frob",), "'frob'.*deepcv --help"),
+    ],
+)
+def test_names_that_are_not_there(refused, folder, monkeypatch, arguments, says):
+    monkeypatch.setenv("DEEPCV_RESULTS", str(folder / "results"))
+    refused(arguments, says)
+
+
+def test_run_prints_the_table_and_goes_on_from_the_store(deepcv, folder, capsys, monkeypatch):
+    monkeypatch.setenv("DEEPCV_RESULTS", str(folder / "results"))
+    arguments = (
+        "run",
+        "table1",
+        "--profile",
+        "quick",
+        "--methods",
+        "grabcut",
+        "--n-images",
+        1,
+        "--workers",
+        1,
+        "--seeds",
+        0,
+    )
+    tables, rows = [], []
+    for _ in range(2):
+        assert deepcv(*arguments) == 0
+        tables.append(capsys.readouterr().out)
+        with Store() as store:
+            rows.append(store.rows(experiment="table1"))
+    assert "grabcut" in tables[0].lower() and tables[1] == tables[0]
+    assert len(rows[0]) == 1
+    pd.testing.assert_frame_equal(rows[1], rows[0])  # to the digit in `seconds`: it was not computed again
+
+
+def test_run_records_its_rows(deepcv, folder, capsys, monkeypatch):
+    monkeypatch.setenv("DEEPCV_RESULTS", str(folder / "results"))
+    arguments = ("run", "table1", "--methods", "grabcut", "--n-images", 1, "--workers", 1, "--seeds", 0, "--record")
+    assert deepcv(*arguments) == 0
+    assert "table1.csv" in capsys.readouterr().out
+    rows, described = recorded.recorded("table1")
+    assert rows["method"].tolist() == ["grabcut"] and described["rows"] == 1
+
+
+@pytest.fixture
+def quick_table(folder, monkeypatch):
+    """Table 1 of the embedded images by the saliency threshold alone, with hints that take no time."""
+    from deepcv.companion import compute as _scored
+    from deepcv.companion.experiments import table1
+
+    monkeypatch.setenv("DEEPCV_RESULTS", str(folder / "results"))
+    monkeypatch.setitem(table1.PROFILES, "quick", table1.Profile("samples", ("saliency",), {}))
+    monkeypatch.setattr(_scored, "hint_for", lambda image: image if image.ndim == 2 else image.mean(axis=2))
+    monkeypatch.setattr(_scored, "_hints", {})
+    return ("record", "table1", "--profile", "quick", "--device", "cpu")
+
+
+def test_record_lists_computes_goes_on_and_merges(deepcv, quick_table, folder, capsys):
+    assert deepcv(*quick_table, "--list") == 0
+    assert "profile quick: 0 recorded, 0 of them by older code; 15 lacking" in capsys.readouterr().out
+    assert deepcv(*quick_table, "--workers", 1, "--minutes", 2, "--into", "piece") == 0
+    assert re.match(r"table1: 15 rows merged into piece/table1.csv, 0 lacking\n", capsys.readouterr().out)
+    assert deepcv(*quick_table, "--into", "piece") == 0
+    assert capsys.readouterr().out == "nothing is lacking\n"
+    assert deepcv("record", "--merge", "piece") == 0
+    assert capsys.readouterr().out == "table1: 15 rows added, 0 rows replaced, 0 rows left\n"
+    assert deepcv(*quick_table, "--list") == 0
+    assert "15 recorded, 0 of them by older code; 0 lacking, 0.0 minutes\n" in capsys.readouterr().out
+    assert len(recorded.recorded("table1")[0]) == 15
+
+
+def test_record_stopped_with_ctrl_c_keeps_what_it_has(deepcv, quick_table, folder, capsys, monkeypatch):
+    from deepcv.companion import compute as _scored
+
+    good, computed = _scored.compute, []
+
+    def compute(unit, **options):
+        if len(computed) == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+        computed.append(unit)
+        return good(unit, **options)
+
+    monkeypatch.setattr(_scored, "compute", compute)
+    assert deepcv(*quick_table, "--workers", 1) == 130
+    out, err = capsys.readouterr()
+    assert "4 rows merged" in out and "11 lacking" in out and "run it again" in err
+    assert len(recorded.recorded("table1")[0]) == 4
+
+
+@pytest.fixture
+def one_recorded_run(tmp_path, monkeypatch):
+    """A results folder with the paper's numbers and our recorded Table 1."""
+    repository = Path(__file__).parents[1] / "results"
+    for name in ("paper", "recorded"):
+        (tmp_path / name).mkdir()
+    for path in (*repository.glob("paper/*"), *repository.glob("recorded/table1.*")):
+        shutil.copy(path, tmp_path / path.parent.name)
+    monkeypatch.setenv("DEEPCV_RESULTS", str(tmp_path))
+
+
+def test_the_verdict_is_told_as_text_and_as_json(deepcv, one_recorded_run, capsys):
+    assert deepcv("verdict") == 0
+    text = capsys.readouterr().out
+    assert deepcv("verdict", "--format", "json") == 0
+    claims = {claim["id"]: claim for claim in json.loads(capsys.readouterr().out)}
+    first, counts = text.splitlines()[0], [claim["status"] for claim in claims.values()]
+    assert first.startswith(f"{counts.count('reproduced')} reproduced, ")
+    assert all(f"{name}: " in text for name in claims)
+    assert claims["table1/deep-cv/f_measure"]["numbers"]["printed"] == 0.87
+    assert claims["table1/deep-cv/f_measure"]["status"] != "not yet run"
+    assert claims["figure07/opponents-fail"]["status"] == "not yet run"
+
+
+def test_the_verdict_has_two_formats(deepcv, capsys):
+    assert deepcv("verdict", "--format", "xml") == 2
+    assert "--format is 'xml'; it is text or json" in capsys.readouterr().err

@@ -1,0 +1,13 @@
+"""`deepcv data` and `deepcv methods`."""
+
+import re
+
+
+def test_methods_and_data_sets_are_listed(deepcv, capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("DEEPCV_DATA", str(tmp_path))
+    assert deepcv("methods") == 0
+    out = capsys.readouterr().out
+    assert all(name in out for name in ("deep-cv", "chan-vese", "grabcut", "saliency", "default", "paper", "released"))
+    assert deepcv("data", "list") == 0
+    out = capsys.readouterr().out
+    assert re.search(r"samples +\d+ images\n", out) and re.search("weizmann +missing.*fetch weizmann", out)
