@@ -22,7 +22,6 @@ from deepcv.baselines.double_dip import (
     pad,
     pose,
     refined,
-    resolve,
     separate,
     unpad,
 )
@@ -53,7 +52,7 @@ def problem(size=32, count=2, seeds=(4, 5)):
 
 
 def posed(image, hint, seed=0, **settings):
-    return pose(as_image(image), hint.astype(np.float32), resolve(settings), seed, "cpu")
+    return pose(as_image(image), hint.astype(np.float32), Settings(**settings), seed, "cpu")
 
 
 def released_network(outputs):
@@ -213,7 +212,7 @@ def test_the_seed_decides():
     first, same, other = (double_dip(image, hint, seed=s, device="cpu", **QUICK) for s in (1, 1, 2))
     np.testing.assert_array_equal(first.memberships, same.memberships)
     assert not np.array_equal(first.memberships, other.memberships)
-    assert first.settings == dataclasses.asdict(resolve(QUICK)) | {"seed": 1} and first.method == "double-dip"
+    assert first.settings == dataclasses.asdict(Settings(**QUICK)) | {"seed": 1} and first.method == "double-dip"
 
 
 def test_a_batch_of_any_sizes_is_its_images_one_by_one():
@@ -307,7 +306,7 @@ def test_an_image_too_small_is_refused():
         ({"jitter": -1e-3}, "jitter is -0.001"),
         ({"exclusion": float("inf")}, "exclusion is inf"),
         ({"target_psnr": "high"}, "target_psnr is 'high'"),
-        ({"guided_filter": "opencv"}, "guided_filter is 'opencv'; it is 'released', 'textbook' or None"),
+        ({"guided_filter": "opencv"}, "guided_filter is 'opencv'; it must be 'released', 'textbook' or None"),
         ({"steps": 3}, "no setting 'steps'; there are confidence, exclusion"),
         ({"seed": -1}, "seed is -1"),
     ],

@@ -1,0 +1,98 @@
+"""Defaults, presets, and what the number of phases changes."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from deepcv.errors import InputError
+from deepcv.methods import get_method
+from deepcv.model.segment import deep_chan_vese
+from deepcv.model.settings import Settings
+
+TWO = {
+    "start": "clusters",
+    "size": 200,
+    "nu": 300.0,
+    "edge_sensitivity": 1.0,
+    "hint_weight": 100.0,
+    "balance": 0.75,
+    "latent_mean": 10.0,
+    "latent_unit": 10.0,
+    "levels": 0,
+    "steps": 30,
+}
+EXACT = TWO | {"start": "textures", "nu": 20.0, "hint_weight": 4.0, "latent_mean": 5.0, "latent_unit": 5.0}
+GRADIENT = {
+    "start": "random",
+    "size": 160,
+    "nu": 1.0,
+    "edge_sensitivity": 0.0,
+    "hint_weight": 0.0,
+    "balance": 0.0,
+    "latent_mean": 5.0,
+    "latent_unit": 5.0,
+    "levels": 2,
+    "steps": 150,
+}
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, TWO),
+        ({"phases": 2}, TWO),
+        ({"u_step": "gradient"}, TWO),
+        ({"phases": 3}, EXACT),
+        ({"phases": 256, "u_step": "exact"}, EXACT),
+        ({"phases": 3, "u_step": "gradient"}, GRADIENT),
+        ({"phases": 4, "nu": 7.0, "levels": 0}, EXACT | {"nu": 7.0}),
+        ({"phases": 4, "u_step": "gradient", "start": "clusters"}, GRADIENT | {"start": "clusters"}),
+    ],
+)
+def test_the_number_of_phases_decides_the_same_way_wherever_settings_are_made(given, expected):
+    settings = dataclasses.asdict(Settings(**given))
+    assert {name: settings[name] for name in expected} == expected
+    fixed = {name: value for name, value in settings.items() if name not in (*expected, "phases", "u_step")}
+    assert fixed == {name: value for name, value in dataclasses.asdict(Settings()).items() if name in fixed}
+    assert get_method("deep-cv").settings(**given) == settings
+    assert Settings(**settings) == Settings(**given)
+
+
+@pytest.mark.parametrize("given", [{}, {"phases": 3}, {"phases": 3, "u_step": "gradient"}])
+def test_a_segmentation_ran_with_the_settings_of_their_dataclass(given):
+    image = np.random.default_rng(0).random((16, 20), np.float32)
+    small = given | {"size": 16, "steps": 1, "rounds": 1, "width": 2, "levels": 0}
+    found = deep_chan_vese(image, image, device="cpu", seed=5, **small).settings
+    found.pop("empty", None)
+    assert found == dataclasses.asdict(Settings(**small)) | {"seed": 5}
+
+
+@pytest.mark.parametrize("phases", [2, 3])
+def test_the_papers_preset_is_the_same_in_the_registry(phases):
+    assert get_method("deep-cv").settings("paper", phases=phases) == dataclasses.asdict(Settings.paper(phases=phases))
+
+
+def test_presets_are_the_papers_and_the_released_codes():
+    paper, released = Settings.paper(), Settings.released()
+    assert (paper.width, paper.levels, paper.nu, paper.latent_mean, paper.learning_rate) == (64, 4, 1.0, 10.0, 0.1)
+    assert (released.latent_mean, released.warmup, released.steps, released.relaxation) == (60.0, 200, 401, "arctan")
+    for preset in (paper, released):
+        assert preset.u_step == "gradient" and not preset.learned_variance
+        assert preset.hint_weight == 0 and preset.edge_sensitivity == 0 and not preset.balance
+    assert (paper.pixel_range, released.pixel_range) == (1.0, 255.0)
+    assert Settings.paper(width=8).width == 8
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"phases": "3"}, "phases is '3'; it must be a whole number from 2 to 256"),
+        ({"u_step": "count"}, "u_step is 'count'; it must be 'exact' or 'gradient'"),
+        ({"u_step": None, "phases": 3}, "u_step is None"),
+        ({"architecture": "skip"}, "levels is 0.* needs at least 1"),
+    ],
+)
+def test_settings_out_of_range_are_refused_when_they_are_made(given, named):
+    with pytest.raises(InputError, match=named):
+        Settings(**given)
