@@ -25,7 +25,7 @@ help:
 	@echo "make book    run the notebooks (profile $(PROFILE)) and build the book"
 	@echo "make test    the tests, the notebooks once more, the book's links"
 	@echo "make bench   ours and the peers side by side, about ten minutes (BENCH='--help' shows the options)"
-	@echo "make lint    ruff"
+	@echo "make lint    style, spelling, types, notebooks without outputs"
 	@echo "make picture the picture in the README"
 	@echo "make lock    write requirements.lock anew from pyproject.toml"
 	@echo "make clean   remove the environment, the executed notebooks and the book"
@@ -45,14 +45,17 @@ bench: .make/installed
 
 # The README's picture: the embedded images, seed 0.
 picture: .make/installed
-	$(BIN)/python -c "from deepcv.experiments import figure03 as f; \
+	$(BIN)/python -c "from deepcv.companion.experiments import figure03 as f; \
 		s = f.Settings(methods=('saliency', 'chan-vese', 'grabcut', 'deep-cv'), \
 			images=('coins', 'coffee', 'modes-ring', 'overlap-disk')); \
-		f.plot(f.run(s), s).savefig('book/overview.png', dpi=100)"
+		f.plot(f.EXPERIMENT.run(s), s).savefig('book/overview.png', dpi=100)"
 
 lint: .make/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
+	$(BIN)/nbstripout --verify --keep-id $(NOTEBOOKS)
+	$(BIN)/mypy
 
 # -- set-up ------------------------------------------------------------------------------------------------------------
 
