@@ -420,6 +420,10 @@ def test_a_printed_score_is_held_against_the_right_rows(claim):
     if split:
         on_others = claim.decide(rows.assign(dataset="flowers17"))
         assert on_others.status == Status.NOT_RUN and "the paper's are Flowers-102" in on_others.evidence
+        other_split, validated = (
+            claim.decide(rows.assign(**each)) for each in ({"split": "val"}, {"chosen": "validation"})
+        )
+        assert not other_split.numbers and not validated.numbers
 
 
 def test_a_score_is_near_by_its_mean_and_partly_near_by_its_interval():
