@@ -13,14 +13,10 @@ def device_kind(device=None) -> str:
     Parameters
     ----------
     device : str or torch.device, optional
-        Default: the GPU when there is one.
+        Default: the GPU if there is one.
     """
     if str(device or "").startswith("cpu"):
         return "cpu"
-    import torch
-
-    from deepcv.devices import torch_device
-
     found = torch_device(None if device is None else str(device))
     return f"cuda {torch.cuda.get_device_name(found)}" if found.type == "cuda" else found.type
 
@@ -29,12 +25,12 @@ _DEVICES = ("cpu", "cuda", "mps", "xpu")
 
 
 def torch_device(name: str | None) -> torch.device:
-    """The device of that name; by default the GPU when there is one.
+    """The device of that name; by default the GPU if there is one.
 
     Raises
     ------
     InputError
-        When torch doesn't know or doesn't have it.
+        If torch doesn't know or doesn't have it.
     """
     name = name or ("cuda" if torch.cuda.is_available() else "cpu")
     if name.partition(":")[0] not in _DEVICES:

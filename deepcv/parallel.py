@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from deepcv.errors import InputError
+from deepcv.provenance import check_same_code, provenance
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -285,8 +286,6 @@ def cluster(address: str) -> Iterator[Executor]:
 
 
 def _check_workers(client, address: str) -> None:
-    from deepcv.provenance import check_same_code, provenance
-
     threads = client.nthreads()
     if not threads:
         raise InputError(f"{address} has no workers; start some with `dask worker {address} --nthreads 1`")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +12,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 
 from deepcv.errors import InputError
+from deepcv.files import write_whole
 from deepcv.images import as_colour, as_image, resize
-from deepcv.model.networks import UNet
+from deepcv.model.networks import MaskNetwork, UNet
 from deepcv.segmentation import Segmentation, two_phase
 
 
@@ -67,14 +71,10 @@ class Segmenter:
         half : bool
             Keep the weights in half precision, half as large a file.
         """
-        from safetensors.torch import save
-
-        from deepcv.files import write_whole
-
         weights = {name: value.contiguous().cpu() for name, value in self.network.state_dict().items()}
         weights = {name: value.half() if half else value for name, value in weights.items()}
         about = {"architecture": self.architecture, "size": self.size, "foreground": self.foreground, "card": self.card}
-        write_whole(path, save(weights, {"format": FORMAT, "version": VERSION, "about": json.dumps(about)}))
+        write_whole(path, to_safetensors(weights, {"format": FORMAT, "version": VERSION, "about": json.dumps(about)}))
 
     @classmethod
     def load(cls, path, device: str | torch.device = "cpu") -> Segmenter:
@@ -85,8 +85,6 @@ class Segmenter:
         InputError
             When the file is missing, is no model, is cut short, or comes from another version.
         """
-        from safetensors import SafetensorError, safe_open
-
         path = Path(path)
         if not path.is_file():
             raise InputError(f"there is no file {path}; `deepcv train` makes one")
@@ -129,8 +127,6 @@ class Segmenter:
         InputError
             For what `deepcv.images.as_image` refuses.
         """
-        import time
-
         method = "redo" if self.architecture["kind"] == "redo" else "amortized"
         reduced = [self._reduced(image) for image in images]
         found: list[Segmentation | None] = [None] * len(images)
@@ -157,8 +153,6 @@ def _network(kind: str, **sizes) -> nn.Module:
     """A segmenter's network, without its weights."""
     if kind == "unet":
         return nn.Sequential(UNet(3, 1, shared=True, seeds=[0], **sizes), nn.Sigmoid())
-    from deepcv.model.networks import MaskNetwork
-
     return MaskNetwork(**sizes)
 
 

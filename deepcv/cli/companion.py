@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import shutil
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -128,8 +130,6 @@ def verdict(
     deepcv verdict
     deepcv verdict --format json
     """
-    import shutil
-
     from deepcv.companion import verdict
     from deepcv.errors import InputError
 
@@ -167,8 +167,6 @@ def _workers(workers: int | None, scheduler: str | None):
 
 def _known_to(settings: type, experiment: str, given: dict[str, Any]) -> dict[str, Any]:
     """The options given, all of which the experiment's settings must have."""
-    import dataclasses
-
     from deepcv.errors import InputError
 
     given = {name: value for name, value in given.items() if value is not None}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from typing import Annotated
@@ -50,8 +51,6 @@ def fetch_data(
     deepcv data fetch weizmann
     deepcv data fetch weizmann --mirror ~/Downloads
     """
-    import functools
-
     from deepcv.data.fetch import fetch
 
     if mirror is not None and "://" not in mirror:

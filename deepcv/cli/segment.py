@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 import time
@@ -100,8 +101,6 @@ def _labels(method: Method, pixels: np.ndarray, hint: np.ndarray | None, setting
     The size is `WORKING_SIZE` unless one is given or the method has a default. For a method without the setting `size`
     the picture is shrunk and the labels are enlarged here.
     """
-    import inspect
-
     from deepcv.errors import InputError
     from deepcv.images import SMALLEST_SIDE, as_image, resize, working_shape
     from deepcv.pictures import enlarged

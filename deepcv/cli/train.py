@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+
 def train(
     collection: Annotated[str, typer.Argument(help="flowers17, flowers102, flowerlike, or a folder of pictures.")],
     out: Annotated[Path, typer.Option(help="Folder of the run; an interrupted run resumes from it.")],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from deepcv.hints.saliency import structured_matrix_decomposition
 from deepcv.images import as_hint
 
 
@@ -22,8 +23,6 @@ def hint_for(image: np.ndarray, hint=None) -> np.ndarray:
     """
     if hint is not None:
         return as_hint(hint, image.shape[:2])
-    from deepcv.hints.saliency import structured_matrix_decomposition
-
     return structured_matrix_decomposition(image)
 
 

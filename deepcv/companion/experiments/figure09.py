@@ -19,6 +19,8 @@ has ended keeps its last mask.
 
 from __future__ import annotations
 
+import base64
+import io
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -318,9 +320,6 @@ def animation(found: dict[str, Course], count: int = 26) -> str:
     It is an animated WebP of about `count` pictures, early iterations closer together, in a fold that stops it when it
     is closed. (The play button of ipywidgets doesn't work in the built book: the theme replaces its icon.)
     """
-    import base64
-    import io
-
     from PIL import Image
 
     pictures = [Image.fromarray(frame) for frame in _frames(found, count)]
