@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 CONTENDERS = {"ours": "deep-cv", "ours_paper": "deep-cv:paper", "double_dip": "double-dip"}
 """The columns of seconds, and the "method:preset" of each."""
 
+_PRINTED = {"ours_paper": "deep-cv", "double_dip": "double-dip"}  # the paper's method by column
 _FEW = {"ours_paper": 1, "double_dip": 6}
 
 
@@ -178,9 +179,9 @@ def _wait(device: torch.device) -> None:
 
 
 def printed_seconds() -> dict[str, float]:
-    """The paper's seconds at 128×128, on its machine, by the column of ours beside which they stand."""
-    seconds = paper("seconds").set_index("method")["seconds"].astype(float)
-    return {"ours_paper": seconds["deep-cv"], "double_dip": seconds["double-dip"]}
+    """The paper's seconds at 128×128, on its machine, by the column of ours beside which they stand; NaN if missing."""
+    seconds = paper("seconds").set_index("method").get("seconds", {})
+    return {column: float(seconds.get(name, "nan")) for column, name in _PRINTED.items()}
 
 
 def fit(side: np.ndarray, seconds: np.ndarray) -> tuple[float, float, float, float]:
