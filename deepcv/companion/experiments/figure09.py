@@ -22,7 +22,7 @@ from __future__ import annotations
 import base64
 import io
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -317,30 +317,15 @@ def plot_courses(found: dict[str, Course]) -> Figure:
 def animation(found: dict[str, Course], count: int = 26) -> str:
     """The outline of each loop's mask and its place on the energy's curve, animated, as HTML that needs no kernel.
 
-    It is an animated WebP of about `count` pictures, early iterations closer together, in a fold that stops it when it
-    is closed. (The play button of ipywidgets doesn't work in the built book: the theme replaces its icon.)
+    It is an animated WebP of about `count` pictures, early iterations closer together; closing the fold stops it. (The
+    play button of ipywidgets doesn't work in the built book: the theme replaces its icon.)
     """
-    from PIL import Image
-
-    pictures = [Image.fromarray(frame) for frame in _frames(found, count)]
-    file = io.BytesIO()
-    duration = [_MILLISECONDS] * (len(pictures) - 1) + [8 * _MILLISECONDS]
-    pictures[0].save(file, "WEBP", save_all=True, append_images=pictures[1:], duration=duration, loop=0, quality=70)
-    data = base64.b64encode(file.getvalue()).decode()
-    return (
-        "<details open><summary>The masks' outlines and the energy, iteration by iteration; close to stop</summary>"
-        f'<img alt="{" and ".join(found)} on {SHOWN}, animated" style="max-width: 100%" '
-        f'src="data:image/webp;base64,{data}"></details>'
-    )
-
-
-def _frames(found: dict[str, Course], count: int) -> Iterator[np.ndarray]:
-    """The pictures of the animation, uint8 `(H, W, 3)`."""
     import seaborn as sns
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from PIL import Image
 
-    picture = samples.load(SHOWN).image
+    picture, pictures = samples.load(SHOWN).image, []
     longest = max(len(course.masks) for course in found.values()) - 1
     figure = Figure(figsize=(4 * len(found), 4.4), dpi=80, layout="constrained")
     canvas = FigureCanvasAgg(figure)
@@ -362,7 +347,15 @@ def _frames(found: dict[str, Course], count: int) -> Iterator[np.ndarray]:
             below.set(xscale="log", xlim=(0.9, longest * 1.1), xlabel="iteration", ylabel="energy per pixel")
             below.grid(alpha=0.25)
         canvas.draw()
-        yield np.asarray(canvas.buffer_rgba())[..., :3].copy()
+        pictures.append(Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy()))
+    duration = [_MILLISECONDS] * (len(pictures) - 1) + [8 * _MILLISECONDS]
+    file = io.BytesIO()
+    pictures[0].save(file, "WEBP", save_all=True, append_images=pictures[1:], duration=duration, loop=0, quality=70)
+    return (
+        "<details open><summary>The masks' outlines and the energy, iteration by iteration; close to stop</summary>"
+        f'<img alt="{" and ".join(found)} on {SHOWN}, animated" style="max-width: 100%" '
+        f'src="data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"></details>'
+    )
 
 
 # -- what the paper claims ---------------------------------------------------------------------------------------------

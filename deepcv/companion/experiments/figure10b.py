@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
+IMAGES = ("coffee", "astronaut")
+
 CONTENDERS = {"ours": "deep-cv", "ours_paper": "deep-cv:paper", "double_dip": "double-dip"}
 """The columns of seconds, and the "method:preset" of each."""
 
@@ -59,8 +61,6 @@ class Settings(experiment.Settings):
 
     Attributes
     ----------
-    images : tuple of str
-        Of the embedded images; another data set is taken as a whole.
     sides : tuple of int
         Of the square image, in pixels; multiples of 32, to which Double-DIP would pad it.
     turns : int
@@ -70,32 +70,23 @@ class Settings(experiment.Settings):
     """
 
     profiles = {
-        "quick": {"images": ("coffee",), "sides": (64, 96, 128), "turns": 1, "iterations": _FEW},
-        "cpu": {
-            "images": ("astronaut", "coffee"),
-            "sides": (64, 96, 128, 192, 256),
-            "turns": 2,
-            "iterations": _FEW,
-        },
+        "quick": {"n_images": 1, "sides": (64, 96, 128), "turns": 1, "iterations": _FEW},
+        "cpu": {"sides": (64, 96, 128, 192, 256), "turns": 2, "iterations": _FEW},
         "paper": {
-            "images": ("astronaut", "coffee"),
             "sides": (64, 96, 128, 192, 256, 384),
             "turns": 3,
             "iterations": {"ours_paper": 20, "double_dip": 60},
         },
     }
 
-    images: tuple[str, ...] | None = None
     sides: tuple[int, ...] | None = None
     turns: int | None = None
     iterations: Mapping[str, int] | None = None
 
 
 def groups(settings: Settings) -> list[Group]:
-    """All sides of each image; the side is the condition `pixels`."""
-    images = Images.load(settings.dataset or "samples")
-    if not settings.dataset:
-        images = images.shown(settings.images)
+    """All sides of each image, of `IMAGES` unless a data set is named; the side is the condition `pixels`."""
+    images = Images.load(settings.dataset) if settings.dataset else Images.load("samples").shown(IMAGES)
     timed = {"turns": settings.turns, "iterations": settings.iterations}
     sides = (settings.size,) if settings.size else settings.sides
     variants = [Variant("deep-cv", "default", {"size": side, **timed}, {"pixels": side}) for side in sides]

@@ -51,16 +51,8 @@ def smooth_network(in_channels: int, out_channels: int, width: int, seed: int, n
 class SplitEnergy(nn.Module):
     """`E_LS` (3.18) of one image, summed over pixels, as a function of its parameters y = (θ, γ, φ) and of w.
 
-    Parameters
-    ----------
-    image : Tensor, `(1, C, H, W)`, double
-    hint : Tensor, `(1, H, W)`, double
-        Where φ starts.
-    seed : int
-        Of the networks and of η, which stays the same.
-    width : int
-    normalised : bool
-        As in `smooth_network`.
+    `image`, `(1, C, H, W)`, and `hint`, where φ starts, `(1, H, W)`, are in double precision. `seed` is that of the
+    networks and of η, which stays the same; `width` and `normalised` are those of `smooth_network`.
     """
 
     def __init__(self, image: Tensor, hint: Tensor, seed: int, *, width: int, normalised: bool = False):
