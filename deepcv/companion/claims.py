@@ -1,11 +1,11 @@
-"""The evidence for each claim of the paper: functions that decide one from the rows of a recorded run.
+"""Claims of the paper, verdicts on them, and the rules that the experiments share to decide them.
 
-Each takes rows and gives a `Verdict`: a status, and a sentence or two written from the numbers that it was decided on.
-Printed numbers come from `results/paper/`. `deepcv.companion.verdict` says which claim each of them is for.
+A rule takes the rows of a recorded run and returns a `Verdict`: a status, and evidence written from the numbers behind
+it. Printed numbers come from `results/paper/`.
 
-Some thresholds are a matter of taste. Those for Table 1, Figure 7, the package's own settings, the speed and the guided
-filter were set when these runs were recorded already, and the part of the printed difference that "greatly improved"
-asks for in Table 2; the others before. Table 3's interval was one over images until its rows were there.
+Some thresholds are a matter of taste. Those for Table 1, Figure 7, the package's own settings, the speed, the guided
+filter and "greatly improved" in Table 2 were set after their runs had been recorded; the others before. Table 3's
+interval was over images until its rows were recorded.
 """
 
 from __future__ import annotations
@@ -22,32 +22,33 @@ if TYPE_CHECKING:
     from pandas import DataFrame, Series
 
 TOLERANCE = 0.03
-"""How far a score may be from a printed one: half the width of a 95 % interval over the 100 photographs of Weizmann."""
+"""Allowed distance of a score from a printed one: half a 95 % interval's width over the 100 photographs of Weizmann."""
 
 
 FAILS, HOLDS = 0.5, 0.75
-"""Under noise a method fails that keeps less than this share of its F without noise; it holds with at least that. Where
-there is no noise it fails with a mean F below the first."""
+"""Under noise, a method fails if it keeps less than the first share of its F without noise, and holds if it keeps at
+least the second. Without noise it fails if its mean F is below the first."""
 
 
 LARGE = 0.5
-"""Ours is better "by a large margin", or "greatly", that has at least this part of the printed difference."""
+"""A lead is "large" or "great" if it is at least this part of the printed one."""
 
 
 SMALL_RISE, NEARLY_ALL = 0.1, 0.95
-"""An energy falls that never climbs by more than this share of its fall; it has to fall in nearly all runs."""
+"""An energy counts as falling if it never rises by more than the first share of its total drop, in at least the second
+share of the runs."""
 
 
 SATISFACTORY = 0.75
-"""A partition with at least this mean IoU."""
+"""Mean IoU from which a partition is satisfactory."""
 
 
 NOTHING_GAINED = 0.02
-"""A choice "does not greatly increase" a score, or is "of little influence", that changes it by less."""
+"""A choice "does not greatly increase" a score, or is "of little influence", if it changes the score by less."""
 
 
 class Status(enum.StrEnum):
-    """What became of a claim."""
+    """Status of a claim."""
 
     REPRODUCED = "reproduced"
     PARTLY = "partly"
@@ -57,7 +58,7 @@ class Status(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over images with its 95 % bootstrap interval; seeds of an image were averaged first."""
+    """A mean over images with its 95 % bootstrap interval; seeds of an image are averaged first."""
 
     mean: float
     low: float
@@ -66,25 +67,25 @@ class Estimate:
 
     @classmethod
     def over(cls, values: Series) -> Estimate:
-        """Of a series with a value for each image.
+        """The mean of a series with one value per image.
 
         Raises
         ------
         InputError
-            When there is none, or NaN among them.
+            If the series is empty or has a NaN.
         """
         return cls(float(values.mean()), *bootstrap_interval(values.to_numpy()), len(values))
 
     @classmethod
     def told(cls, row: Series, images: float) -> Estimate:
-        """From `mean`, `low` and `high` of a summary."""
+        """From `mean`, `low` and `high` in a row of a summary."""
         return cls(float(row["mean"]), float(row["low"]), float(row["high"]), int(images))
 
     def __str__(self) -> str:
         return f"{self.mean:.3f} ({self.low:.3f} to {self.high:.3f})"
 
     def __format__(self, how: str) -> str:
-        """`+` writes the signs, for a difference; `%` writes percent, for a share."""
+        """Format `+` writes signs, for a difference; `%` writes percent, for a share."""
         if how == "+":
             return f"{self.mean:+.3f} ({self.low:+.3f} to {self.high:+.3f})"
         if how == "%":
@@ -94,7 +95,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A claim decided: its status, a sentence or two of evidence, and the numbers in it."""
+    """The decision on a claim: its status, a sentence or two of evidence, and the numbers in it."""
 
     status: Status
     evidence: str
@@ -102,7 +103,7 @@ class Verdict:
 
 
 def judged(reproduced: bool, partly: bool) -> Status:
-    """The first of the two that holds, or else not reproduced."""
+    """Reproduced or partly, whichever holds first; otherwise not reproduced."""
     return Status.REPRODUCED if reproduced else Status.PARTLY if partly else Status.NOT
 
 
@@ -115,24 +116,22 @@ SHORT = {"f_measure": "F", "iou": "mIoU", "accuracy": "Acc"}
 
 
 def score_of(rows: DataFrame, name: str, score: str) -> Series:
-    """A method's score of each image, mean over seeds; empty when the rows have no such "method:preset"."""
+    """The score of "method:preset" on each image, mean over seeds; empty if the rows have none."""
     return rows[full_names(rows) == name].groupby("image")[score].mean()
 
 
 def lead(rows: DataFrame, ours: str, theirs: str, score: str) -> Estimate:
-    """How much higher our score is, paired over the images that both have."""
+    """Our score minus theirs, paired over the images that both have."""
     return Estimate.over((score_of(rows, ours, score) - score_of(rows, theirs, score)).dropna())
 
 
 def near(values: Series, printed: float) -> Verdict:
-    """Is a score the printed one? By its mean, and partly if its interval alone comes as near as `TOLERANCE`."""
+    """Is a score within `TOLERANCE` of the printed one? Partly if only its interval is."""
     if values.empty:
         return not_run("this row")
     found = Estimate.over(values)
     allowed = TOLERANCE + 1e-9
-    status = judged(
-        abs(found.mean - printed) <= allowed, found.low - allowed <= printed <= found.high + allowed
-    )  # fmt: skip
+    status = judged(abs(found.mean - printed) <= allowed, found.low - allowed <= printed <= found.high + allowed)
     evidence = f"{found} over {found.images} images, {found.mean - printed:+.3f} from the printed {printed:g}."
     return Verdict(status, evidence, {"ours": found, "printed": printed})
 
@@ -142,13 +141,13 @@ def not_run(what: str) -> Verdict:
 
 
 def ahead(leads: Iterable[Estimate], *, complete: bool = True) -> Status:
-    """Reproduced: every lead above 0 with its interval. Partly: with its mean, or some opponent is lacking."""
+    """Reproduced: the whole interval of every lead is above 0. Partly: every mean is, or an opponent is missing."""
     leads = list(leads)
     return judged(complete and all(each.low > 0 for each in leads), all(each.mean > 0 for each in leads))
 
 
 def gained(changes: Iterable[Estimate], sign: int = 1) -> Status:
-    """Reproduced: every change has this sign with its whole interval. Partly: one has it in the mean."""
+    """Reproduced: the whole interval of every change has this sign. Partly: the mean of one has."""
     changes = list(changes)
     whole = [min(sign * each.low, sign * each.high) > 0 for each in changes]
     return judged(all(whole), any(sign * each.mean > 0 for each in changes))
@@ -164,13 +163,13 @@ def named(numbers: dict[tuple[str, ...], Estimate]) -> dict[str, Estimate]:
 
 NEAR = (
     f"The mean over images and seeds. Reproduced: at most {TOLERANCE:g} from the printed number. Partly: farther, but "
-    "the 95 % interval comes as near as that. Not reproduced: otherwise, also when ours is the higher one."
+    "the 95 % interval comes that near. Not reproduced: otherwise, even if ours is higher."
 )
 
 
 AHEAD = (
-    "Reproduced: the lead over each of them is above 0 with its whole 95 % interval. Partly: above 0 in the mean, or "
-    "one of them is not yet run."
+    "Reproduced: the whole 95 % interval of the lead over each is above 0. Partly: each mean is, or one of "
+    "them is not yet run."
 )
 
 
@@ -190,15 +189,15 @@ class Claim:
     says : str
         The claim in our words.
     test : str
-        How it is tested, and what counts as reproduced, as partly and as not reproduced.
+        How it is tested, and what counts as reproduced, partly and not reproduced.
     decide : callable
-        Takes the rows of the recorded run that decides it, at least one.
+        From the rows of a recorded run, at least one, to a `Verdict`.
     run : str, optional
-        That run; default the one of the notebook's name.
+        The recorded run that decides it; default the one of the notebook's name.
     printed : str, optional
-        The table of `results/paper/` whose numbers it is held against.
+        The table of `results/paper/` that it is compared with.
     value : str, optional
-        The number that it is, as printed.
+        For a cell of a table: the number as printed.
     """
 
     id: str
@@ -215,5 +214,5 @@ class Claim:
 
     @property
     def notebook(self) -> str:
-        """Name of the notebook that shows it."""
+        """The notebook that shows it."""
         return self.id.partition("/")[0]

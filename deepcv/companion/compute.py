@@ -1,4 +1,4 @@
-"""Computing items: the method on the image, scored at the image's own size."""
+"""Compute items: run the method on the image and score the mask at the image's own size."""
 
 from __future__ import annotations
 
@@ -27,32 +27,34 @@ from deepcv.provenance import code_hash, provenance
 from deepcv.segmentation import Segmentation
 
 BATCH = 32
-"""How many images a GPU segments at once; half of them at a time where its memory is too small, and so on."""
+"""Images per batch on a GPU; halved as often as its memory is too small."""
 
 Measure = Callable[[Item, Sample, np.ndarray | None, str | None], tuple[Segmentation, dict[str, float]]]
-"""`measure(item, sample, hint, device)` segments in the method's stead and gives numbers of its own besides, which
-become columns of the rows; NaN where there is none. The hint is None where the method doesn't look at one."""
+"""`measure(item, sample, hint, device)` segments instead of the method and returns further numbers, columns of the rows;
+NaN if undefined. The hint is None if the method uses none."""
 
-_KEPT = 256  # images in memory, and their hints: those of Weizmann take 130 MB
+_KEPT = 256  # images and hints in memory; 130 MB for Weizmann
 _hints: dict[tuple, np.ndarray] = {}
 
 
 def compute(unit: Unit, profile: str, device: str | None, measure: Measure | None = None) -> list[dict[str, Any]]:
-    """Compute the items of a unit: for each the keyword arguments of `Store.put`.
+    """Compute the items of a unit; returns the keyword arguments of `Store.put` for each.
 
-    `seconds` of an image in a batch is the batch's time divided by its number of images, without the hints.
+    The `seconds` of an image in a batch are the batch's time, without hints, divided by the number of images.
 
     Raises
     ------
     InputError
-        When the device or an image here is not the one that was asked for.
+        If the device or an image differs from the item's.
     """
     if device_kind(device) != unit[0].device:
-        raise InputError(f"it is for {unit[0].device}, but here is {device_kind(device)}; choose with --device")
+        raise InputError(
+            f"it is for {unit[0].device}, but the device here is {device_kind(device)}; choose it with --device"
+        )
     samples = [sample_of(item) for item in unit]
     for item, sample in zip(unit, samples, strict=True):
         if sample.hash != item.data_hash:
-            raise InputError(f"{item.dataset}/{item.image} is another image here; fetch {item.dataset} anew")
+            raise InputError(f"{item.dataset}/{item.image} is another image here; fetch {item.dataset} again")
     hint_seconds = 0.0
     if get_method(unit[0].method).trained:
         measured = networks.segment(unit, samples, device)
@@ -78,12 +80,12 @@ def compute(unit: Unit, profile: str, device: str | None, measure: Measure | Non
 
 
 def takes_hint(item: Item, sample: Sample) -> bool:
-    """Whether the item starts from a hint; where there are several true regions, none is the one it could speak for."""
+    """Whether the item starts from a hint; an image with several true regions has no foreground to hint at."""
     return sample.regions is None and get_method(item.method).takes_hint(item.settings)
 
 
 def code_of(item: Item, sample: Sample, measure: Measure | None) -> str:
-    """Hash of the meaning of the code that computes the item (`Item.code`)."""
+    """Hash of the meaning of the code that computes an item (`Item.code`)."""
     return _code(item.method, networks.teacher(item), takes_hint(item, sample), measure)
 
 
@@ -98,7 +100,7 @@ def _code(method: str, teacher: str, hinted: bool, measure: Measure | None) -> s
 
 
 _APART = ("deepcv.methods", "deepcv.hints.saliency")
-"""What isn't followed: the registry, which names every method, and the hint, which counts where an item takes one."""
+"""Modules that aren't followed: the registry, which names every method, and the hint, which counts only if used."""
 
 
 def _labels_and_scores(item: Item, found: Segmentation, sample: Sample) -> dict[str, Any]:
@@ -111,18 +113,18 @@ def _labels_and_scores(item: Item, found: Segmentation, sample: Sample) -> dict[
 
 
 def _scored_mask(item: Item, found: Segmentation, truth: np.ndarray) -> np.ndarray:
-    """The method's mask; of regions that it hasn't united the one that fits the truth best, as Weizmann's script."""
+    """The method's mask; if it keeps many regions, the one that fits the truth best, as in Weizmann's script."""
     united = item.settings.get("merge", True)
     return found.mask if united else best_segment(found.labels, truth)
 
 
 def only_measured(seconds: float) -> Segmentation:
-    """What `measure` gives where nothing is segmented: there is no label map to keep or to score."""
+    """A segmentation without a label map, for a `measure` that only measures."""
     return Segmentation(np.zeros((0, 0), np.uint8), np.zeros((0, 0, 0), np.float32), seconds=seconds)
 
 
 def segment(item: Item, sample: Sample, hint: np.ndarray | None, device: str | None) -> Segmentation:
-    """The item's method, with its settings and seed, on its image."""
+    """Run the item's method, with its settings and seed, on an image."""
     method = get_method(item.method).function
     return method(sample.image, hint, seed=item.seed, device=device, **item.settings)
 
@@ -139,12 +141,12 @@ def _segmented(
         )
     except torch.OutOfMemoryError:
         half = len(unit) // 2
-    parts = (slice(None, half), slice(half, None))  # outside of `except`, which holds on to the batch's memory
+    parts = (slice(None, half), slice(half, None))  # outside of `except`, which keeps the batch's memory
     return [found for part in parts for found in _segmented(Unit(unit[part]), samples[part], hints[part], device)]
 
 
 def sample_of(item: Item) -> Sample:
-    """The item's image."""
+    """The image of an item."""
     return _sample(_name(item))
 
 
@@ -160,7 +162,7 @@ def _name(item: Item) -> tuple:
 
 
 def _hints_of(unit: Unit) -> list[np.ndarray]:
-    """The hints of a unit's images; those of a batch are computed in several processes, so that a GPU waits less."""
+    """The hints of a unit's images, for a batch in several processes, so that a GPU waits less."""
     names = [_name(item) for item in unit]
     missing = [name for name in dict.fromkeys(names) if name not in _hints]
     workers = None if multiprocessing.parent_process() is None else 1  # a worker has one core
@@ -177,18 +179,17 @@ def _hint(name: tuple) -> np.ndarray:
 
 
 def units(items: Sequence[Item], batch: int | None = None, *, measured: bool = False) -> list[Unit]:
-    """Put items together that are computed at once: batches first, which are what a GPU is for.
+    """Group items that are computed at once; batches come first.
 
     Parameters
     ----------
     items : sequence of Item
         Of one experiment.
     batch : int, optional
-        How many images of a method that takes several, with the same settings, at most; default `BATCH` on a GPU, 1
-        on the CPU. Images of one seed and size come next to each other, those of one size share a batch's arithmetic.
-        All items of a trained network are one unit.
+        Largest number of images in a unit of one method and settings; default `BATCH` on a GPU, 1 on the CPU. Sorted by
+        seed and size, since images of one size share a batch's arithmetic. All items of a trained network are one unit.
     measured : bool
-        Whether the experiment measures, image by image.
+        Whether the experiment has a `Measure`, which takes one image at a time.
     """
     groups: dict[str, list[Item]] = {}
     for item in items:
@@ -207,7 +208,7 @@ def units(items: Sequence[Item], batch: int | None = None, *, measured: bool = F
 
 
 def _group(item: Item, batch: int | None, measured: bool) -> str:
-    """Under what an item is put together with others."""
+    """The group of an item: items of equal group may share a unit."""
     method = get_method(item.method)
     if method.trained:
         return networks.key(item)

@@ -1,4 +1,4 @@
-"""How tables and grids of pictures look."""
+"""Styles of tables and grids of pictures; saving figures."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 
 
 def mask_grid(rows: DataFrame, items: Iterable[Item], images: Sequence[str], headings: Mapping[str, str]) -> Figure:
-    """Image, ground truth and masks with F below: a row for each of `images`.
+    """A grid of images, ground truths and masks, with F below; one row per image.
 
     Parameters
     ----------
     rows : pandas.DataFrame
-        Of a store, one for each mask, all of one data set; `column` says under which heading it belongs.
+        From a store, one per mask, all of one data set; `column` is a key of `headings`.
     items : iterable of Item
-        The items of the rows, maybe others besides.
+        The items of the rows, and maybe others.
     images : sequence of str
     headings : mapping of str to str
-        The columns of masks, and what is written above them. Where no row is, the place stays empty.
+        The columns of masks and the text above them. Places without a row stay empty.
     """
     import matplotlib.pyplot as plt
 
@@ -58,7 +58,7 @@ def mask_grid(rows: DataFrame, items: Iterable[Item], images: Sequence[str], hea
 
 
 def head_grid(figure: Figure, axes: np.ndarray, headings: list[str]) -> None:
-    """Finish a grid of pictures: a heading over each column, and no ticks."""
+    """Write a heading over each column of a grid and remove the ticks."""
     for axis, heading in zip(axes[0], headings, strict=True):
         axis.set_title(textwrap.fill(heading, 15), fontsize=9)
     for axis in axes.ravel():
@@ -67,14 +67,14 @@ def head_grid(figure: Figure, axes: np.ndarray, headings: list[str]) -> None:
 
 
 def show_mask(axis, image: np.ndarray, mask: np.ndarray) -> None:
-    """Draw `faded`."""
+    """Draw `faded` on an axis."""
     axis.imshow(faded(image, mask))
 
 
 def faded(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The foreground as it is, the background faded to grey and blue: told apart in grey print, too.
+    """The image with its background faded to grey and blue, which stays visible in grey print.
 
-    Takes uint8 `(H, W)` or `(H, W, 3)` and bool `(H, W)`, gives uint8 `(H, W, 3)`.
+    Takes uint8 `(H, W)` or `(H, W, 3)` and bool `(H, W)`; returns uint8 `(H, W, 3)`.
     """
     grey = image.mean(axis=2) if image.ndim == 3 else image
     background = 0.25 * grey[..., None] + 0.75 * np.array([185, 205, 230])
@@ -82,15 +82,15 @@ def faded(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def compact(shown: Styler, name: str, *, size: float = 0.66, padding: float = 0.28, align: str = "right") -> Styler:
-    """A table that fits the page's width.
+    """Style a table to fit the width of a page.
 
     Parameters
     ----------
     shown : pandas.io.formats.style.Styler
     name : str
-        Its own in a page; it goes into the HTML in the place of a random one.
+        Unique in a page; the HTML has it instead of a random one.
     size, padding : float
-        Of the type, and left and right of it, in em.
+        Font size, and padding left and right of the text, in em.
     align : {"left", "right"}
     """
     type_ = f"font-size: {size}em; white-space: nowrap; font-variant-numeric: tabular-nums"
@@ -101,23 +101,22 @@ def compact(shown: Styler, name: str, *, size: float = 0.66, padding: float = 0.
         .set_table_styles(
             [
                 {"selector": "th, td", "props": cells},
-                {"selector": "th.row_heading", "props": "white-space: normal; min-width: 8em"},  # names give way
+                {"selector": "th.row_heading", "props": "white-space: normal; min-width: 8em"},  # names wrap
             ]
         )
     )
 
 
 def saved(figure: Figure, name: str) -> Figure:
-    """Write a figure into `figures` in `root()`, as SVG, whose text stays text, and as PNG, and give it back.
+    """Write a figure into `figures` in `root()`, as SVG, whose text stays text, and as PNG; returns the figure.
 
     The same figure gives the same files.
 
     Raises
     ------
     InputError
-        When they can't be written.
+        If they can't be written.
     """
-
     import matplotlib as mpl
 
     folder, content = root() / "figures", {}
@@ -137,6 +136,6 @@ def saved(figure: Figure, name: str) -> Figure:
 
 
 def interval(values: Series) -> str:
-    """95 % bootstrap interval of the mean of a series, "0.853–0.891"."""
+    """95 % bootstrap interval of the mean, "0.853–0.891"."""
     low, high = bootstrap_interval(values.to_numpy())
     return f"{low:.3f}–{high:.3f}"

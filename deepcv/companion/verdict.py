@@ -1,4 +1,4 @@
-"""The verdict on the paper's claims, from recorded rows alone: as text, as JSON, for the book."""
+"""The verdict on the paper's claims, from recorded rows: as text, as JSON, for the book."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 
 def claims() -> list[Claim]:
-    """The claims in words, in the order of the paper."""
+    """The claims made in words, in the paper's order."""
     return [claim for experiment in EXPERIMENTS.values() for claim in experiment.claims]
 
 
 def cells() -> list[Claim]:
-    """A claim for each score that Tables 1 to 3 print."""
+    """A claim for each score printed in Tables 1 to 3."""
     return [claim for experiment in EXPERIMENTS.values() for claim in experiment.cells()]
 
 
@@ -37,21 +37,25 @@ MARKS = {Status.REPRODUCED: "✔", Status.PARTLY: "◐", Status.NOT: "✘", Stat
 
 
 COLOURS = {Status.REPRODUCED: "#029e73", Status.PARTLY: "#de8f05", Status.NOT: "#d55e00", Status.NOT_RUN: "#949494"}
-"""Told apart by the colour-blind; the word always stands beside them."""
+"""Safe for colour-blind readers; the status is always written beside them."""
 
 
 def rows_of(run: str) -> DataFrame:
-    """The rows of a recorded run, in its best profile; without a row when nothing is recorded."""
+    """The rows of a recorded run, in its best profile; empty if nothing is recorded."""
     return timings.recorded(run)[0] if run in timings.NAMES else full_run(run)
 
 
 def decide(wanted: Iterable[Claim] | None = None) -> Decided:
-    """Each claim with its verdict.
+    """Decide claims.
 
     Parameters
     ----------
     wanted : iterable of Claim, optional
         Default all: those in words, then the printed numbers.
+
+    Returns
+    -------
+    list of (Claim, Verdict)
     """
     rows = functools.cache(rows_of)
     return [(claim, _verdict(claim, rows(claim.run))) for claim in wanted or (*claims(), *cells())]
@@ -62,13 +66,13 @@ def _verdict(claim: Claim, rows: DataFrame) -> Verdict:
 
 
 def counted(decided: Decided) -> str:
-    """How many claims have each status, "7 reproduced, 2 partly …"."""
+    """The number of claims of each status: "7 reproduced, 2 partly …"."""
     statuses = [verdict.status for _, verdict in decided]
     return ", ".join(f"{statuses.count(status)} {status}" for status in Status)
 
 
 def as_text(decided: Decided, width: int = 100) -> str:
-    """A claim and its evidence after each status, wrapped to `width` columns."""
+    """Status, claim and evidence of each, wrapped to `width` columns."""
     longest = max(map(len, Status)) + 4
     lines = [counted(decided), ""]
     for claim, verdict in decided:
@@ -82,14 +86,14 @@ def as_text(decided: Decided, width: int = 100) -> str:
 
 
 def as_json(decided: Decided) -> str:
-    """A list of objects: what a `Claim` says, and `status`, `evidence`, `numbers` of its verdict."""
+    """A JSON list of objects: the fields of each `Claim`, and `status`, `evidence`, `numbers` of its verdict."""
     shown = ("id", "section", "says", "test", "notebook", "run")
     found = [{name: getattr(claim, name) for name in shown} | dataclasses.asdict(verdict) for claim, verdict in decided]
     return json.dumps(found, indent=1, ensure_ascii=False)
 
 
 def as_html(decided: Decided) -> str:
-    """A block for each claim: status, claim, evidence, how it was decided, and the page that shows it."""
+    """An HTML block per claim: status, claim, evidence, how it was decided, and a link to its page."""
     return "\n".join(_block(claim, verdict) for claim, verdict in decided)
 
 
@@ -105,13 +109,13 @@ def _block(claim: Claim, verdict: Verdict) -> str:
 
 
 def _link(claim: Claim) -> str:
-    """To the page of the claim's notebook."""
+    """A link to the page of the claim's notebook."""
     name = html.escape(claim.notebook)
     return f'<a href="{name}.html">{name}</a>'
 
 
 def table(decided: Decided):
-    """The printed numbers for the eye: a row for each claim of `deepcv.companion.verdict.cells`, with ours and the status."""
+    """A styled table of the printed numbers: a row per claim of `cells`, with our number and the status."""
     import pandas as pd
 
     rows = {
@@ -130,12 +134,12 @@ def table(decided: Decided):
 
 
 def plot(decided: Decided) -> Figure:
-    """Printed scores (diamonds, the tolerance as a bar) and ours (dots, with 95 % intervals), where there are both.
+    """Printed scores (diamonds; bars show the tolerance) and ours (dots with 95 % intervals).
 
     Parameters
     ----------
     decided : list of (Claim, Verdict)
-        Of `deepcv.companion.verdict.cells`.
+        Those of `cells`; the ones not yet run are left out.
     """
     import matplotlib.pyplot as plt
 

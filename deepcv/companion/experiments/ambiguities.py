@@ -1,8 +1,8 @@
-"""Where the paper is silent or the authors' released code does otherwise: what each difference does to F.
+"""Where the paper is silent or the authors' released code differs: what each difference does to F.
 
-Every setting in which the presets `Settings.paper` and `Settings.released` of `deepcv.model.solver` differ is turned alone,
-in the paper's loop, from the paper's value to the released one; then all of them together. Besides, the guided filter
-is left out, which both have.
+Each setting in which `deepcv.model.settings.Settings.paper` and `Settings.released` differ is changed alone, in the
+paper's loop, from the paper's value to the released one; then all of them together. The guided filter, which both have,
+is left out once.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _PAPER = ModelSettings.paper()
 
 
 def switches(steps: int = _PAPER.steps) -> dict[str, dict[str, Any]]:
-    """What each variant changes of the preset "paper", in a loop of so many steps: the warm-up is a share of them."""
+    """Settings that each variant changes in the preset "paper"; the warm-up is a share of the loop's `steps`."""
     paper, released = dataclasses.asdict(_PAPER), dataclasses.asdict(ModelSettings.released())
     different = {name: value for name, value in released.items() if value != paper[name]}
     different["warmup"] = steps * released["warmup"] // released["steps"]
@@ -46,7 +46,7 @@ VARIANTS = switches()
 
 @dataclass(frozen=True)
 class Settings(variants.Settings):
-    """What to run; the variants are names in `VARIANTS`, and the paper's settings are always run beside them."""
+    """Settings; the variants are names in `VARIANTS`, and the paper's settings always run, too."""
 
     profiles = {
         "quick": {"dataset": "samples", "solvers": {"paper": Reduction({"size": 64, "width": 8, "steps": 24}, 3)}},
@@ -57,26 +57,23 @@ class Settings(variants.Settings):
 
 
 def groups(settings: Settings) -> list[Group]:
-    """Each difference turned, in the paper's loop."""
+    """Each difference changed, in the paper's loop."""
     steps = settings.solvers["paper"].changes.get("steps", _PAPER.steps)
     return variants.groups(settings, switches(steps), REFERENCE)
 
 
 def summary(rows: DataFrame) -> DataFrame:
-    """Scores with each setting turned alone, and the paired difference to the paper's settings.
-
-    Indexed by the loop and the variant; the columns are those of `variants.summary`.
-    """
+    """Scores of each variant and the paired difference to the paper's settings, as in `variants.by_solver`."""
     return variants.by_solver(rows, VARIANTS, REFERENCE)
 
 
 def plot(table: DataFrame) -> Figure:
-    """F with each setting turned, and its paired difference to the paper's settings; `table` from `summary`."""
+    """F of each variant and its paired difference to the paper's settings; `table` from `summary`."""
     return variants.plot(table, "the paper's settings")
 
 
 def guided_filter(rows: DataFrame) -> Verdict:
-    """Does the guided filter at the end of the paper's loop add to F?"""
+    """Does the guided filter at the end of the paper's loop raise F?"""
     changes = changes_of(summary(rows))
     loss = next((each for (_, name), each in changes.items() if name == UNFILTERED), None)
     if loss is None:
@@ -91,8 +88,8 @@ CLAIMS = (
         id="ambiguities/guided-filter",
         section="5.2",
         says="Guided filtering refines the result.",
-        test="What the filter adds to F at the end of the paper's loop, paired over images and seeds. Reproduced: "
-        "above 0 with its whole 95 % interval. Partly: above 0 in the mean.",
+        test="The gain in F of the filter at the end of the paper's loop, paired over images and seeds. Reproduced: "
+        "its whole 95 % interval is above 0. Partly: its mean is.",
         decide=guided_filter,
     ),
 )

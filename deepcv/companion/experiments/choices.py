@@ -1,8 +1,8 @@
 """The package's own settings: what each choice does to the F-measure and to the time.
 
-Not in the paper. Every setting of the default is changed alone, over the images the settings were chosen on: the first
-20 of Weizmann by name. What was read off here is the default of `deepcv.model.settings.Settings`; Table 1 reports it on the
-other 80 images apart.
+Not in the paper. Each setting of the default is changed alone, on the images that the settings were chosen on: the
+first 20 of Weizmann by name. The choices are the defaults of `deepcv.model.settings.Settings`; Table 1 reports the other 80
+images separately.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 EFFORT = ("size", "rounds", "settled", "steps", "more_steps", "width", "levels", "samples", "precision")
-"""The settings that buy score with time; the others are the model."""
+"""Settings that trade time for score; the others define the model."""
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "default": {},
@@ -44,14 +44,14 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "learned variance": {"learned_variance": True},
 }  # fmt: skip
 
-_FARTHEST = -0.15  # changes of F below this are written, not drawn
+_FARTHEST = -0.15  # smaller changes of F are written, not drawn
 
 _SOME = ("default", "rounds = 1", "steps = 10", "width = 16", "levels = 2", "hint_weight = 0", "balance = 0")
 
 
 @dataclass(frozen=True)
 class Settings(variants.Settings):
-    """What to run; the variants are names in `VARIANTS`, and the default is always run beside them."""
+    """Settings; the variants are names in `VARIANTS`, and the default always runs, too."""
 
     profiles = {
         "quick": {"dataset": "samples", "solvers": {"default": Reduction({"size": 128}, 5)}, "variants": _SOME},
@@ -62,30 +62,17 @@ class Settings(variants.Settings):
 
 
 def groups(settings: Settings) -> list[Group]:
-    """Each setting turned, in our solver."""
+    """Each setting changed alone, in our solver."""
     return variants.groups(settings, VARIANTS, "default")
 
 
 def summary(rows: DataFrame) -> DataFrame:
-    """A row per variant, in the order of `VARIANTS`: means over images, and the paired difference to the default.
-
-    Parameters
-    ----------
-    rows : pandas.DataFrame
-        From `Experiment.run`, or of a recorded run.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Columns in groups: `F`, `mIoU` and `ΔF`, each with `mean`, `low` and `high` (95 %, bootstrap over images), and
-        `run` with `s/image` (median), `images`, `seeds`. An interval of ΔF across 0 says that the choice can't be told
-        from the default on so few images.
-    """
+    """Scores of each variant and the paired difference to the default, as in `variants.summary`."""
     return variants.summary(rows, VARIANTS, "default")
 
 
 def plot(table: DataFrame) -> Figure:
-    """F against seconds for the settings that buy score with time, and what every other choice does to F.
+    """F against seconds for the settings that trade time for score, and the change of F by every choice.
 
     Parameters
     ----------
@@ -114,7 +101,7 @@ def plot(table: DataFrame) -> Figure:
             trade.annotate(label.split("= ")[1], place, xytext=(4, 4), textcoords="offset points", fontsize=8)
     default = cost.loc[["default"]]
     trade.scatter("run s/image", "F mean", data=default, color="black", marker="*", s=140, label="default", zorder=4)
-    trade.set(xscale="log", xlabel="seconds an image, one core (log scale)", ylabel="F-measure, mean over images")
+    trade.set(xscale="log", xlabel="seconds per image, one core (log scale)", ylabel="F-measure, mean over images")
     trade.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
     trade.xaxis.set_major_formatter("{x:g}")
     trade.xaxis.set_minor_formatter(ticker.NullFormatter())
@@ -129,7 +116,7 @@ def plot(table: DataFrame) -> Figure:
 
 
 def unit_variance(rows: DataFrame) -> Verdict:
-    """Does a learned variance add nothing to a variance of 1?"""
+    """Does a learned variance gain nothing over a variance of 1?"""
     gain = changes_of(summary(rows)).get("learned variance")
     if gain is None:
         return not_run("a learned variance")
@@ -142,8 +129,8 @@ CLAIMS = (
         id="choices/unit-variance",
         section="5.1",
         says="A latent variance of 1, which saves a network, is good enough.",
-        test="What a learned variance adds to our default's F, paired over images and seeds. Reproduced: less than "
-        f"{NOTHING_GAINED:g} with its whole 95 % interval. Partly: in the mean.",
+        test="The gain of a learned variance over our default in F, paired over images and seeds. Reproduced: its "
+        f"whole 95 % interval is below {NOTHING_GAINED:g}. Partly: its mean is.",
         decide=unit_variance,
     ),
 )

@@ -1,4 +1,4 @@
-"""What every experiment is: its settings, what is run on which images, how that is shown, what it decides."""
+"""The parts of an experiment: its settings, what it runs on which images, its table and plot, its claims."""
 
 from __future__ import annotations
 
@@ -27,31 +27,31 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 N_TUNING_IMAGES = 20
-"""Our settings were chosen on so many first images, by name, of Weizmann; the others are reported apart."""
+"""Our settings were chosen on the first so many images of Weizmann, by name; the others are reported separately."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What every experiment over images can be asked for. What is left at None is the profile's.
+    """Settings of every experiment over images. Fields left at None take the profile's value.
 
     Attributes
     ----------
     profile : {"quick", "cpu", "paper"}
-        The embedded images; real data at a size two cores can bear; the paper's setting, for a GPU.
+        The embedded images; real data, reduced for two cores; the paper's settings, for a GPU.
     dataset : str
         A name that `deepcv.data.load_dataset` knows.
     n_images : int
-        Only the first so many images.
+        Use only the first `n_images` images.
     size : int
         Longest side, in pixels, at which our model is solved.
     seeds : tuple of int
-        Of the random methods; the others run once.
+        Seeds of the random methods; the others run once.
     device : str
-        "cpu", "cuda" …; default the GPU when there is one.
+        "cpu", "cuda" …; default the GPU if there is one.
     recompute : bool
-        Compute rows again that are in the store.
+        Recompute rows that are in the store.
     given : frozenset of str
-        Which fields weren't left to the profile; not an argument.
+        The fields that don't come from the profile; not an argument.
 
     Raises
     ------
@@ -60,7 +60,7 @@ class Settings:
     """
 
     profiles: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-    """By profile, the fields that it fixes."""
+    """The values of fields, by profile."""
 
     profile: str = "quick"
     dataset: str | None = None
@@ -73,7 +73,7 @@ class Settings:
 
     def __post_init__(self):
         if self.profile not in self.profiles:
-            raise InputError(f"there is no profile {self.profile!r}; there are {', '.join(self.profiles)}")
+            raise InputError(f"there is no profile {self.profile!r}; choose from {', '.join(self.profiles)}")
         values = {each.name: getattr(self, each.name) for each in dataclasses.fields(self) if each.init}
         values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
         for name, value in values.items():
@@ -86,9 +86,9 @@ class Settings:
         if self.n_images is not None:
             check_whole("n_images", self.n_images, 1)
         if self.size is not None and self.size < SMALLEST_SIDE:
-            raise InputError(f"size is {self.size}; images need at least {SMALLEST_SIDE} pixels a side")
+            raise InputError(f"size is {self.size}; it must be at least {SMALLEST_SIDE} pixels")
         if not self.seeds:
-            raise InputError("there is no seed; give at least one, three for an interval that means something")
+            raise InputError("there is no seed; give at least one, or three for a useful interval")
         for seed in self.seeds:
             check_seed(seed)
 
@@ -102,7 +102,7 @@ class Images:
     dataset : str
     samples : Dataset
     conditions : dict
-        How they were asked for, arguments of `load_dataset` besides the name; columns of the rows.
+        The other arguments of `load_dataset`; columns of the rows.
     """
 
     dataset: str
@@ -115,31 +115,31 @@ class Images:
         return cls(dataset, load_dataset(dataset, **conditions), conditions)
 
     def first(self, count: int | None) -> Images:
-        """The first `count` of them; all for None."""
+        """The first `count` images; all if None."""
         return dataclasses.replace(self, samples=self.samples[:count])
 
     def shown(self, names: Sequence[str] | None, count: int = 6) -> Images:
-        """Those of these names, in this order, or else `count` of them, evenly spread."""
+        """The images of these names, in this order; without names, `count` evenly spread ones."""
         return dataclasses.replace(self, samples=self.samples.only(names) if names else self.samples.spread(count))
 
     def each(self) -> list[Images]:
-        """Each image by itself."""
+        """One `Images` per image."""
         return [dataclasses.replace(self, samples=self.samples[at : at + 1]) for at in range(len(self.samples))]
 
 
 @dataclass(frozen=True)
 class Variant:
-    """What is run on each image.
+    """A method with its settings, to be run on each image.
 
     Attributes
     ----------
     method, preset : str
     settings : dict
-        All of the method's.
+        All settings of the method.
     conditions : dict
-        What tells it from other variants of the method and preset; columns of the rows.
+        What distinguishes it from other variants of the method and preset; columns of the rows.
     once : bool
-        Whether it is run with the first seed alone, as every method is in which nothing is random.
+        Whether it runs with the first seed only, because nothing in it is random.
     """
 
     method: str
@@ -152,7 +152,7 @@ class Variant:
 def variant(
     name: str, our_size: int | None = None, *, conditions: Mapping[str, Any] | None = None, **changes
 ) -> Variant:
-    """The variant of "method" or "method:preset" with changed settings; `our_size` is the deep model's alone.
+    """The variant of "method" or "method:preset" with changed settings; `our_size` applies to the deep model only.
 
     Raises
     ------
@@ -168,13 +168,13 @@ def variant(
 
 @dataclass(frozen=True)
 class Reduction:
-    """How a method that takes long is run: settings that make it bearable, and on how many of the first images."""
+    """How a slow method is run: changed settings, and the number of images; None for all."""
 
     changes: Mapping[str, Any] = field(default_factory=dict)
     n_images: int | None = None
 
     def variant(self, name: str, size: int | None = None) -> Variant:
-        """Of "method:preset" with these changes, at a size of its own where one is asked for."""
+        """The variant of "method:preset" with these changes, and at this size if one is given."""
         return variant(name, **{**self.changes, **({"size": size} if size else {})})
 
 
@@ -187,24 +187,24 @@ REDUCED = {
     "deep-cv:paper": Reduction(_NARROW, N_TUNING_IMAGES),
     "deep-cv:released": Reduction(_NARROW, N_TUNING_IMAGES),
 }
-"""What takes long, on two cores: the authors' and Double-DIP's networks get smaller images, fewer channels or steps."""
+"""Slow methods on two cores: the authors' and Double-DIP's networks get smaller images, fewer channels or steps."""
 
 
 class Group(NamedTuple):
-    """Images, and the variants that are run on each of them."""
+    """Images, and the variants to run on each."""
 
     images: Images
     variants: Sequence[Variant]
 
 
 def each_apart(dataset: str, n_images: int | None, reduced: Mapping[str, Reduction], size: int | None) -> list[Group]:
-    """A group for each "method:preset", on its own number of images unless `n_images` says another."""
+    """One group per "method:preset", each on its own number of images unless `n_images` is given."""
     images = Images.load(dataset)
     return [Group(images.first(n_images or how.n_images), [how.variant(name, size)]) for name, how in reduced.items()]
 
 
 def by_title(rows: DataFrame) -> dict[str, DataFrame]:
-    """The rows of each method and preset, by its title in tables."""
+    """The rows of each method and preset, by title."""
     names = full_names(rows)
     return {title(name): rows[names == name] for name in names.unique()}
 
@@ -216,28 +216,28 @@ class Experiment:
     Attributes
     ----------
     name : str
-        "table1": of its module, its notebook, its recorded run.
+        "table1"; also names its module, notebook and recorded run.
     title : str
-        "Table 1"; what its progress bar says.
+        "Table 1"; stands before the progress bar.
     settings : type
-        What it can be asked for, a `Settings`.
+        A subclass of `Settings`.
     groups : callable
-        From settings, what is run on which images.
+        From settings to what is run on which images.
     summary : callable
         From rows to the table that the command line prints.
     plot : callable, optional
     measure : callable, optional
-        As `deepcv.companion.compute.Measure`; without it the method's mask is scored, nothing more.
+        A `deepcv.companion.compute.Measure`; default: score the method's mask.
     claims : tuple of Claim
-        What the paper claims here, each with the rule that decides it.
+        The paper's claims that it decides, each with its rule.
     cells : callable, optional
-        Gives a claim for each number that the paper prints here.
+        Returns a claim for each printed number.
     rows_of : str
         The experiment whose rows it shows; default its own.
     recorded : bool
-        Whether full runs of it are recorded in git.
+        Whether its full runs are recorded in git.
     one_by_one : bool
-        Whether items are computed one after the other unless workers are asked for, so that seconds mean something.
+        Whether to compute items one by one unless workers are given, so that the seconds are comparable.
     """
 
     name: str
@@ -254,15 +254,15 @@ class Experiment:
     one_by_one: bool = False
 
     def items(self, settings: Settings, *, device: str | None = None) -> list[Item]:
-        """All results that are needed, in the order in which an interrupted run is most useful.
+        """All items, in the order that makes an interrupted run most useful.
 
-        Seed by seed; within a seed the groups in their order; within a group image by image.
+        Seed by seed; within a seed group by group; within a group image by image.
 
         Parameters
         ----------
         settings : Settings
         device : str, optional
-            The kind of device, from `device_kind`, where that is not this machine's.
+            The kind of device, from `device_kind`; default that of this machine.
         """
         device = device or device_kind(settings.device)
         first = [
@@ -294,15 +294,15 @@ class Experiment:
         return dataclasses.replace(item, code=compute.code_of(item, sample, self.measure))
 
     def compute(self, profile: str, device: str | None) -> Callable[[Unit], list[dict[str, Any]]]:
-        """What computes a unit of its items, in this process or another."""
+        """A function that computes a unit, in this process or another."""
         return functools.partial(compute.compute, profile=profile, device=device, measure=self.measure)
 
     def units(self, items: Sequence[Item], batch: int | None = None) -> list[Unit]:
-        """Its items put together that are computed at once (`deepcv.companion.compute.units`)."""
+        """Group items into units (`deepcv.companion.compute.units`)."""
         return compute.units(items, batch, measured=self.measure is not None)
 
     def run(self, settings: Settings, *, workers=None, progress: bool = True, batch: int | None = None) -> DataFrame:
-        """Compute what the store misses and return the rows of all items.
+        """Compute the items missing in the store and return the rows of all.
 
         Parameters
         ----------
@@ -316,7 +316,7 @@ class Experiment:
         Returns
         -------
         pandas.DataFrame
-            A row per image, method, preset, condition and seed; the columns are told in `deepcv.companion.store`.
+            One row per item, as from `deepcv.companion.store.Store.rows`.
         """
         kind = kind_at(workers, settings.device)
         with Store() as store:
@@ -329,14 +329,14 @@ class Experiment:
                 progress=progress,
                 description=f"{self.title}, {settings.profile}",
             )
-        return rows.assign(profile=settings.profile)  # a row of the same settings may come from another profile
+        return rows.assign(profile=settings.profile)  # another profile may have computed a row
 
 
 def kind_at(workers, device: str | None) -> str:
-    """The kind of device that the workers have: on a cluster theirs, not this machine's."""
+    """The kind of device of the workers, on a cluster maybe another than this machine's."""
     return workers.submit(device_kind, device).result() if isinstance(workers, Executor) else device_kind(device)
 
 
 def processes(workers, kind: str):
-    """How many workers, where nobody has said it: one for a GPU, which a batch keeps busy."""
+    """The number of workers; by default one for a GPU, which a batch keeps busy."""
     return 1 if workers is None and kind != "cpu" else workers

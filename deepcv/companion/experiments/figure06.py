@@ -1,8 +1,8 @@
-"""Figure 6: encoder and decoder of different architecture.
+"""Figure 6: encoders and decoders of different architectures.
 
-The paper's claim, from pictures: segmentation is stable as the depth or the architecture of the networks varies, the
-deep image prior's skip network [45] with depth 2 to 5 and the U-Net [39]. Here each is scored, in the package's own
-solver and in the paper's loop, reduced, and the spread over architectures is held against the spread over seeds.
+The paper claims, from pictures, that segmentation is stable as the depth or the architecture of the networks varies:
+the deep image prior's skip network [45] with depth 2 to 5, and the U-Net [39]. Here each is scored in the package's own
+solver and, reduced, in the paper's loop, and the spread over architectures is compared with the spread over seeds.
 """
 
 from __future__ import annotations
@@ -29,19 +29,18 @@ PAPERS: dict[str, dict[str, Any]] = {
     **{f"skip, depth {depth}": {"architecture": "skip", "levels": depth} for depth in (2, 3, 4, 5)},
     REFERENCE: {"architecture": "unet", "levels": 4},
 }
-"""The architectures of the paper; width and everything else are the solver's."""
+"""The paper's architectures; the width and everything else are the solver's."""
 
 ARCHITECTURES = PAPERS | {"two convolutions": {"architecture": "unet", "levels": 0}}
-"""Those of the paper and the package's default."""
+"""The paper's architectures and the package's default."""
 
 HINT = "the hint alone"
-"""The saliency map at its Otsu threshold, where our solver starts from: what a network finds that only learns it by
-heart."""
+"""The saliency map at its Otsu threshold, from which our solver starts: the result of a network that memorises it."""
 
 
 @dataclass(frozen=True)
 class Settings(variants.Settings):
-    """What to run; the variants are names in `ARCHITECTURES`, and the U-Net is always run beside them."""
+    """Settings; the variants are names in `ARCHITECTURES`, and the U-Net always runs, too."""
 
     profiles = {
         "quick": {
@@ -64,7 +63,7 @@ class Settings(variants.Settings):
 
 
 def groups(settings: Settings) -> list[Group]:
-    """The hint's threshold, the package's solver, the paper's loop."""
+    """The thresholded hint, the package's solver, the paper's loop."""
     hint = variant("saliency", conditions={"variant": HINT, "setting": "", "value": ""})
     return [
         Group(variants.images_of(settings, "default"), [hint]),
@@ -73,26 +72,15 @@ def groups(settings: Settings) -> list[Group]:
 
 
 def summary(rows: DataFrame) -> DataFrame:
-    """Scores of each solver with each architecture, and the paired difference to the U-Net.
-
-    Parameters
-    ----------
-    rows : pandas.DataFrame
-        From `Experiment.run`, or of a recorded run.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Indexed by solver and architecture; the columns of `variants.summary`.
-    """
+    """Scores of each architecture in each solver and the paired difference to the U-Net, as in `variants.by_solver`."""
     return variants.by_solver(rows, [HINT, *ARCHITECTURES], REFERENCE)
 
 
 def spread(rows: DataFrame) -> DataFrame:
-    """How far F of an image lies apart over the paper's architectures, and over seeds.
+    """Standard deviation of F on an image, over the paper's architectures and over seeds.
 
-    Standard deviations of single runs: over architectures with the same seed, and over seeds with the same
-    architecture. Were all architectures alike, the two would be the same but for chance.
+    Over architectures with the same seed, and over seeds with the same architecture. If all architectures were alike,
+    the two would differ only by chance.
 
     Parameters
     ----------
@@ -102,9 +90,9 @@ def spread(rows: DataFrame) -> DataFrame:
     Returns
     -------
     pandas.DataFrame
-        A row per solver. `over architectures` and `over seeds`, each with `deviation`, `low` and `high` (root of the
-        mean variance over images, 95 % bootstrap; NaN with one seed), and `mean F` with the `lowest` and the `highest`
-        mean of an architecture.
+        Indexed by solver. `over architectures` and `over seeds`, each with `deviation`, `low` and `high` (root of the
+        mean variance over images, 95 % bootstrap; NaN with one seed); `mean F` with the `lowest` and the `highest` mean
+        of an architecture.
     """
     import pandas as pd
 
@@ -126,12 +114,12 @@ def spread(rows: DataFrame) -> DataFrame:
 
 
 def plot(table: DataFrame) -> Figure:
-    """F with each architecture, and its paired difference to the U-Net; `table` from `summary`."""
+    """F of each architecture and its paired difference to the U-Net; `table` from `summary`."""
     return variants.plot(table, REFERENCE)
 
 
 def plot_masks(rows: DataFrame, settings: Settings, solver: str = "default") -> Figure:
-    """Picture grid as in Figure 6: image, ground truth, and the mask with each architecture, of the first seed.
+    """A grid as in Figure 6: image, ground truth, and the mask of each architecture with the first seed.
 
     Parameters
     ----------
@@ -139,7 +127,6 @@ def plot_masks(rows: DataFrame, settings: Settings, solver: str = "default") -> 
         From `Experiment.run` with the same settings.
     settings : Settings
     solver : {"default", "paper"}
-        Whose masks.
     """
     rows = of_solver(rows[rows["seed"] == settings.seeds[0]], solver)
     names = [name for name in (HINT, *ARCHITECTURES) if name in set(rows["variant"])]
@@ -150,7 +137,7 @@ def plot_masks(rows: DataFrame, settings: Settings, solver: str = "default") -> 
 
 
 def stable_architectures(rows: DataFrame) -> Verdict:
-    """Is F the same with each of the paper's architectures, in each solver?"""
+    """Is F the same for all of the paper's architectures, in each solver?"""
     table = summary(rows)
     names = table.index.get_level_values(1)
     changes = changes_of(table[names.isin(PAPERS) & (names != REFERENCE)])
@@ -163,7 +150,7 @@ def stable_architectures(rows: DataFrame) -> Verdict:
         f"architectures {row['over architectures', 'deviation']:.3f}, over seeds {row['over seeds', 'deviation']:.3f}"
         for solver, row in spread(rows).iterrows()
     )
-    evidence = f"Mean F of an architecture, {between}. Against the {REFERENCE} F changes {listed_by_solver(changes)}."
+    evidence = f"Mean F of an architecture, {between}. Change of F from the {REFERENCE}, {listed_by_solver(changes)}."
     return Verdict(judged(all(whole), min(means.values()) <= TOLERANCE), evidence, named(changes))
 
 
@@ -172,9 +159,9 @@ CLAIMS = (
         id="figure06/stable",
         section="6, Figure 6; 7",
         says="The result is stable as the depth or the architecture of the networks varies.",
-        test="F with the skip network [45] of depth 2 to 5 against the U-Net [39], paired over images and seeds, in "
-        f"our solver and in the paper's loop. Reproduced: every difference is within ±{TOLERANCE:g} with its whole "
-        "95 % interval. Partly: in the mean, in one of the two.",
+        test="F of the skip network [45] of depth 2 to 5 minus that of the U-Net [39], paired over images and seeds, "
+        f"in our solver and in the paper's loop. Reproduced: the whole 95 % interval of every difference is within "
+        f"±{TOLERANCE:g}. Partly: all means are, in one of the two.",
         decide=stable_architectures,
     ),
 )

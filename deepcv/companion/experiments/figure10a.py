@@ -1,8 +1,8 @@
 """Figure 10a: more Monte-Carlo samples of η for the reconstruction term.
 
-The paper's claim: increasing their number does not greatly increase the accuracy, over 20 images of Weizmann drawn at
-random. Here they are the first 20 by name, and every difference to one sample is paired by image and seed. The paper's
-loop with 16 samples takes minutes an image on a CPU, so it is left to the profile for a GPU.
+The paper claims that more samples don't greatly increase the accuracy, over 20 images of Weizmann drawn at random. Here
+they are the first 20 by name, and every difference to one sample is paired by image and seed. The paper's loop with 16
+samples takes minutes per image on a CPU, so only the profile for a GPU has it.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 REFERENCE = "1 sample"
 
 SAMPLES = {REFERENCE: {"samples": 1}} | {f"{count} samples": {"samples": count} for count in (2, 4, 8, 16)}
-"""How many samples of η a step takes, by name."""
+"""Number of samples of η per step, by name."""
 
 _FIRST = Reduction({}, N_TUNING_IMAGES)
 
 
 @dataclass(frozen=True)
 class Settings(variants.Settings):
-    """What to run; the variants are names in `SAMPLES`, and one sample is always run beside them."""
+    """Settings; the variants are names in `SAMPLES`, and one sample always runs, too."""
 
     profiles = {
         "quick": {
@@ -44,20 +44,17 @@ class Settings(variants.Settings):
 
 
 def groups(settings: Settings) -> list[Group]:
-    """Each number of samples, the package's solver first."""
+    """Each number of samples, in the package's solver first."""
     return variants.groups(settings, SAMPLES, REFERENCE)
 
 
 def summary(rows: DataFrame) -> DataFrame:
-    """Scores of each solver with each number of samples, and the paired difference to one sample.
-
-    Indexed by solver and number; the columns are those of `variants.summary`.
-    """
+    """Scores of each number of samples and the paired difference to one sample, as in `variants.by_solver`."""
     return variants.by_solver(rows, SAMPLES, REFERENCE)
 
 
 def plot(table: DataFrame) -> Figure:
-    """F and mIoU against the number of samples with 95 % intervals, a panel for each solver; `table` from `summary`."""
+    """F and mIoU against the number of samples with 95 % intervals, a panel per solver; `table` from `summary`."""
     import matplotlib.pyplot as plt
     import seaborn as sns
     from matplotlib import ticker
@@ -73,7 +70,7 @@ def plot(table: DataFrame) -> Figure:
             axis.errorbar(counts, values["mean"], yerr=error, fmt=style, color=colour, lw=1, capsize=3, label=score)
         axis.set_xscale("log", base=2)
         axis.xaxis.set_major_formatter(ticker.ScalarFormatter())
-        axis.set(xticks=counts, xlabel="samples of η a step", title=solver)
+        axis.set(xticks=counts, xlabel="samples of η per step", title=solver)
         axis.grid(alpha=0.25)
     axes[0, 0].set_ylabel("mean over images, 95 % interval")
     axes[0, 0].legend(fontsize=8)
@@ -82,12 +79,12 @@ def plot(table: DataFrame) -> Figure:
 
 
 def plot_changes(table: DataFrame) -> Figure:
-    """F with each number of samples, and its paired difference to one sample; `table` from `summary`."""
+    """F of each number of samples and its paired difference to one sample; `table` from `summary`."""
     return variants.plot(table, REFERENCE)
 
 
 def more_samples(rows: DataFrame) -> Verdict:
-    """Do more samples of η add nothing to one, in each solver?"""
+    """Do more samples of η gain nothing over one, in each solver?"""
     gains = changes_of(summary(rows).drop(index=REFERENCE, level=1))
     return Verdict(little_gained(gains.values()), f"F changes {listed_by_solver(gains)}.", named(gains))
 
@@ -97,8 +94,8 @@ CLAIMS = (
         id="figure10a/one-sample",
         section="6, Figure 10a; Remark 1",
         says="More samples of η don't greatly increase the accuracy.",
-        test="What 2 to 16 samples add to the F of one, paired over images and seeds, in each solver that was run. "
-        f"Reproduced: each less than {NOTHING_GAINED:g} with its whole 95 % interval. Partly: in the mean.",
+        test="The gain in F of 2 to 16 samples over one, paired over images and seeds, in each solver that was run. "
+        f"Reproduced: the whole 95 % interval of each is below {NOTHING_GAINED:g}. Partly: the mean of each is.",
         decide=more_samples,
     ),
 )

@@ -1,8 +1,8 @@
-"""Where section 5.1 leaves Algorithm 1 open: what each choice does to F, from a start that makes the loop work.
+"""Readings of Algorithm 1 where section 5.1 leaves it open: what each choice does to F.
 
-The reference is one reading of the paper's loop: φ starts at ±4.6 on the hint's Otsu mask, the networks are moved by
-Adam at 1e-3 and φ at 1e-1 as in the released code, ν = 1. One choice is turned at a time, then the pairs that belong
-together. The choices are made on the first images of Weizmann; what is chosen is judged on the others, in Table 1.
+The reference is a reading that works: φ starts at ±4.6 on the hint's Otsu mask, Adam's learning rates are 1e-3 for the
+networks and 1e-1 for φ, as in the released code, and ν = 1. One choice is changed at a time, then pairs that belong
+together. Choices are made on the first images of Weizmann and judged on the others, in Table 1.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ START: dict[str, Any] = {
     "learning_rate": 1e-3,
     "steps": 150,
 }
-"""What the reference changes of the preset "paper"."""
+"""Settings that the reference changes in the preset "paper"."""
 
 
 def choices(steps: int = START["steps"]) -> dict[str, dict[str, Any]]:
-    """What each variant changes of the reference, in a loop of so many steps."""
+    """Settings that each variant changes in the reference, for a loop of `steps` steps."""
     third, released = steps // 3, {"start_limit": 1.0, "warmup": steps // 2}
     literal = {"sureness": "map", "learning_rate": 1e-1}
     return {
@@ -80,7 +80,7 @@ _SMALL = {**START, "size": 64, "width": 8}
 
 @dataclass(frozen=True)
 class Settings(variants.Settings):
-    """What to run; the variants are names in `VARIANTS`, and the reference is always run beside them."""
+    """Settings; the variants are names in `VARIANTS`, and the reference always runs, too."""
 
     profiles = {
         "quick": {"dataset": "samples", "solvers": {"paper": Reduction({**_SMALL, "steps": 24}, 3)}},
@@ -91,17 +91,17 @@ class Settings(variants.Settings):
 
 
 def groups(settings: Settings) -> list[Group]:
-    """Each choice turned, in the paper's loop."""
+    """Each choice changed, in the paper's loop."""
     return variants.groups(settings, choices(settings.solvers["paper"].changes["steps"]), REFERENCE)
 
 
 def summary(rows: DataFrame) -> DataFrame:
-    """Scores of each reading, and the paired difference to the reference; columns as in `variants.summary`."""
+    """Scores of each reading and the paired difference to the reference, as in `variants.by_solver`."""
     return variants.by_solver(rows, VARIANTS, REFERENCE)
 
 
 def plot(table: DataFrame) -> Figure:
-    """F with each choice turned, and its paired difference to the reference; `table` from `summary`."""
+    """F of each reading and its paired difference to the reference; `table` from `summary`."""
     return variants.plot(table, REFERENCE)
 
 

@@ -1,7 +1,7 @@
 """Table 1: segment coverage on the Weizmann database, our model against its opponents.
 
-The paper's claim: the deep Chan-Vese model has the highest F-measure and mIoU of all compared methods, from the same
-saliency hint [34].
+The paper claims that the deep Chan-Vese model has the highest F-measure and mIoU of all compared methods, which start
+from the same saliency hint [34].
 """
 
 from __future__ import annotations
@@ -55,11 +55,11 @@ PAPERS_METHODS = {
     "normalized-cuts:regions": "normalized-cuts",
     "double-dip:otsu": "double-dip",
 }
-"""Which row of the paper's table stands beside which of ours."""
+"""The row of the paper's table, for each of ours."""
 
 REGIONS = range(2, 11)
-"""How many regions normalized cuts is asked for: the count with the highest mean F over the data set is shown, as in
-the paper, each image scored by its best single region."""
+"""Numbers of regions for normalized cuts. As in the paper, the one with the highest mean F over the data set is shown,
+with each image scored by its best single region."""
 
 # -- what is run -------------------------------------------------------------------------------------------------------
 
@@ -75,7 +75,7 @@ def _quick(name: str, how: Reduction) -> Reduction:
 
 @dataclass(frozen=True)
 class Settings(experiment.Settings):
-    """What to run; besides what every experiment takes:
+    """Settings of Table 1, besides those of every experiment.
 
     Attributes
     ----------
@@ -83,12 +83,12 @@ class Settings(experiment.Settings):
         "method" or "method:preset", as `deepcv methods` lists them. Our model works at the size of its settings, the
         opponents at the image's own.
     reduced : dict of str to Reduction
-        Which of the methods come after the others, and how they are run.
+        The slow methods, which run after the others, and how they are reduced.
 
     Raises
     ------
     InputError
-        For an unknown method or preset, and as `deepcv.companion.experiments.experiment.Settings` does.
+        For an unknown method or preset, and as in `deepcv.companion.experiments.experiment.Settings`.
     """
 
     profiles = {
@@ -111,13 +111,13 @@ class Settings(experiment.Settings):
 
 
 def groups(settings: Settings) -> list[Group]:
-    """Within a seed first what runs on every image, then what is slow."""
+    """The fast methods on every image, then each slow one."""
     images = Images.load(settings.dataset).first(settings.n_images)
     return [Group(images.first(count), variants) for count, variants in fast_then_slow(settings)]
 
 
 def fast_then_slow(settings: Settings) -> list[tuple[int | None, list[Variant]]]:
-    """The variants of the fast methods, then those of each slow one; each part with its number of images."""
+    """The variants of the fast methods, then those of each slow one, each with the number of images."""
     reduced, size = settings.reduced, settings.size
     fast = [each for name in settings.methods if name not in reduced for each in _variants(name, size, {})]
     slow = [name for name in settings.methods if name in reduced]
@@ -126,13 +126,13 @@ def fast_then_slow(settings: Settings) -> list[tuple[int | None, list[Variant]]]
 
 
 def _variants(name: str, size: int | None, changes: Mapping[str, Any]) -> list[Variant]:
-    """What is run under a name: with many regions every count of them, otherwise the preset itself."""
+    """The variants of a name: one per number of regions for the preset "regions", otherwise one."""
     found = variant(name, size, **changes)
     return of_counts(found, REGIONS) if found.preset == "regions" else [found]
 
 
 def of_counts(found: Variant, counts: Sequence[int]) -> list[Variant]:
-    """Normalized cuts asked for each of these numbers of regions, the condition `regions`."""
+    """Normalized cuts with each of these numbers of regions, the condition `regions`."""
     return [
         replace(found, settings={**found.settings, "regions": count}, conditions={"regions": count}) for count in counts
     ]
@@ -142,7 +142,7 @@ def of_counts(found: Variant, counts: Sequence[int]) -> list[Variant]:
 
 
 def best_count(rows: DataFrame) -> DataFrame:
-    """The rows with many regions reduced to those of the count with the best mean F."""
+    """The rows, with only the best number of regions, by mean F, of the preset "regions"."""
     import pandas as pd
 
     several = rows["preset"] == "regions"
@@ -153,26 +153,26 @@ def best_count(rows: DataFrame) -> DataFrame:
 
 
 def by_count(rows: DataFrame) -> DataFrame:
-    """F and mIoU of normalized cuts' best region, means over images, a row for each number of regions asked for."""
+    """Mean F and mIoU of the best region of normalized cuts, by number of regions."""
     table = rows[rows["preset"] == "regions"].groupby("regions")[["f_measure", "iou"]].mean()
     table = table.set_axis(["F", "mIoU"], axis=1)
     return table.set_axis([f"{count:.0f} regions" for count in table.index])
 
 
 def summary(rows: DataFrame) -> DataFrame:
-    """Means over images, a row per method and preset, best F-measure first.
+    """Means over images for each method and preset, best F-measure first.
 
     Parameters
     ----------
     rows : pandas.DataFrame
-        From `run`, or of a recorded run.
+        From `Experiment.run`, or of a recorded run.
 
     Returns
     -------
     pandas.DataFrame
-        Indexed by "method:preset", with `F`, `F interval` and `mIoU`, `mIoU interval` (95 %, bootstrap over images,
-        seeds of an image averaged first), `F oracle` (the better of mask and complement), `s/image` (median, without
-        the hint), `images`, `seeds`.
+        Indexed by "method:preset"; columns `F`, `F interval`, `mIoU`, `mIoU interval` (95 %, bootstrap over images,
+        seeds of an image averaged first), `F oracle` (of the better of mask and complement), `s/image` (median, without the
+        hint), `images`, `seeds`.
     """
     import pandas as pd
 
@@ -196,18 +196,17 @@ def summary(rows: DataFrame) -> DataFrame:
 
 
 def compared(rows: DataFrame) -> DataFrame:
-    """The table with its three groups of columns side by side: this run, our recorded full run, the paper.
+    """This run, our recorded full run and the paper side by side.
 
     Parameters
     ----------
     rows : pandas.DataFrame
-        From `run`.
+        From `Experiment.run`.
 
     Returns
     -------
     pandas.DataFrame
-        Indexed by the methods' titles; columns are pairs of (group, quantity), NaN or empty where a group has no
-        such row.
+        Indexed by title; columns are pairs (group, quantity), NaN or empty if a group has no such row.
     """
     import pandas as pd
 
@@ -227,7 +226,7 @@ def compared(rows: DataFrame) -> DataFrame:
 
 
 def style(table: DataFrame):
-    """`compared`'s or `halves`' table for the eye: a dash where there is nothing, what the paper prints as printed."""
+    """Style the table of `compared` or `halves`: dashes for missing values, the paper's numbers with two digits."""
     digits = {column: "{:.3f}" for column in table if column[1] in ("F", "mIoU")}
     digits |= {column: "{:.2f}" for column in table if column[1] == "s/image"}
     digits |= {column: "{:.0f}" for column in table if column[1] == "images"}
@@ -236,10 +235,7 @@ def style(table: DataFrame):
 
 
 def halves(rows: DataFrame) -> DataFrame:
-    """`summary` of the images that settings were chosen on, and of the others, side by side.
-
-    Only rows of Weizmann have the two halves.
-    """
+    """`summary` of Weizmann's images that settings were chosen on, and of the others, side by side."""
     import pandas as pd
 
     rows = best_count(rows[rows["dataset"] == "weizmann"])
@@ -259,7 +255,7 @@ def halves(rows: DataFrame) -> DataFrame:
 
 
 def opponents_in(rows: DataFrame) -> tuple[dict[str, str], str]:
-    """Titles of the paper's opponents that the rows have, and a sentence about those that are missing."""
+    """Titles, by name, of the paper's opponents in the rows, and a sentence on the missing ones."""
     names = [name for name in PAPERS_METHODS if name != OURS]
     there = {name: title(name) for name in names if len(score_of(rows, name, "f_measure"))}
     missing = [title(name) for name in names if name not in there]
@@ -267,7 +263,7 @@ def opponents_in(rows: DataFrame) -> tuple[dict[str, str], str]:
 
 
 def highest(rows: DataFrame) -> Verdict:
-    """Has our model the highest F and mIoU among the methods that the paper compares?"""
+    """Does our model have the highest F and mIoU of the methods that the paper compares?"""
     rows = best_count(rows)
     opponents, missing = opponents_in(rows)
     scores = {score: Estimate.over(score_of(rows, OURS, score)) for score in ("f_measure", "iou")}
@@ -286,7 +282,7 @@ def highest(rows: DataFrame) -> Verdict:
 
 
 def better_than_chan_vese(rows: DataFrame) -> Verdict:
-    """Is our lead in F over Chan-Vese a large part of the printed one?"""
+    """Is our lead over Chan-Vese in F a large part of the printed one?"""
     printed = _printed_scores("f_measure")
     margin = printed["deep-cv"] - printed["chan-vese"]
     found = lead(rows, OURS, "chan-vese:default", "f_measure")
@@ -296,8 +292,7 @@ def better_than_chan_vese(rows: DataFrame) -> Verdict:
 
 
 def papers_settings(rows: DataFrame) -> Verdict:
-    """Do the settings that the paper prints, or those that were released, lead to the printed F?"""
-
+    """Do the settings printed in the paper, or the released ones, lead to the printed F?"""
     printed = _printed_scores("f_measure")["deep-cv"]
     found = {preset: near(score_of(rows, f"deep-cv:{preset}", "f_measure"), printed) for preset in _PRESETS}
     found = {preset: each for preset, each in found.items() if each.numbers}
@@ -317,7 +312,7 @@ _PRESETS = {"paper": "the settings of the paper", "released": "those of the rele
 
 
 def how_reduced(rows: DataFrame, name: str) -> str:
-    """How "method:preset" was reduced in Table 1, a sentence; nothing where it wasn't."""
+    """A sentence on how "method:preset" is reduced in Table 1; "" if it isn't."""
     reduced = Settings.profiles[rows["profile"].iloc[0]]["reduced"]
     changes = reduced[name].changes if name in reduced else {}
     told = ", ".join(f"{setting} {value}" for setting, value in changes.items())
@@ -325,19 +320,18 @@ def how_reduced(rows: DataFrame, name: str) -> str:
 
 
 def _printed_scores(score: str) -> dict[str, float]:
-    """Of Table 1, by the paper's method."""
+    """Printed scores of Table 1, by the paper's method."""
     return paper("table1").set_index("method")[score].to_dict()
 
 
 def table1_cell(rows: DataFrame, *, name: str, score: str, printed: float) -> Verdict:
-    """Is a score of Table 1 the printed one?"""
-
+    """Is a score of Table 1 near the printed one?"""
     verdict = near(score_of(best_count(rows), name, score), printed)
     return replace(verdict, evidence=verdict.evidence + (how_reduced(rows, name) if verdict.numbers else ""))
 
 
 def cells() -> list[Claim]:
-    """A claim for each score that the table prints."""
+    """A claim for each score printed in the table."""
     names = {theirs: mine for mine, theirs in PAPERS_METHODS.items()}
     return [
         Claim(
@@ -360,14 +354,14 @@ CLAIMS = (
         section="5.1",
         says="The settings of section 5.1 lead to the scores of Table 1.",
         test=f"F with the presets “paper” and “released”. Reproduced: with “paper” at most {TOLERANCE:g} from the "
-        "printed F. Partly: only with “released”, or only the 95 % interval of one of them comes as near.",
+        "printed F. Partly: only with “released”, or only the 95 % interval of one of them comes that near.",
         decide=papers_settings,
         printed="table1",
     ),
     Claim(
         id="table1/best",
         section="abstract; 1.1; 5.2, Table 1",
-        says="Of all compared methods ours has the highest F-measure and the highest mIoU.",
+        says="Of all compared methods, ours has the highest F-measure and the highest mIoU.",
         test=f"Our default against the paper's opponents, paired over the images, in F and mIoU. {AHEAD}",
         decide=highest,
     ),
@@ -375,8 +369,8 @@ CLAIMS = (
         id="table1/better-than-chan-vese",
         section="abstract; 1.1; Table 1",
         says="It improves the Chan-Vese model's accuracy “by a large margin”.",
-        test="The lead in F, paired over the images. Reproduced: above 0 with its 95 % interval, and at least "
-        f"{LARGE:.0%} of the difference that Table 1 prints. Partly: above 0 with its interval, but less than that.",
+        test="The lead in F, paired over the images. Reproduced: its 95 % interval is above 0 and its mean at least "
+        f"{LARGE:.0%} of the difference printed in Table 1. Partly: its interval is above 0, but the mean is smaller.",
         decide=better_than_chan_vese,
         printed="table1",
     ),

@@ -1,7 +1,7 @@
-"""What experiments share that change our model's settings: their groups, paired differences, and the plot of these.
+"""Shared by experiments that change settings of our model: their groups, paired differences and plots.
 
-A variant is a name, the condition `variant`, and the settings that it changes, told by the conditions `setting` and
-`value`. It is run in one or more solvers, which are presets of the deep model.
+A variant has a name, the condition `variant`, and changes settings, the conditions `setting` and `value`. It runs in
+one or more solvers, which are presets of the deep model.
 """
 
 from __future__ import annotations
@@ -28,29 +28,29 @@ if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
 
 Variants = Mapping[str, Mapping[str, Any]]
-"""Variants by name: the settings that each changes."""
+"""The changed settings of each variant, by name."""
 
 SOLVERS = {"default": "our solver", "paper": "the paper's loop"}
-"""What a table or figure calls the solvers."""
+"""Titles of the solvers in tables and figures."""
 
 _SCORES = {"F": "f_measure", "mIoU": "iou"}
 
 
 @dataclass(frozen=True)
 class Settings(experiment.Settings):
-    """What to run; besides what every experiment takes:
+    """Settings of these experiments, besides those of every experiment.
 
     Attributes
     ----------
     variants : tuple of str
-        Their names; the one that the others are compared with is always run.
+        Names of variants; the reference always runs, too.
     solvers : dict of str to Reduction
-        The presets of the deep model that are run, and how.
+        The presets of the deep model to run, and how they are reduced.
 
     Raises
     ------
     InputError
-        For an unknown variant, and as `deepcv.companion.experiments.experiment.Settings` does.
+        For an unknown variant, and as in `deepcv.companion.experiments.experiment.Settings`.
     """
 
     known: ClassVar[Variants] = {}
@@ -62,13 +62,13 @@ class Settings(experiment.Settings):
         super().__post_init__()
         unknown = sorted(set(self.variants or ()) - set(self.known))
         if unknown:
-            raise InputError(f"there is no variant {unknown[0]!r}; there are {', '.join(self.known)}")
+            raise InputError(f"there is no variant {unknown[0]!r}; choose from {', '.join(self.known)}")
 
 
 def groups(settings: Settings, known: Variants, reference: str) -> list[Group]:
-    """The reference and the wanted variants on each image, solver by solver.
+    """The reference and the chosen variants on each image, solver by solver.
 
-    A size that `settings` names is that of all but the variants that change it.
+    `settings.size` applies to all but the variants that change the size.
     """
     wanted = dict.fromkeys((reference, *(settings.variants or known)))
     sized = {"size": settings.size} if settings.size else {}
@@ -87,23 +87,23 @@ def _variant(solver: str, name: str, changed: Mapping[str, Any], changes: Mappin
 
 
 def images_of(settings: Settings, solver: str) -> Images:
-    """The images that a solver is run on."""
+    """The images for a solver."""
     return Images.load(settings.dataset).first(settings.n_images or settings.solvers[solver].n_images)
 
 
 def changes_of(table: DataFrame) -> dict[Any, Estimate]:
-    """What each variant of a summary changes of F."""
+    """The change of F by each variant of a summary."""
     return {name: Estimate.told(row["ΔF"], row["run", "images"]) for name, row in table.iterrows()}
 
 
 def little_gained(gains: Iterable[Estimate]) -> Status:
-    """Reproduced: every gain below `NOTHING_GAINED`, with its interval. Partly: in the mean."""
+    """Reproduced: the whole interval of every gain is below `NOTHING_GAINED`. Partly: every mean is."""
     gains = list(gains)
     return judged(all(each.high < NOTHING_GAINED for each in gains), all(each.mean < NOTHING_GAINED for each in gains))
 
 
 def listed_by_solver(changes: Mapping[tuple[str, str], Estimate]) -> str:
-    """What `changes_of` of a table by solver found, in words."""
+    """The changes in words, from `changes_of` of a `by_solver` table."""
     solvers = dict.fromkeys(solver for solver, _ in changes)
     return "; ".join(
         f"in {solver}: " + listed({name: each for (of, name), each in changes.items() if of == solver})
@@ -112,30 +112,29 @@ def listed_by_solver(changes: Mapping[tuple[str, str], Estimate]) -> str:
 
 
 def of_solver(rows: DataFrame, solver: str) -> DataFrame:
-    """The rows of one solver; those of other methods count as our default's, which they stand beside."""
+    """The rows of one solver; other methods have the preset of our default and count as its rows."""
     return rows[rows["preset"] == solver]
 
 
 def summary(rows: DataFrame, names: Collection[str], reference: str, solver: str = "default") -> DataFrame:
-    """A row per variant: means over images, and the paired difference to the reference on the same images and seeds.
+    """Means over images for each variant, and the paired difference to the reference on the same images and seeds.
 
     Parameters
     ----------
     rows : pandas.DataFrame
         From `Experiment.run`, or of a recorded run.
     names : collection of str
-        The variants, in the order of the table; those without rows are left out.
+        The variants in the order of the table; those without rows are left out.
     reference : str
-        The one they are compared with.
+        The variant that the others are compared with.
     solver : str
-        Whose rows.
 
     Returns
     -------
     pandas.DataFrame
-        Columns in groups: `F`, `mIoU` and `ΔF`, each with `mean`, `low` and `high` (95 %, bootstrap over images, seeds
-        of an image averaged first), and `run` with `s/image` (median), `images` and `seeds`. An interval of ΔF across
-        0 says that the variant can't be told from the reference on so few images.
+        Indexed by variant. Columns in groups: `F`, `mIoU` and `ΔF`, each with `mean`, `low` and `high` (95 %, bootstrap
+        over images, seeds of an image averaged first), and `run` with `s/image` (median), `images` and `seeds`. If the
+        interval of ΔF includes 0, these images can't tell the variant from the reference.
     """
     import pandas as pd
 
@@ -160,7 +159,7 @@ def summary(rows: DataFrame, names: Collection[str], reference: str, solver: str
 
 
 def by_solver(rows: DataFrame, names: Collection[str], reference: str) -> DataFrame:
-    """`summary` of each solver that has rows, below one another under the solver's title."""
+    """`summary` of each solver that has rows, indexed by the solver's title and the variant."""
     import pandas as pd
 
     present = [solver for solver in SOLVERS if len(of_solver(rows, solver))]
@@ -168,7 +167,7 @@ def by_solver(rows: DataFrame, names: Collection[str], reference: str) -> DataFr
 
 
 def readable(table: DataFrame, *, seconds: bool = True) -> Styler:
-    """`summary` or `by_solver` for the eye: a score and its interval in one column; the time only where asked for."""
+    """A styled `summary` or `by_solver` table: each score with its interval in one column; times are optional."""
     shown = (table["run"] if seconds else table["run"].drop(columns="s/image")).round(2).astype(str)
     for position, (title, digits) in enumerate((("F", ".3f"), ("mIoU", ".3f"), ("ΔF", "+.3f"))):
         numbers = table[title].map(lambda number, digits=digits: format(number, digits))
@@ -184,7 +183,7 @@ def _mean(values) -> dict[str, float]:
 
 
 def plot(table: DataFrame, reference: str) -> Figure:
-    """F of each variant, and its paired difference to the reference, both by each solver.
+    """F of each variant and its paired difference to the reference, for each solver.
 
     Parameters
     ----------
@@ -213,7 +212,7 @@ def plot(table: DataFrame, reference: str) -> Figure:
 
 
 def plot_intervals(axis: Axes, table: DataFrame, shift: float = 0.0, *, least: float = -math.inf, **style) -> None:
-    """Means with their intervals, first row on top; what is below `least` is written at the edge, not drawn.
+    """Draw means with their intervals, first row on top; values below `least` are written at the edge instead.
 
     Parameters
     ----------
@@ -221,10 +220,10 @@ def plot_intervals(axis: Axes, table: DataFrame, shift: float = 0.0, *, least: f
     table : pandas.DataFrame
         A group of columns of `summary`: `mean`, `low`, `high`.
     shift : float
-        How far below their row, so that series don't hide one another.
+        Distance below the row, so that series don't hide one another.
     least : float
     **style
-        Of `errorbar`: `color`, `marker`, `label`.
+        `color`, `marker`, `label`, as in `errorbar`.
     """
     rows = np.arange(len(table)) + shift
     error = [table["mean"] - table["low"], table["high"] - table["mean"]]
