@@ -3,9 +3,8 @@
 `playground`   live, in Jupyter: it computes while the sliders move
 `precomputed`  for a page without a kernel: pictures behind linked sliders
 
-Live, everything is computed in one worker thread, piece by piece, and shown from the event loop, so that neither a
-cell nor a slider waits. Our model is a loop left open (`Stream`): when ν moves, networks and mask go on from where they
-are.
+Live, one worker thread computes everything piece by piece and the event loop shows it, so neither a cell nor a slider
+waits. Our model is an open loop (`Stream`): when ν moves, networks and mask continue from their current state.
 """
 
 from __future__ import annotations
@@ -25,10 +24,11 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets
 import numpy as np
 
-from deepcv.companion.compute import load_sample
+from deepcv.companion.compute import sample_of
 from deepcv.companion.experiments import playground as pictures
+from deepcv.companion.items import Item
 from deepcv.companion.pictures import faded
-from deepcv.companion.store import Item, Store
+from deepcv.companion.store import Store
 from deepcv.data import Dataset, Sample, noise, samples
 from deepcv.errors import InputError
 from deepcv.hints.hint import hint_for
@@ -44,54 +44,45 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 MULTIPLES = {"0": 0.0} | {f"1/{2**n}": 2.0**-n for n in range(6, 0, -1)} | {str(2**n): 2.0**n for n in range(5)}
-"""What the live slider for ν offers, of the method's own default."""
-
+"""Positions of the live slider for ν, as multiples of the method's default."""
 
 METHODS = (
     *("deep-cv", "chan-vese", "chan-vese:exact", "statistical", "statistical:diagonal"),
     *("normalized-cuts", "grabcut", "iem", "saliency"),
 )
-"""What can be chosen live: whatever gives one mask within seconds."""
-
+"""The methods available live: those that give one mask within seconds."""
 
 OWN = "your own picture"
-"""What the choice of images calls an uploaded one."""
+"""Entry for an uploaded image."""
 
-
-_FRAME = 0.1  # seconds between pictures of a running loop, at least
-
-
-_WRAPPED = {"flex_flow": "row wrap"}  # one below the other on a telephone
-
-
+_FRAME = 0.1  # least seconds between pictures of a running loop
+_WRAPPED = {"flex_flow": "row wrap"}  # one below the other on a phone
 _WIDE = {"style": {"description_width": "4em"}, "layout": {"width": "24em", "max_width": "100%"}}
-
-
-_QUALITY = 55  # of the pictures, WebP's 0..100: with noise on them they would otherwise fill the page
+_QUALITY = 55  # WebP's 0..100; noisy pictures of a higher quality would bloat the page
 
 
 def playground() -> ipywidgets.Widget:
     """The live playground, to be shown in Jupyter.
 
-    Choose one of the embedded images or upload your own (reduced to at most `samples.LONGEST_SIDE` pixels), a method,
-    ν as a multiple of the method's default, and the noise's σ. Any move drops what is running and starts anew; our
-    model goes on from its last state where only ν has moved.
+    Choose an embedded image or upload your own (reduced to at most `samples.LONGEST_SIDE` pixels), a method, ν as a
+    multiple of the method's default, and the noise's σ. Every change stops the running computation and starts a new
+    one; if only ν has moved, our model continues from its last state.
 
     Raises
     ------
     InputError
-        Outside of Jupyter, where nothing would move.
+        Outside Jupyter, where nothing would move.
 
     Examples
     --------
-    >>> from deepcv import widgets
+    >>> from deepcv.companion import widgets
     >>> widgets.playground()  # doctest: +SKIP
     """
     return Playground().box
 
 
 class Stream:
-    """The loop of our default model on one image, left open: it goes on from its last state when ν moves.
+    """The loop of our default model on one image, left open: when ν moves, it continues from its last state.
 
     Parameters
     ----------
@@ -104,7 +95,7 @@ class Stream:
     def __init__(self, image: np.ndarray, hint: np.ndarray):
         self.settings = Settings()
         self.image = image
-        # ν is put into the length's weight at each pixel, where it can be changed while the loop stands still
+        # ν is a factor of the length's weight at each pixel, which can change between steps
         endless = Settings(nu=1.0, settled=0.0, rounds=10**9)
         problem = pose(image, hint, endless, seed=0, device=None)
         self._plain_edges, self._edges = problem.edges, problem.edges.clone()
@@ -112,9 +103,9 @@ class Stream:
         self._memberships = problem.memberships
 
     def states(self, nu: float) -> Iterator[solver.State]:
-        """The states from here on with this ν, until the labels settle or the rounds of a run are over.
+        """The next states with this ν, until the labels settle or the rounds of a run are over.
 
-        A reader may stop anywhere and ask for the states of another ν.
+        The caller may stop anywhere and ask for the states of another ν.
         """
         self._edges.copy_(nu * self._plain_edges)
         rounds = 0
@@ -139,18 +130,18 @@ class Stream:
 
 
 class Playground:
-    """The live widget and what it is doing; `playground` shows it.
+    """The live widget and its computation; `playground` shows it.
 
     Attributes
     ----------
     image, method, nu, sigma, upload, stop : ipywidgets.Widget
         The controls. `nu.value` is a multiple of the method's default, `sigma.value` on the 0..255 scale.
     noisy, latent, result, line : ipywidgets.HTML
-        The image with its noise, our model's latent image, the mask, and what is being done.
+        The image with its noise, our model's latent image, the mask, and the status.
     box : ipywidgets.Widget
-        All of it.
+        The whole widget.
     task : asyncio.Task or None
-        What is being computed, or was last; None when it was stopped.
+        The current or last computation; None if it was stopped.
     """
 
     def __init__(self):
@@ -159,7 +150,7 @@ class Playground:
         self._own: Sample | None = None
         self._prepared: tuple[tuple, tuple[Sample, np.ndarray, np.ndarray]] = ((), ())
         self._stream: tuple[tuple, Stream | None] = ((), None)
-        self._told = ""
+        self._status = ""
         self._build()
         self._changed()
 
@@ -180,23 +171,23 @@ class Playground:
         self.upload.observe(self._take, "value")
         self.stop.on_click(self._stop)
 
-    # What the controls do, on the event loop.
+    # Reactions to the controls, on the event loop.
 
     def _changed(self, _=None) -> None:
-        """Solve for the controls as they are."""
+        """Solve for the current controls."""
         self._begin(self._solve)
 
     def _take(self, change) -> None:
-        """Take an uploaded file."""
+        """Read an uploaded file."""
         if change["new"]:
             [file] = change["new"]
             self._begin(functools.partial(self._read, file["name"], bytes(file["content"])))
-            self.upload.value = ()  # the same file may come again
+            self.upload.value = ()  # so that the same file can be uploaded again
 
     def _stop(self, _=None) -> None:
-        """Drop what is running, and say where it was."""
+        """Cancel the computation and show its last status."""
         self._drop()
-        self._say(f"Stopped. {self._told}")
+        self._say(f"Stopped. {self._status}")
 
     def _drop(self) -> None:
         if self.task:
@@ -205,7 +196,7 @@ class Playground:
         self.stop.disabled = True
 
     def _begin(self, work: Callable[[], Coroutine]) -> None:
-        """Drop what is running and do this instead."""
+        """Cancel the computation and start another."""
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
@@ -214,10 +205,10 @@ class Playground:
         self.stop.disabled = False
         self.task = loop.create_task(self._explained(work))
 
-    # What they start: tasks that leave the computing to the worker.
+    # Their tasks, which leave the computing to the worker.
 
     async def _explained(self, work: Callable[[], Coroutine]) -> None:
-        """Do it, and say in the widget what went wrong: in a task it would end in a log that nobody sees."""
+        """Run it and show an error in the widget; in a task it would only end up in a log."""
         try:
             await work()
         except InputError as error:
@@ -240,12 +231,12 @@ class Playground:
     async def _solve(self) -> None:
         clean = self._own if self.image.value == OWN else samples.load(self.image.value)
         if clean is None:
-            raise InputError("there is no picture of your own yet; choose one with the button beside")
+            raise InputError("there is no picture of your own yet; choose one with the button beside it")
         name, preset = split_name(self.method.value)
         settings = get_method(name).settings(preset)
         self.nu.disabled = "nu" not in settings
         if self._prepared[0] != (clean.hash, self.sigma.value):
-            self._say("Looking for what is salient …")
+            self._say("Computing the saliency map …")
         sample, image, hint = await self._in_worker(self._prepare, clean, self.sigma.value)
         self.noisy.value = _figure(sample.image, f"{sample.name}, σ = {self.sigma.value}")
         if "nu" in settings:
@@ -256,11 +247,11 @@ class Playground:
         self._say(f"{title(self.method.value)} …")
         method = functools.partial(get_method(name).function, image, hint, seed=0, **settings)
         found = await self._in_worker(method)
-        told = f", ν = {settings['nu']:g}" if "nu" in settings else ", has no ν"
-        self._show(sample, found.mask, f"{title(self.method.value)}{told}, {found.seconds:.2f} s")
+        nu = f"ν = {settings['nu']:g}" if "nu" in settings else "has no ν"
+        self._show(sample, found.mask, f"{title(self.method.value)}, {nu}, {found.seconds:.2f} s")
 
     async def _follow(self, sample: Sample, image: np.ndarray, hint: np.ndarray, nu: float) -> None:
-        """Show our model while it iterates, from where it was last on this image with this noise."""
+        """Show our model while it iterates, from its last state on this image with this noise."""
         key, stream = self._stream
         if key != (sample.hash, self.sigma.value):
             stream = await self._in_worker(Stream, image, hint)
@@ -274,11 +265,11 @@ class Playground:
             drawn = time.monotonic()
             self.latent.value = _figure(stream.latent(state), "latent image, black -μ, white μ")
             terms = ", ".join(f"{name} {float(value):.4g}" for name, value in state.energy.items())
-            self._show(sample, mask, f"Step {state.step}, ν = {nu:g}. Energy a pixel: {terms}")
-        self._say(f"Done. {self._told}")
+            self._show(sample, mask, f"Step {state.step}, ν = {nu:g}. Energy per pixel: {terms}")
+        self._say(f"Done. {self._status}")
 
     def _prepare(self, clean: Sample, sigma: int) -> tuple[Sample, np.ndarray, np.ndarray]:
-        """The sample with its noise, as a float image, and its hint; the last ones are kept."""
+        """The noisy sample, its float image and its hint; the last ones are kept."""
         key = (clean.hash, sigma)
         if self._prepared[0] != key:
             noisy = noise.noisy(Dataset([clean.name], lambda _: clean), sigma)[0] if sigma else clean
@@ -286,25 +277,25 @@ class Playground:
             self._prepared = (key, (noisy, image, hint_for(image)))
         return self._prepared[1]
 
-    def _show(self, sample: Sample, mask: np.ndarray, told: str) -> None:
+    def _show(self, sample: Sample, mask: np.ndarray, status: str) -> None:
         score = "" if sample.mask is None else f"F {f_measure(mask, sample.mask):.3f}"
         self.result.value = _figure(faded(sample.image, mask), f"mask, {score}" if score else "mask")
-        self._say(f"{told}. {score}")
+        self._say(f"{status}. {score}")
 
-    def _say(self, told: str) -> None:
-        self._told = told.removeprefix("Stopped. ").removeprefix("Done. ")
-        self.line.value = html.escape(told)
+    def _say(self, status: str) -> None:
+        self._status = status.removeprefix("Stopped. ").removeprefix("Done. ")
+        self.line.value = html.escape(status)
 
 
 def uploaded(name: str, content: bytes) -> Sample:
-    """A user's picture as a sample without a truth, reduced to `samples.LONGEST_SIDE` pixels.
+    """A user's picture as a sample without ground truth, reduced to `samples.LONGEST_SIDE` pixels.
 
-    Deep colour, alpha and the like are converted as `read_image` does when asked to.
+    Deep colour, alpha and the like are converted (`read_image`).
 
     Raises
     ------
     InputError
-        When it isn't a picture that can be used.
+        If it is not a usable picture.
     """
     name = Path(name).name or "the file"
     with tempfile.TemporaryDirectory() as folder:
@@ -321,50 +312,53 @@ def uploaded(name: str, content: bytes) -> Sample:
 def precomputed(rows: DataFrame, settings: pictures.Settings) -> ipywidgets.Widget:
     """Sliders that work without a kernel: every method's mask at each ν and σ, of the first seed.
 
-    The pictures lie in nested stacks, image, σ, method, ν, whose selected child is linked to a control in the browser.
+    The pictures lie in nested stacks, image, σ, method, ν; the browser links each stack's selected child to a control.
 
     Parameters
     ----------
     rows : pandas.DataFrame
-        From `deepcv.companion.experiments.playground.run` with the same settings.
+        From `deepcv.companion.experiments.playground.EXPERIMENT.run` with the same settings.
     settings : deepcv.companion.experiments.playground.Settings
     """
-    needed = [item for item in pictures.items(settings) if item.seed == settings.seeds[0]]
+    items = [item for item in pictures.EXPERIMENT.items(settings) if item.seed == settings.seeds[0]]
     scores = rows.set_index("key")["f_measure"]
     multiples = list(pictures.MULTIPLES)
-    by_image = _grouped(needed, lambda item: item.image)
-    by_sigma, by_method = _grouped(needed, _sigma_of), _grouped(needed, _method_of)
-    image = ipywidgets.Dropdown(options=list(by_image), description="image", **_WIDE)
-    method = ipywidgets.Dropdown(options=[title(name) for name in by_method], description="method", **_WIDE)
+    image = ipywidgets.Dropdown(options=list(_grouped(items, _image_of)), description="image", **_WIDE)
+    methods = [title(name) for name in _grouped(items, _method_of)]
+    method = ipywidgets.Dropdown(options=methods, description="method", **_WIDE)
     nu = ipywidgets.SelectionSlider(options=multiples, index=multiples.index("1"), description="ν ×", **_WIDE)
-    sigma = ipywidgets.SelectionSlider(options=list(by_sigma), description="σ", **_WIDE)
-    common = {"layout": ipywidgets.Layout(), "style": ipywidgets.HTML().style}  # one for all: they fill the page
+    sigma = ipywidgets.SelectionSlider(options=list(_grouped(items, _sigma_of)), description="σ", **_WIDE)
+    common = {"layout": ipywidgets.Layout(), "style": ipywidgets.HTML().style}  # shared, as they fill the page
 
-    def picture(pixels: np.ndarray, told: str) -> ipywidgets.HTML:
-        return ipywidgets.HTML(_figure(pixels, told), **common)
+    def picture(pixels: np.ndarray, caption: str) -> ipywidgets.HTML:
+        return ipywidgets.HTML(_figure(pixels, caption), **common)
 
     def mask(item: Item) -> ipywidgets.HTML:
-        pixels = load_sample(item.dataset, item.image).image
-        return picture(faded(pixels, store.labels(item) == 1), f"mask, {_nu_of(item)}, F {scores[item.key]:.2f}")
+        weight = f"ν = {item.settings['nu']:g}" if item.conditions["nu"] else "no ν: the same for every ν"
+        caption = f"mask, {weight}, F {scores[item.key]:.2f}"
+        return picture(faded(sample_of(item).image, store.labels(item) == 1), caption)
 
-    def turned(items: Sequence[Item]) -> ipywidgets.Widget:
-        """The pictures of one method on one noisy image."""
+    def masks(items: Sequence[Item]) -> ipywidgets.Widget:
+        """The masks of one method on one noisy image."""
         return mask(items[0]) if len(items) == 1 else _linked(map(mask, items), nu)
 
     def noisy(items: Sequence[Item]) -> ipywidgets.Widget:
         """One noisy image, and beside it the masks on it."""
-        sample = load_sample(items[0].dataset, items[0].image)
+        sample = sample_of(items[0])
         shown = picture(sample.image, f"{sample.name}, σ = {_sigma_of(items[0])}")
-        masks = _linked(map(turned, _grouped(items, _method_of).values()), method)
-        return ipywidgets.HBox([shown, masks], layout=_WRAPPED)
+        beside = _linked(map(masks, _grouped(items, _method_of).values()), method)
+        return ipywidgets.HBox([shown, beside], layout=_WRAPPED)
 
     with Store() as store:
-        stacks = [_linked(map(noisy, _grouped(items, _sigma_of).values()), sigma) for items in by_image.values()]
+        stacks = [
+            _linked(map(noisy, _grouped(group, _sigma_of).values()), sigma)
+            for group in _grouped(items, _image_of).values()
+        ]
     return ipywidgets.VBox([image, method, nu, sigma, _linked(stacks, image)])
 
 
 def _linked(children, control: ipywidgets.Widget) -> ipywidgets.Stack:
-    """A stack that shows the child that the control has chosen, in the browser alone, too."""
+    """A stack that shows the child chosen by the control, also in the browser alone."""
     stack = ipywidgets.Stack(list(children), selected_index=control.index)
     ipywidgets.jsdlink((control, "index"), (stack, "selected_index"))
     return stack
@@ -377,29 +371,28 @@ def _grouped(items: Sequence[Item], key: Callable[[Item], str]) -> dict[str, lis
     return groups
 
 
-def _sigma_of(item: Item) -> str:
-    return item.dataset.partition("+noise")[2] or "0"
+def _image_of(item: Item) -> str:
+    return item.image
 
 
 def _method_of(item: Item) -> str:
-    return f"{item.method}:{pictures.turned(item.preset)[0]}"
+    return f"{item.method}:{item.preset}"
 
 
-def _nu_of(item: Item) -> str:
-    multiple = pictures.turned(item.preset)[1]
-    return f"ν = {item.settings['nu']:g}" if multiple else "no ν: the same for every ν"
+def _sigma_of(item: Item) -> str:
+    return f"{item.conditions['sigma']:g}"
 
 
-def _figure(pixels: np.ndarray, told: str) -> str:
-    """HTML of a picture, uint8 `(H, W)` or `(H, W, 3)`, that carries its bytes along, with a line below."""
+def _figure(pixels: np.ndarray, caption: str) -> str:
+    """HTML of a picture, uint8 `(H, W)` or `(H, W, 3)`, with embedded bytes and a caption."""
     from PIL import Image
 
-    told = html.escape(told)
+    caption = html.escape(caption)
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, format="WEBP", quality=_QUALITY, method=6)
     source = base64.b64encode(file.getvalue()).decode()
     return (
         '<figure style="margin: 0.5em 1em 0 0; width: 18em; max-width: 100%">'
-        f'<img src="data:image/webp;base64,{source}" alt="{told}" style="width: 100%">'
-        f'<figcaption style="line-height: 1.4">{told}</figcaption></figure>'
+        f'<img src="data:image/webp;base64,{source}" alt="{caption}" style="width: 100%">'
+        f'<figcaption style="line-height: 1.4">{caption}</figcaption></figure>'
     )

@@ -234,17 +234,17 @@ def test_a_cell_runs_while_it_works():
 def test_every_position_of_the_sliders_shows_its_own_picture(tmp_path, monkeypatch):
     monkeypatch.setenv("DEEPCV_RESULTS", str(tmp_path))
     settings = Settings(n_images=1, sigmas=(0, 80), methods=("chan-vese:exact", "grabcut"), seeds=(0,))
-    rows = pictures.run(settings, workers=1, progress=False)
+    rows = pictures.EXPERIMENT.run(settings, workers=1, progress=False)
     image, _, nu, sigma, stack = widgets.precomputed(rows, settings).children
     assert (image.options, sigma.options) == (("overlap-disk",), ("0", "80"))
     assert nu.options == tuple(MULTIPLES)
-    scores = rows.set_index(["dataset", "preset"])["f_measure"]
-    for at_sigma, dataset in zip(stack.children[0].children, ("samples", "samples+noise80"), strict=True):
+    scores = rows.set_index(["sigma", "method", "nu"])["f_measure"]
+    for at_sigma, level in zip(stack.children[0].children, (0, 80), strict=True):
         noisy, of_method = at_sigma.children
-        assert f"σ = {dataset[13:] or 0}" in noisy.value
+        assert f"σ = {level}" in noisy.value
         turned, fixed = of_method.children
         assert turned.selected_index == nu.index == list(MULTIPLES).index("1")
         for multiple, shown in zip(MULTIPLES, turned.children, strict=True):
-            f = scores[dataset, f"exact, ν × {multiple}"]
+            f = scores[level, "chan-vese", multiple]
             assert f"mask, ν = {MULTIPLES[multiple]:g}, F {f:.2f}" in shown.value
-        assert f"no ν: the same for every ν, F {scores[dataset, 'default']:.2f}" in fixed.value
+        assert f"no ν: the same for every ν, F {scores[level, 'grabcut', '']:.2f}" in fixed.value
