@@ -15,12 +15,6 @@ DISC = np.hypot(*(np.mgrid[:HEIGHT, :WIDTH] - np.array([30, 50])[:, None, None])
 
 
 @pytest.fixture
-def disc():
-    """The true foreground of the picture in `folder`."""
-    return DISC
-
-
-@pytest.fixture
 def folder(tmp_path, monkeypatch):
     """The current folder, with a picture of a red disc on green and a hint for it."""
     noise = np.random.default_rng(0).normal(0, 12, (HEIGHT, WIDTH, 3))

@@ -3,6 +3,10 @@
 import re
 
 
+def test_an_unknown_data_set_is_refused(refused):
+    refused(("data", "fetch", "imagenet"), "'imagenet'.*weizmann")
+
+
 def test_methods_and_data_sets_are_listed(deepcv, capsys, tmp_path, monkeypatch):
     monkeypatch.setenv("DEEPCV_DATA", str(tmp_path))
     assert deepcv("methods") == 0

@@ -18,8 +18,6 @@ from deepcv.segmentation import Segmentation
 
 HEIGHT, WIDTH = 60, 90
 DISC = np.hypot(*(np.mgrid[:HEIGHT, :WIDTH] - np.array([30, 50])[:, None, None])) < 18
-
-
 FAST = ("--method", "grabcut", "--hint", "hint.png", "--out", "mask.png")
 
 
@@ -207,7 +205,7 @@ def test_an_unwritable_disk_leaves_no_half_mask(deepcv, folder, capsys, monkeypa
 
 def test_a_mask_is_not_written_without_the_overlay(refused, monkeypatch):
     for name in ("overlay.mpg", "overlay.xyz"):  # one that Pillow only reads
-        refused(("segment", "disc.png", *FAST, "--overlay", name), f"{name} has no ending")
+        refused(("segment", "disc.png", *FAST, "--overlay", name), f"the suffix of {name} names no")
     save = Image.Image.save
 
     def encode(picture, stream, kind):
@@ -231,14 +229,14 @@ def test_a_mask_is_not_written_without_the_overlay(refused, monkeypatch):
 )
 def test_a_hint_that_would_not_be_looked_at_isrefused(refused, options):
     arguments = ("segment", "disc.png", "--out", "mask.png", "--hint", "hint.png", *options)
-    refused(arguments, "doesn't look at a hint; leave --hint out")
+    refused(arguments, "doesn't use a hint; leave --hint out")
 
 
 @pytest.mark.parametrize("method", ["deep-cv", "grabcut", "vese-chan", "double-dip"])
 def test_a_seed_that_no_generator_takes_is_named(refused, method):
     for seed in (-1, 2**40):
         arguments = ("segment", "disc.png", "--out", "mask.png", "--method", method, "--seed", seed)
-        refused(arguments, f"seed is {seed}; it must be a whole number of at least 0 and at most")
+        refused(arguments, f"seed is {seed}; it must be a whole number")
 
 
 def test_a_method_that_works_at_the_pictures_size_is_bounded(deepcv, folder, monkeypatch):
@@ -270,3 +268,11 @@ def test_a_photograph_of_24_million_pixels_stays_under_4_gib(folder):
     assert used.ru_maxrss * 1024 < 4 * 2**30
     mask = read_image("mask.png")
     assert mask.shape == (4000, 6000) and set(np.unique(mask)) == {0, 255}
+
+
+def test_a_picture_that_may_not_be_read_is_the_users_business(refused, monkeypatch):
+    def forbidden(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Image, "open", forbidden)
+    refused(("segment", "disc.png", *FAST), "disc.png may not be read; change its permissions")

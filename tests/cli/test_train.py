@@ -1,0 +1,71 @@
+"""`deepcv train` and `predict`."""
+
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from deepcv.amortized import teaching
+from deepcv.data import flowerlike
+from deepcv.pictures import read_image
+
+pytest.importorskip("lightning_fabric", reason="install the extra `train`")
+
+
+def test_train_and_predict_on_a_folder_of_ones_own(deepcv, tmp_path, monkeypatch, capsys):
+    place = tmp_path / "pictures"
+    place.mkdir()
+    for seed in range(8):
+        Image.fromarray(flowerlike.draw(seed)[0]).save(place / f"{seed}.png")
+    small = ("--profile", "quick", "--hint", "none", "--size", 32, "--width", 4, "--batch", 4, "--device", "cpu")
+    assert deepcv("train", place, "--out", tmp_path / "run", *small, "--epochs", 1) == 0
+    assert "epoch 1, the last epoch, chosen without labels" in capsys.readouterr().out
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(flowerlike.draw(50)[0][:, :, 0]).save("grey.png")
+    assert deepcv("predict", "pictures/0.png", "pictures/1.png", "grey.png", "--model", "run", "--out", "masks") == 0
+    for name in ("pictures/0.png", "pictures/1.png", "grey.png"):
+        mask = read_image(tmp_path / "masks" / os.path.basename(name))
+        assert mask.shape == read_image(name).shape[:2]
+        assert set(np.unique(mask)) <= {0, 255}
+    os.replace("pictures/0.png", "grey.jpg")
+    for given, out, said in (
+        (["grey.png", "grey.jpg"], "both", "the masks of grey.png and grey.jpg would have the same name"),
+        (["grey.png"], ".", "grey.png would be overwritten by a mask"),
+        (["grey.png"], "grey.jpg", "grey.jpg is a file"),
+    ):
+        assert deepcv("predict", *given, "--model", "run", "--out", out) == 2
+        assert said in capsys.readouterr().err
+        assert not (tmp_path / "both").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["train", "empty", "--out", "run"], "there are no pictures in empty"),
+        (["train", "nowhere", "--out", "run"], "nowhere is neither a folder nor a data set"),
+        (["train", "flowerlike", "--out", "run", "--preset", "best"], "there is no preset 'best'"),
+        (["train", "flowerlike", "--out", "run", "--hint", "guess"], "there is no method 'guess'"),
+        (
+            ["predict", "a.png", "--model", "absent.safetensors", "--out", "masks"],
+            "there is no file absent.safetensors",
+        ),
+        (["train", "flowerlike", "--out", "a.png"], "can't write into a.png; choose another --out"),
+        (["train", "flowerlike", "--out", "run", "--device", "gpu9"], "gpu9"),
+        (["predict", "a.png", "--model", "a.png", "--out", "masks"], "a.png is no model or cut short"),
+        (["predict", "a.png", "clear.png", "--out", "masks"], "clear.png has an alpha channel"),
+        (["predict", "a.png", "--out", "a.png/masks"], "can't make the folder a.png/masks (Not a directory)"),
+    ],
+)
+def test_bad_input_is_one_sentence(arguments, said, deepcv, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    Image.fromarray(flowerlike.draw(0)[0]).save("a.png")
+    Image.fromarray(flowerlike.draw(0)[0]).convert("RGBA").save("clear.png")
+    monkeypatch.setattr(teaching, "hints_of", lambda *_, **__: pytest.fail("hints were computed first"))
+    assert deepcv(*arguments) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+    assert not (tmp_path / "masks").exists()
