@@ -30,8 +30,8 @@ BATCH = 32
 """Images per batch on a GPU; halved as often as its memory is too small."""
 
 Measure = Callable[[Item, Sample, np.ndarray | None, str | None], tuple[Segmentation, dict[str, float]]]
-"""`measure(item, sample, hint, device)` segments instead of the method and returns further numbers, columns of the rows;
-NaN if undefined. The hint is None if the method uses none."""
+"""`measure(item, sample, hint, device)` segments instead of the method and returns further numbers, each a column of
+the rows, NaN if undefined. The hint is None if the method uses none."""
 
 _KEPT = 256  # images and hints in memory; 130 MB for Weizmann
 _hints: dict[tuple, np.ndarray] = {}

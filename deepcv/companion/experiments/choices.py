@@ -1,8 +1,8 @@
 """The package's own settings: what each choice does to the F-measure and to the time.
 
 Not in the paper. Each setting of the default is changed alone, on the images that the settings were chosen on: the
-first 20 of Weizmann by name. The choices are the defaults of `deepcv.model.settings.Settings`; Table 1 reports the other 80
-images separately.
+first 20 of Weizmann by name. The choices are the defaults of `deepcv.model.settings.Settings`; Table 1 reports the
+other 80 images separately.
 """
 
 from __future__ import annotations

@@ -171,8 +171,8 @@ def summary(rows: DataFrame) -> DataFrame:
     -------
     pandas.DataFrame
         Indexed by "method:preset"; columns `F`, `F interval`, `mIoU`, `mIoU interval` (95 %, bootstrap over images,
-        seeds of an image averaged first), `F oracle` (of the better of mask and complement), `s/image` (median, without the
-        hint), `images`, `seeds`.
+        seeds of an image averaged first), `F oracle` (of the better of mask and complement), `s/image` (median, without
+        the hint), `images`, `seeds`.
     """
     import pandas as pd
 
