@@ -98,8 +98,7 @@ def recorded(name: str, folder=None) -> tuple[DataFrame, dict[str, Any]]:
     except InputError:
         if not os.access(folder, os.W_OK):
             raise
-    with locked(folder / f"{name}.json"):  # a writer is at work, or was killed
-        _heal(folder, name)
+    with _healed(folder, name):  # a writer is at work, or was killed
         return _read(folder, name)
 
 
@@ -219,8 +218,7 @@ def merge(source, name: str, *, folder=None) -> dict[str, int]:
 def _opened(name: str, folder) -> Iterator[tuple[Path, DataFrame, dict[str, Any]]]:
     """The folder, rows and description of a recorded run that nobody else writes meanwhile."""
     folder = root() / "recorded" if folder is None else Path(folder)
-    with locked(folder / f"{name}.json"):
-        _heal(folder, name)
+    with _healed(folder, name):
         yield folder, *_read(folder, name)
 
 
@@ -284,8 +282,9 @@ def write(
         os.replace(_next(description), description)  # commits
         os.replace(_next(csv), csv)
     except OSError as error:
-        _heal(folder, name)
-        raise InputError(f"can't write {csv} ({error.strerror}); make room, or choose another folder") from None
+        with contextlib.suppress(OSError):
+            _heal(folder, name)
+        raise _unwritable(csv, error) from None
     return csv
 
 
@@ -317,13 +316,29 @@ def _read(folder: Path, name: str) -> tuple[DataFrame, dict[str, Any]]:
 
 def _heal(folder: Path, name: str) -> None:
     """Finish or drop what a writer that was killed has left; the caller holds the lock."""
-    csv, description = folder / f"{name}.csv", folder / f"{name}.json"
-    with contextlib.suppress(OSError, ValueError):
+    csv, description, committed = folder / f"{name}.csv", folder / f"{name}.json", False
+    with contextlib.suppress(OSError, ValueError, KeyError):
         wanted = json.loads(description.read_text(encoding="utf-8"))["csv_sha256"]
-        if wanted == _sha256(_next(csv).read_text(encoding="utf-8")):
-            os.replace(_next(csv), csv)
+        committed = wanted == _sha256(_next(csv).read_text(encoding="utf-8"))
+    if committed:
+        os.replace(_next(csv), csv)
     for path in (csv, description):
         _next(path).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _healed(folder: Path, name: str) -> Iterator[None]:
+    """Hold the lock of a run that a writer may have left unfinished."""
+    with locked(folder / f"{name}.json"):
+        try:
+            _heal(folder, name)
+        except OSError as error:
+            raise _unwritable(folder / f"{name}.csv", error) from None
+        yield
+
+
+def _unwritable(csv: Path, error: OSError) -> InputError:
+    return InputError(f"can't write {csv} ({error.strerror}); make room and close programs that use it, then try again")
 
 
 def _next(path: Path) -> Path:

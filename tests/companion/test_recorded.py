@@ -275,6 +275,23 @@ def test_a_full_disk_leaves_the_old_run_and_no_other_file(tmp_path, monkeypatch)
     assert not list(tmp_path.glob(".table1*"))
 
 
+def test_a_table_that_cannot_be_replaced_yet_is_not_lost(tmp_path, monkeypatch):
+    rows, replace = _three_rows(tmp_path), os.replace
+
+    def busy(old, new):
+        if new.suffix == ".csv":
+            raise PermissionError(13, "Permission denied")
+        replace(old, new)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", busy)
+        for attempt in (lambda: recorded.record(rows, "table1", folder=tmp_path),
+                        lambda: recorded.recorded("table1", tmp_path)):  # fmt: skip
+            with pytest.raises(InputError, match=r"can't write .*Permission denied.*close programs"):
+                attempt()
+    assert recorded.recorded("table1", tmp_path)[0]["image"].tolist() == ["a", "b", "c"]
+
+
 def _merge(source, target, start):
     start.wait()
     recorded.merge(source, "table1", folder=target)

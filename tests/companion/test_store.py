@@ -53,10 +53,11 @@ def test_a_row_says_which_machine_computed_it(store):
     assert store.get(item())["machine"] == {"cpu": "another"}
 
 
-def test_rows_computed_with_other_libraries_are_refused(store):
-    made_by = provenance.provenance()
-    made_by = made_by | {"libraries": made_by["libraries"] | {"numpy": "0.1"}}
-    with pytest.raises(InputError, match=r"what computed .*coffee.* has numpy 0.1, here it is"):
+@pytest.mark.parametrize(("part", "value"), [("numpy", "0.1"), ("source", "abc")])
+def test_rows_that_other_code_or_libraries_computed_are_refused(store, part, value):
+    made_by = provenance.provenance() | {part: value}
+    made_by["libraries"] = made_by["libraries"] | ({part: value} if part == "numpy" else {})
+    with pytest.raises(InputError, match=rf"what computed .*coffee.* has {part} {value}, here it is"):
         store.put(item(), profile="quick", made_by=made_by)
     assert store.rows().empty
 
