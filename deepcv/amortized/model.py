@@ -1,14 +1,14 @@
-"""Algorithm 3: a network U trained on a collection of images, none of them marked, that segments a new one at once.
+"""Algorithm 3: a network U, trained on a collection of unmarked images, that segments new ones in one pass.
 
     E(U, F, G) = Σ over images of  reconstruction + Σₓ U(I)ₓ KL₁ₓ + (1 - U(I)ₓ) KL₂ₓ + R(U(I))            (4.9)
 
-G encodes an image as a latent image of one number a pixel, F decodes it, and R holds U together: augmentation
-invariance (4.10), and conservation of region information (4.11)-(4.12), for which a discriminator D tells real images
-from decoded ones without a foreground or a background. `Model` is these networks and one iteration; `deepcv.training`
-is the loop; `Segmenter` is what remains of it for use, U alone.
+G encodes an image as a latent image with one number per pixel, and F decodes it. R regularises U: augmentation
+invariance (4.10), and conservation of region information (4.11)-(4.12), where a discriminator D tells real images from
+decoded ones that are all foreground or all background. `Model` holds the networks and one iteration,
+`deepcv.amortized.training` the loop; `Segmenter` is U alone, ready for use.
 
-Beside the paper's model there is a hint: R may also hold a cross-entropy to masks that another method found, without
-labels, in each training image by itself. The paper starts U at random.
+Deviation: the paper starts U at random; here R may also contain a cross-entropy to hints, masks that another method
+found in each training image without labels.
 """
 
 from __future__ import annotations
@@ -32,40 +32,40 @@ from deepcv.model.phases import LatentPrior
 
 @dataclass(frozen=True)
 class Augmentation:
-    """The operator 𝒪 of (4.10): a rotation by `turns` quarters, then, if `flipped`, left and right exchanged."""
+    """The operator 𝒪 of (4.10): `turns` quarter turns, then a horizontal flip if `flipped`."""
 
     turns: int
     flipped: bool
 
     @classmethod
     def draw(cls, generator: torch.Generator) -> Augmentation:
-        """One of the three rotations, flipped or not."""
+        """One of the three rotations, with or without a flip."""
         chosen = int(torch.randint(6, (), generator=generator))
         return cls(turns=1 + chosen // 2, flipped=chosen % 2 == 1)
 
     def __call__(self, x: Tensor) -> Tensor:
-        """`(..., S, S)` to the same."""
+        """`(..., S, S)` to the same shape."""
         x = torch.rot90(x, self.turns, dims=(-2, -1))
         return x.flip(-1) if self.flipped else x
 
 
 TURN, VIEW, SHIFT, COLOUR = math.radians(15), (0.7, 1.15), 0.05, 0.3
-"""How far `distorted` goes at strength 1: angle; side of what is seen and shift, in sides of the image; change of
-brightness, contrast and saturation. With views as often wider as narrower, (3/4, 4/3), most of the gain is lost."""
+"""Limits of `distorted` at strength 1: angle in radians; side of the view and shift, as shares of the image's side;
+relative change of brightness, contrast and saturation. A symmetric VIEW, (3/4, 4/3), loses most of the gain."""
 
 
 def distorted(x: Tensor, hints: Tensor | None, drawn: Tensor, strength: float = 1.0) -> tuple[Tensor, Tensor | None]:
-    """Other views of images and of their hints, the images in other light.
+    """Random views of images and their hints, the images with other colours.
 
     Parameters
     ----------
     x : Tensor, `(B, 3, S, S)`, in [-1, 1]
     hints : Tensor, `(B, S, S)`, in [0, 1], or None
     drawn : Tensor, `(B, 8)`, in [0, 1]
-        What is done to each image: the side of what is seen; angle, shift across and down, brightness, contrast and
-        saturation, of which 1/2 changes nothing; above 1/2 the last exchanges left and right.
+        Per image: the view's side; angle, shift across and down, brightness, contrast and saturation, where 1/2 is
+        neutral; the last flips left and right above 1/2.
     strength : float, at least 0
-        In `TURN`, `VIEW`, `SHIFT` and `COLOUR`. What comes in from beyond an edge is the image mirrored there.
+        Factor on `TURN`, `VIEW`, `SHIFT` and `COLOUR`. Beyond its edges the image is mirrored.
 
     Returns
     -------
@@ -76,7 +76,7 @@ def distorted(x: Tensor, hints: Tensor | None, drawn: Tensor, strength: float = 
     least, most = (strength * math.log(side) for side in VIEW)
     side = (least + (most - least) * drawn[:, 0]).exp()
     cosine, sine = side * (TURN * turn).cos(), side * (TURN * turn).sin()
-    across, down = 2 * SHIFT * across, 2 * SHIFT * down  # a side goes from -1 to 1
+    across, down = 2 * SHIFT * across, 2 * SHIFT * down  # coordinates run from -1 to 1
     mirror = torch.where(drawn[:, 7] > 0.5, -1.0, 1.0)
     affine = torch.stack((mirror * cosine, -sine, across, mirror * sine, cosine, down), dim=1).unflatten(1, (2, 3))
     grid = F.affine_grid(affine, list(x.shape), align_corners=False)
@@ -98,7 +98,7 @@ class Model(nn.Module):
     ----------
     settings : Settings
     seed : int
-        Of all first weights.
+        Of all initial weights.
     """
 
     def __init__(self, settings: Settings, seed: int):
@@ -117,7 +117,7 @@ class Model(nn.Module):
         self.discriminator = Discriminator(width=settings.discriminator_width, levels=levels, seed=next(seeds))
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """One Adam for each update of an iteration that the settings ask for."""
+        """One Adam per step of an iteration."""
         settings = self.settings
         groups = {"model": [self.segmenter, *self.encoders, *self.decoders]}
         if settings.conservation:
@@ -132,22 +132,22 @@ class Model(nn.Module):
     # --- the terms ----------------------------------------------------------------------------------------------------
 
     def memberships(self, x: Tensor) -> Tensor:
-        """U(I): `(B, 3, S, S)` to `(B, S, S)`, in [0, 1]."""
+        """U(I), `(B, 3, S, S)` to `(B, S, S)` in [0, 1]."""
         return self.logits(x).sigmoid()
 
     def logits(self, x: Tensor) -> Tensor:
         return self.segmenter(x)[:, 0].float()
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """𝒢: mean and variance of the latent image, two `(B, 1, S, S)`."""
+        """𝒢(I), `(B, 3, S, S)` to mean and variance of the latent image, each `(B, 1, S, S)`."""
         mean, log_variance = torch.cat([encoder(x) for encoder in self.encoders], dim=1).float().chunk(2, dim=1)
-        return mean, log_variance.clamp(-10, 10).exp()  # a variance of 0 would cost infinitely much
+        return mean, log_variance.clamp(-10, 10).exp()  # the KL is infinite at variance 0
 
     def decode(self, z: Tensor, u: Tensor) -> Tensor:
-        """ℱ: a latent image `(B, 1, S, S)`, and what the foreground is `(B, S, S)`, to `(B, 3, S, S)`.
+        """ℱ(z), a latent image `(B, 1, S, S)` and memberships `(B, S, S)` to `(B, 3, S, S)`.
 
-        u is used where the two regions have a decoder each; how the released code puts these together is not known,
-        here u mixes them.
+        Memberships matter for separate decoders only: u mixes their outputs. How the released code mixes them is
+        unknown.
         """
         if len(self.decoders) == 1:
             return self.decoders[0](z).float()
@@ -156,9 +156,9 @@ class Model(nn.Module):
         return u * foreground(u * z).float() + (1 - u) * background((1 - u) * z).float()
 
     def elbo_loss(self, x: Tensor, u: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Reconstruction and KL of (4.9), each a mean over pixels and images.
+        """Reconstruction and KL of (4.9), means over pixels and images where the paper sums.
 
-        Over images and pixels the paper sums; what that makes of (4.12) beside it, see `Settings.conservation_weight`.
+        `Settings.conservation_weight` says what that means for (4.12).
         """
         mean, variance = self.encode(x)
         decoded = energy.reconstruction(lambda z: self.decode(z, u), mean, variance, x, noise[None])
@@ -168,14 +168,14 @@ class Model(nn.Module):
         return reconstruction.mean(), (region / x[0, 0].numel()).mean()
 
     def invariance_loss(self, x: Tensor, u: Tensor, augmentation: Augmentation) -> Tensor:
-        """(4.10), a mean over pixels: 𝒪(U(I)) is the target and held fixed, U(𝒪(I)) moves.
+        """(4.10), a mean over pixels, with the target 𝒪(U(I)) held fixed.
 
-        In the paper's formula the second term has the wrong sign; this is the binary cross-entropy it names.
+        The second term of the paper's formula has the wrong sign; this is the binary cross-entropy that it names.
         """
         return F.binary_cross_entropy_with_logits(self.logits(augmentation(x)), augmentation(u).detach())
 
     def discriminator_loss(self, x: Tensor, foreground: Tensor, background: Tensor) -> Tensor:
-        """(4.11), a mean over images; `foreground` and `background` are latent images drawn from the priors."""
+        """(4.11), a mean over images, with latent images `foreground` and `background` drawn from the priors."""
         everything = torch.ones_like(foreground[:, 0])
         with torch.no_grad():
             fakes = [self.decode(foreground, everything), self.decode(background, 1 - everything)]
@@ -183,7 +183,7 @@ class Model(nn.Module):
         return F.softplus(-real).mean() + sum(F.softplus(each).mean() for each in fake)
 
     def conservation_loss(self, u: Tensor, foreground: Tensor, background: Tensor) -> Tensor:
-        """(4.12), a mean over images, with decoder and discriminator held fixed."""
+        """(4.12), a mean over images, with decoders and discriminator held fixed."""
         with _fixed(self.decoders, self.discriminator):
             composite = foreground * u[:, None] + background * (1 - u[:, None])
             return F.softplus(-self.discriminator(self.decode(composite, u)).float()).mean()
@@ -205,16 +205,16 @@ class Model(nn.Module):
         images : Tensor of uint8, `(B, S, S, 3)`
         hints : Tensor of uint8, `(B, S, S)`, in 0..255, or None
         descend : callable
-            Takes a key of `optimizers()` and a loss, and makes that step.
+            Makes a step, given a key of `optimizers()` and a loss.
         noise : callable
-            Gives standard normal numbers, `(B, *shape)` for a shape.
+            Returns standard normal numbers, `(B, *shape)` for a shape.
         generator : torch.Generator
-            On the CPU and the same in every process: for what concerns the whole batch.
+            On the CPU, with the same state in every process: for draws that concern the whole batch.
 
         Returns
         -------
         dict of str to Tensor
-            Each loss, and "area", the mean of U.
+            The losses, and "area", the mean of U.
         """
         settings = self.settings
         x = as_input(images)
@@ -254,7 +254,7 @@ class Model(nn.Module):
         return {name: loss.detach() for name, loss in losses.items()} | {"area": u.detach().mean()}
 
     def as_segmenter(self, foreground: int, card: Mapping) -> Segmenter:
-        """What `deepcv.amortized.training` keeps for use: a U of the weights as they are."""
+        """U with the current weights, ready for use."""
         settings = self.settings
         architecture = {"kind": "unet", "width": settings.width, "levels": settings.levels}
         return Segmenter(nn.Sequential(self.segmenter, nn.Sigmoid()), architecture, settings.size, foreground, card)
@@ -262,7 +262,7 @@ class Model(nn.Module):
 
 @contextlib.contextmanager
 def _fixed(*networks: nn.Module) -> Iterator[None]:
-    """What is computed inside sends gradients through these networks but not into them."""
+    """Let gradients pass through these networks without reaching their parameters."""
     parameters = [parameter for network in networks for parameter in network.parameters()]
     for parameter in parameters:
         parameter.requires_grad_(False)
@@ -273,14 +273,14 @@ def _fixed(*networks: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(True)
 
 
-# --- which side, and whether there are two ----------------------------------------------------------------------------
+# --- foreground and collapse ------------------------------------------------------------------------------------------
 
 
 def foreground_phase(u: np.ndarray) -> int:
-    """Which side of U is the foreground, decided without labels and once for the whole collection.
+    """Which side of U is the foreground: 1 for u, 0 for 1 - u; decided once per collection, without labels.
 
-    The side that is rarer on the frame, an eighth of the image wide all around, than inside it: photographers put what
-    they mean in the middle. 1 means u itself, 0 means 1 - u. With a hint this confirms what U was taught.
+    It is the side that is rarer on the frame, an eighth of the image wide, than inside it: photographers place their
+    subject in the middle. With a hint this confirms what U was taught.
 
     Parameters
     ----------
@@ -296,6 +296,6 @@ def foreground_phase(u: np.ndarray) -> int:
 
 
 def smaller_side(u: np.ndarray) -> float:
-    """How much of an image the smaller of the two sides covers, the mean over images `(N, S, S)`: 0 in a collapse."""
+    """Share of an image that the smaller side covers, a mean over images `(N, S, S)`; 0 after a collapse."""
     area = (u > 0.5).mean(axis=(1, 2))
     return float(np.minimum(area, 1 - area).mean())

@@ -1,4 +1,4 @@
-"""A trained network for other programs, as an ONNX file."""
+"""Export of a trained network as an ONNX file."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from deepcv.errors import InputError
 from deepcv.files import write_whole
 
 OPSET = 18
-"""Version of the ONNX operators; ONNX Runtime reads it since 1.14."""
+"""Version of the ONNX operators; ONNX Runtime supports it since 1.14."""
 
 
 class _Foreground(nn.Module):
-    """`(N, 3, H, W)` in [0, 1] to the foreground's membership, `(N, H, W)`."""
+    """Images in [0, 1], `(N, 3, H, W)`, to memberships of the foreground, `(N, H, W)`."""
 
     def __init__(self, segmenter: Segmenter):
         super().__init__()
@@ -32,9 +32,9 @@ class _Foreground(nn.Module):
 def to_onnx(segmenter: Segmenter, path) -> None:
     """Write the network as an ONNX file.
 
-    Its input `image` is float32 `(N, 3, H, W)`, RGB in [0, 1]; its output `foreground` is the foreground's membership,
-    float32 `(N, H, W)`, in [0, 1]. N, H and W are free. The file's metadata tell `size`, to
-    which `Segmenter.predict` brings an image's shorter side before the network sees it, and the `card`.
+    Its input `image` is float32 `(N, 3, H, W)`, RGB in [0, 1]; its output `foreground` is the membership of the
+    foreground, float32 `(N, H, W)` in [0, 1]. N, H and W are free. The metadata contain the `card` and `size`, to which
+    `Segmenter.predict` resizes the shorter side of an image.
 
     Parameters
     ----------
@@ -44,11 +44,11 @@ def to_onnx(segmenter: Segmenter, path) -> None:
     Raises
     ------
     InputError
-        For ReDO's network, whose pooling to a fixed grid ONNX doesn't have for free sizes; when the package onnx is not
-        installed, or the file can't be written.
+        For ReDO's network, whose pooling to a fixed grid ONNX lacks for free sizes; if the package onnx is missing, or
+        the file can't be written.
     """
     if segmenter.architecture["kind"] != "unet":
-        raise InputError("only a U-Net of Algorithm 3 can be written as ONNX, not ReDO's network; name another model")
+        raise InputError("only U-Nets of Algorithm 3 can be exported as ONNX, not ReDO's network; choose another model")
     try:
         import onnx
     except ImportError:
@@ -56,7 +56,7 @@ def to_onnx(segmenter: Segmenter, path) -> None:
     stream = io.BytesIO()
     side = segmenter.size
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that sizes are compared with Python's, and that there is another exporter
+        warnings.simplefilter("ignore")  # about sizes compared in Python, and about the other exporter
         torch.onnx.export(
             _Foreground(segmenter).cpu().eval(),
             (torch.zeros(2, 3, side, side),),
@@ -65,7 +65,7 @@ def to_onnx(segmenter: Segmenter, path) -> None:
             output_names=["foreground"],
             dynamic_axes={"image": {0: "N", 2: "H", 3: "W"}, "foreground": {0: "N", 1: "H", 2: "W"}},
             opset_version=OPSET,
-            dynamo=False,  # the other one asks for another package
+            dynamo=False,  # the other exporter needs another package
         )
     model = onnx.load_from_string(stream.getvalue())
     onnx.helper.set_model_props(model, {"size": str(side), "card": json.dumps(dict(segmenter.card))})

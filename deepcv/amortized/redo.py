@@ -1,17 +1,17 @@
-"""ReDO [13]: a mask network trained on a collection, because redrawing an object must leave a plausible image.
+"""ReDO [13]: a mask network trained on a collection; redrawing an object must leave a plausible image.
 
-A mask network parts an image into two regions. One region at a time is redrawn by a generator from a random vector z,
-the other is kept; a discriminator tells the result from a photograph, and an encoder has to find z again in it, so that
-the generator can't ignore z and a region can't be empty. Which of the two regions is the object is left open.
+The mask network divides an image into two regions. A generator redraws one region at a time from a random vector z; the
+other is kept. A discriminator tells the result from photographs, and an encoder recovers z from it, so that the
+generator can't ignore z and no region can be empty. Which of the two regions is the object stays open.
 
-From Chen, Artières and Denoyer (NeurIPS 2019, arXiv:1905.13539); settings and architectures are those of the
-authors' code (github.com/mickaelChen/ReDO), in short: residual networks as in SAGAN, spectral normalisation, orthogonal
-weights, conditional instance normalisation, hinge loss.
+After Chen, Artières and Denoyer (NeurIPS 2019, arXiv:1905.13539), with the settings and architectures of the authors'
+code (github.com/mickaelChen/ReDO): residual networks as in SAGAN, spectral normalisation, orthogonal weights,
+conditional instance normalisation, hinge loss.
 
 Deviations:
 
-- one encoder with an output for each region's z, where the original has an encoder a region;
-- images of 32 to 128 pixels a side, by the number of residual blocks, and any width, so that it runs without a GPU.
+- one encoder with an output for each region's z, instead of an encoder per region;
+- images of 32 to 128 pixels a side, by the number of residual blocks, and any width, to run without a GPU.
 """
 
 from __future__ import annotations
@@ -36,57 +36,55 @@ _SMALLEST = 4  # side of the generator's first feature map
 
 @dataclass(frozen=True)
 class Settings(Checked):
-    """Settings of ReDO; the default is the authors' code's for flowers."""
+    """Settings of ReDO; the defaults are those of the authors' code for flowers."""
 
     size: Literal[32, 64, 128] = 128
     """Side of the square images."""
     width: Count = 64
-    """Channels of generators, discriminator and encoder where they are fewest."""
+    """Fewest channels in generators, discriminator and encoder."""
     mask_width: Count = 16
-    """Channels of the mask network where they are fewest."""
+    """Fewest channels in the mask network."""
     latent: Count = 32
     """Dimension of z."""
     epochs: Count = 600
-    """Over a thousand images 30 000 iterations; the authors' runs have 20 to 40 thousand."""
+    """30 000 iterations on a thousand images; the authors' runs have 20 to 40 thousand."""
     batch: Count = 20
-    """Images an iteration."""
+    """Images per iteration."""
     learning_rate: Positive = 1e-4
     """Of generators, discriminator and encoder (Adam, betas 0 and 0.9)."""
     decay: bool = False
-    """Whether the learning rates fall to nought along a cosine."""
+    """Whether the learning rates decay to zero on a cosine schedule."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """Of the networks' arithmetic, "float32" or "bfloat16"."""
+    """Of the networks' arithmetic."""
     mask_learning_rate: Positive = 1e-5
-    """Of the mask network; the faster, the more often it collapses."""
+    """Of the mask network; at a higher rate it collapses more often."""
     mask_decay: NonNegative = 1e-4
     """Weight decay of the mask network."""
     latent_weight: NonNegative = 5.0
-    """Weight of finding z again."""
+    """Weight of recovering z."""
     least_area: Annotated[float, between(0, 0.5)] = 0.1
-    """A run has collapsed when the smaller region covers less than this share of an image on the average."""
+    """A run has collapsed if the smaller region covers less than this share of an image on average."""
     patience: Count = 2
-    """After so many collapsed epochs in a row training starts again with another seed."""
+    """Training restarts with another seed after this many collapsed epochs in a row."""
     restarts: Annotated[int, at_least(0)] = 3
-    """How often at most. The original collapses in about a third of its runs."""
+    """Maximum number of restarts. The original collapses in about a third of its runs."""
 
     def conflicts(self) -> Iterator[str]:
         if self.width % 8 or self.mask_width % 4:
-            yield (
-                f"width is {self.width} and mask_width {self.mask_width}; the first must divide by 8, the other by 4"
-            )
+            yield f"width is {self.width} and mask_width {self.mask_width}; choose multiples of 8 and of 4"
 
     @property
     def doublings(self) -> int:
-        """Of the side, from the generator's first feature map to the image."""
+        """How often the side doubles from the generator's first feature map to the image."""
         return int(math.log2(self.size // _SMALLEST))
 
     def channels(self) -> list[int]:
-        """Of the generator's feature maps, from the smallest to the image's size; 16 times `width` at most."""
+        """Channels of the generator's feature maps, smallest map first; 16 times `width` at most."""
         return [self.width * min(16, 2 ** (self.doublings - level)) for level in range(self.doublings + 1)]
 
 
 class ConditionalInstanceNorm(nn.Module):
-    """Instance normalisation whose scale and shift depend on z: `(B, C, H, W)` and `(B, latent)`."""
+    """Instance normalisation of x, `(B, C, H, W)`, with scale and shift from z, `(B, latent)`."""
 
     def __init__(self, channels: int, latent: int):
         super().__init__()
@@ -99,7 +97,7 @@ class ConditionalInstanceNorm(nn.Module):
 
 
 class GeneratorBlock(nn.Module):
-    """Doubles the side; sees the region's mask beside its features, and z through the normalisations."""
+    """Doubles the side; its input includes the region's mask, its normalisations depend on z."""
 
     def __init__(self, inputs: int, outputs: int, latent: int):
         super().__init__()
@@ -116,7 +114,7 @@ class GeneratorBlock(nn.Module):
 
 
 class Generator(nn.Module):
-    """Redraws a region: its mask `(B, 1, H, W)` and z `(B, latent)` to `(B, 3, H, W)` in [-1, 1], 0 outside."""
+    """Redraws a region: mask `(B, 1, H, W)` and z `(B, latent)` to `(B, 3, H, W)` in [-1, 1], 0 outside."""
 
     def __init__(self, settings: Settings):
         super().__init__()
@@ -138,7 +136,7 @@ class Generator(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Each pixel sees all others, as in SAGAN; starts as the identity."""
+    """Self-attention over pixels as in SAGAN, initially the identity."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -155,7 +153,7 @@ class SelfAttention(nn.Module):
 
 
 class Critic(nn.Module):
-    """Halves an image `(B, 3, H, W)` down to 4 × 4 and gives `(B, outputs)`: discriminator, or encoder of z."""
+    """Discriminator, or encoder of z: `(B, 3, H, W)`, halved down to 4 × 4, to `(B, outputs)`."""
 
     def __init__(self, settings: Settings, outputs: int, *, attention: bool):
         super().__init__()
@@ -174,7 +172,7 @@ class Critic(nn.Module):
 
 
 class CriticBlock(nn.Module):
-    """Two convolutions beside a 1×1 one, and half the side."""
+    """Residual block of two convolutions that halves the side."""
 
     def __init__(self, inputs: int, outputs: int, *, first: bool):
         super().__init__()
@@ -189,13 +187,13 @@ class CriticBlock(nn.Module):
 
 
 class Model(nn.Module):
-    """All networks of ReDO, and one iteration, as `deepcv.amortized.training.train` asks for them; `mask` is what is kept.
+    """The networks of ReDO and one iteration, for `deepcv.amortized.training.train`; `mask` is what remains for use.
 
     Parameters
     ----------
     settings : Settings
     seed : int
-        Of the weights.
+        Of all initial weights.
     """
 
     def __init__(self, settings: Settings, seed: int = 0):
@@ -209,7 +207,7 @@ class Model(nn.Module):
             self.discriminator = Critic(settings, 1, attention=True)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """Adam of mask network, generators and encoder together, and of the discriminator."""
+        """One Adam for mask network, generators and encoder, one for the discriminator."""
         settings = self.settings
         common = {"lr": settings.learning_rate, "betas": (0.0, 0.9)}
         slow = {"lr": settings.mask_learning_rate, "weight_decay": settings.mask_decay}
@@ -223,11 +221,11 @@ class Model(nn.Module):
         }
 
     def memberships(self, x: Tensor) -> Tensor:
-        """The first region's, `(B, 3, S, S)` in [-1, 1] to `(B, S, S)` in [0, 1]."""
+        """Memberships of the first region: `(B, 3, S, S)` in [-1, 1] to `(B, S, S)` in [0, 1]."""
         return self.mask(x)[:, 0].float()
 
     def step(self, images: Tensor, hints: None, descend, noise, generator) -> dict[str, Tensor]:
-        """One iteration: a step of everything that draws, then one of the discriminator; as `amortized.Model.step`."""
+        """One iteration, as `deepcv.amortized.model.Model.step`: all that draws, then the discriminator."""
         x = as_input(images)
         losses = generator_losses(self, x, self._draw(noise))
         descend("drawing", losses.adversary + losses.latent)
@@ -239,23 +237,18 @@ class Model(nn.Module):
         return torch.stack([noise((self.settings.latent,)) for _ in self.generators])
 
     def as_segmenter(self, foreground: int, card: Mapping) -> Segmenter:
-        """The mask network, ready for use."""
+        """The mask network with its current weights, ready for use."""
         architecture = {"kind": "redo", "width": self.settings.mask_width}
         return Segmenter(self.mask, architecture, self.settings.size, foreground, card)
 
 
-def regions(mask: Tensor) -> tuple[Tensor, Tensor]:
-    """The memberships of both regions."""
-    return mask, 1 - mask
-
-
 def redrawn(image: Tensor, mask: Tensor, generator: Generator, z: Tensor) -> Tensor:
-    """The image with the region of this mask redrawn, the rest kept, `(B, 3, H, W)`."""
+    """The image with the mask's region redrawn and the rest kept, `(B, 3, H, W)`."""
     return generator(mask, z) + (1 - mask) * image
 
 
 class Losses(NamedTuple):
-    """Of an iteration, each a scalar: `adversary`, `latent` (its weight included), and the smaller region's `area`."""
+    """Scalars of an iteration: `adversary`, weighted `latent`, and `area` of the smaller region."""
 
     adversary: Tensor
     latent: Tensor
@@ -263,33 +256,32 @@ class Losses(NamedTuple):
 
 
 def generator_losses(model: Model, image: Tensor, z: Tensor) -> Losses:
-    """What mask network, generators and encoder minimise, the sum of the first two.
+    """The losses of mask network, generators and encoder, which minimise the sum of the first two.
 
     Parameters
     ----------
     model : Model
     image : Tensor, `(B, 3, H, W)`, in [-1, 1]
     z : Tensor, `(2, B, latent)`
-        Standard normal, one for each region.
+        Standard normal, one per region.
     """
-    memberships = regions(model.mask(image))
+    mask = model.mask(image)
+    memberships = mask, 1 - mask
     adversary = latent = torch.zeros((), device=image.device)
-    for index, (mask, generator) in enumerate(zip(memberships, model.generators, strict=True)):
-        drawn = redrawn(image, mask, generator, z[index])
+    for index, (region, generator) in enumerate(zip(memberships, model.generators, strict=True)):
+        drawn = redrawn(image, region, generator, z[index])
         adversary = adversary - model.discriminator(drawn).mean()
         found = model.encoder(drawn).unflatten(1, (2, -1))[:, index]
         latent = latent + model.settings.latent_weight * (found - z[index]).square().mean()
-    area = torch.stack([mask.detach().mean() for mask in memberships]).min()
+    area = torch.stack([region.detach().mean() for region in memberships]).min()
     return Losses(adversary, latent, area)
 
 
 def discriminator_loss(model: Model, image: Tensor, z: Tensor) -> Tensor:
-    """The hinge loss of the discriminator: photographs against the same with either region redrawn; a scalar."""
+    """Hinge loss of the discriminator, a scalar: photographs against themselves with one region redrawn."""
     with torch.no_grad():
-        memberships = regions(model.mask(image))
-        drawn = [
-            redrawn(image, mask, generator, each)
-            for mask, generator, each in zip(memberships, model.generators, z, strict=True)
-        ]
+        mask = model.mask(image)
+        parts = zip((mask, 1 - mask), model.generators, z, strict=True)
+        drawn = [redrawn(image, *part) for part in parts]
     real = F.relu(1 - model.discriminator(image)).mean()
     return real + sum(F.relu(1 + model.discriminator(each)).mean() for each in drawn) / len(drawn)

@@ -1,4 +1,4 @@
-"""Settings of Algorithm 3: the default, the presets, and the profiles."""
+"""Settings of Algorithm 3: default, presets, profiles."""
 
 from __future__ import annotations
 
@@ -12,133 +12,110 @@ from deepcv.checks import Checked, Count, NonNegative, Positive, at_least, betwe
 
 @dataclass(frozen=True)
 class Settings(Checked):
-    """Settings of Algorithm 3; the default is the package's, `paper()` and `released()` the authors'."""
+    """Settings of Algorithm 3: ours by default, the authors' by `paper()` and `released()`."""
 
     size: Count = 128
-    """Side of the training images in pixels; a shorter side is brought to it, the centre cut out."""
+    """Side of the training images in pixels: shorter sides are resized to it and centres cropped."""
     width: Count = 16
-    """Channels of U's first level; 64 in the paper. 16 are a sixteenth of the work and of the file."""
+    """Channels of U's first level; 64 in the paper. 16 take a sixteenth of the time and of the file."""
     levels: Count = 4
     """Halvings in the U-Nets."""
     model_width: Count = 16
-    """Channels of the encoder's and decoder's first level."""
+    """Channels of encoder and decoder at their first level."""
     discriminator_width: Count = 32
     """Channels of the discriminator's first convolution."""
 
     latent_mean: Positive = 3.0
-    """μ of the foreground and -μ of the background, variances 1 (section 5.1; its signs, the other way round, are a
-    matter of naming)."""
+    """Priors N(μ, 1) of the foreground and N(-μ, 1) of the background. Section 5.1 has the signs the other way round,
+    which only swaps names."""
     separate_encoders: bool = False
-    """Whether the encoder's mean and log-variance have a network each."""
+    """Separate networks for the encoder's mean and log-variance."""
     separate_decoders: bool = False
-    """Whether foreground and background have a decoder each, fed with u·z and (1 - u)·z and put together by u."""
+    """Separate decoders for foreground and background, fed with u·z and (1 - u)·z, their outputs mixed by u."""
     channel_mean: bool = False
-    """Mean over channels in the reconstruction instead of the sum."""
+    """Reconstruction error averaged, not summed, over channels."""
 
     hint: str = "deep-cv"
-    """The method whose masks of the training images U is held to, by its name in the registry (`deepcv methods`); ""
-    leaves hints out, as the paper does."""
+    """The method (`deepcv methods`) whose masks of the training images U is held to; "" for none, as in the paper."""
     hint_weight: NonNegative = 20.0
-    """Weight of the cross-entropy to the hint beside the KL, whose difference between phases reaches
-    2·latent_mean² = 18 a pixel. In that small run (see `learning_rate`) 2 loses 0.04 of validation IoU and 200 nothing:
-    what U learns there comes from the hint."""
+    """Weight of the cross-entropy to the hint. For comparison, the KLs of the two phases differ by up to
+    2·latent_mean² = 18 per pixel. In the small run of `learning_rate`, 2 loses 0.04 of validation IoU and 200 nothing:
+    there U learns from the hint."""
     invariance: bool = True
-    """AuI, (4.10)."""
+    """Augmentation invariance (AuI), (4.10)."""
     invariance_weight: NonNegative = 1.0
-    """Of (4.10) in the joint step; alone in its own step a weight changes nothing, Adam divides by it."""
+    """Weight of (4.10) in the joint step. In a step of its own a weight has no effect: Adam divides by it."""
     conservation: bool = False
-    """CRI, (4.11)-(4.12)."""
+    """Conservation of region information (CRI), (4.11)-(4.12)."""
     conservation_weight: NonNegative = 1.0
-    """Of (4.12), likewise. In the joint step (4.9) is a mean over pixels and (4.12) one number an image; beside the sum
-    that the paper prints, (4.12) would weigh 1 / size² of this."""
+    """Weight of (4.12), likewise. In the joint step (4.9) is a mean over pixels; with the paper's sum over them (4.12),
+    one number per image, would weigh 1 / size² of this."""
     joint: bool = True
-    """One step of one optimiser for (4.9) with its regularisation, the discriminator's apart. False: Algorithm 3's
-    steps one after the other, each with an optimiser of its own as in the released code."""
+    """One step for (4.9) with its regularisation, and one for the discriminator. False: the steps of Algorithm 3 in
+    turn, each with its own optimizer, as in the released code."""
     distortion: NonNegative = 1.0
-    """How far a training image and its hint are turned, scaled, shifted and mirrored at random, and the image's colours
-    changed, each time anew (`distorted`); 0 leaves them as they are, as the paper does. On 400 training images of
-    Flowers-17 at 64 pixels, 16 epochs, 1 has a validation IoU of 0.843 and 0.857 (two seeds), mirroring alone 0.829 and
-    0.835."""
+    """Strength of random rotation, scaling, shift, mirroring and colour changes of each training image and its hint
+    (`distorted`); 0 for none, as in the paper. On 400 training images of Flowers-17 at 64 pixels, after 16 epochs, the
+    validation IoU of two seeds is 0.843 and 0.857 with 1, and 0.829 and 0.835 with mirroring alone."""
 
     epochs: Count = 50
     batch: Count = 32
-    """Images an iteration, over all processes together."""
+    """Images per iteration, in all processes together."""
     learning_rate: Positive = 3e-3
-    """Of every Adam; 1e-3 in the paper. On 400 training images of Flowers-17 at 32 pixels, validation IoU 0.825 against
-    0.775 after 40 epochs; 1e-2 is as good."""
+    """Of every Adam; 1e-3 in the paper. On 400 training images of Flowers-17 at 32 pixels, after 40 epochs, the
+    validation IoU is 0.825 instead of 0.775; 1e-2 is as good."""
     decay: bool = True
-    """Whether the learning rate falls to nought along a cosine, so that the last epoch is a good one to stop at."""
+    """Whether the learning rate decays to zero on a cosine schedule, so that the last epoch is a good one."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """Of the networks' arithmetic, "float32" or "bfloat16" (weights stay float32)."""
+    """Of the networks' arithmetic; weights are float32."""
 
     least_area: Annotated[float, between(0, 0.5)] = 0.02
-    """U counts as collapsed when its masks cover less than this share of the images, or all but it, on the average."""
+    """U has collapsed if its masks, or their complements, cover less than this share of the images on average."""
     patience: Count = 2
-    """After so many collapsed epochs in a row training starts again with another seed."""
+    """Training restarts with another seed after this many collapsed epochs in a row."""
     restarts: Annotated[int, at_least(0)] = 3
-    """How often at most; 0 trains on, collapsed or not."""
+    """Maximum number of restarts; with 0 a collapsed training goes on."""
 
     def conflicts(self) -> Iterator[str]:
         if self.size < 2 ** (self.levels + 1):
             yield (
-                f"images of {self.size} pixels can't be halved {self.levels} times; "
-                f"ask for a size of at least {2 ** (self.levels + 1)} or for fewer levels"
+                f"size is {self.size}, which can't be halved {self.levels} times; "
+                f"choose at least {2 ** (self.levels + 1)}, or fewer levels"
             )
 
     @classmethod
     def paper(cls, **changes) -> Settings:
-        """Section 5.1: three U-Nets, no hint, the steps one after the other; where it is silent, the released code."""
-        given = {
-            "width": 64,
-            "model_width": 64,
-            "hint": "",
-            "conservation": True,
-            "joint": False,
-            "distortion": 0.0,
-            "batch": 128,
-            "learning_rate": 1e-3,
-            "decay": False,
-            "restarts": 0,
-        }
+        """Section 5.1: three U-Nets, no hint, separate steps; what it leaves open is as in the released code."""
+        given = {"width": 64, "model_width": 64, "hint": "", "conservation": True, "joint": False, "distortion": 0.0}
+        given |= {"batch": 128, "learning_rate": 1e-3, "decay": False, "restarts": 0}
         return cls(**given | changes)
 
     @classmethod
     def released(cls, **changes) -> Settings:
-        """The authors' code: five U-Nets, the mean over channels. Its "flip", a half turn, is here a true one."""
+        """The authors' code: five U-Nets, mean over channels. Its "flip", a half turn, is a true flip here."""
         given = {"separate_encoders": True, "separate_decoders": True, "channel_mean": True}
         return cls.paper(**given | changes)
 
 
-PRESETS: dict[str, Callable[..., Settings]] = {
-    "default": Settings,
-    "paper": Settings.paper,
-    "released": Settings.released,
-}
+PRESETS: Mapping[str, Callable[..., Settings]]
+PRESETS = {"default": Settings, "paper": Settings.paper, "released": Settings.released}
 
-
+_NARROW = {"width": 8, "model_width": 8, "discriminator_width": 8, "batch": 16}
 PROFILES: dict[str, dict] = {
-    "quick": {
-        "size": 32,
-        "levels": 3,
-        "width": 8,
-        "model_width": 8,
-        "discriminator_width": 8,
-        "epochs": 10,
-        "batch": 16,
-    },
-    "cpu": {"size": 64, "levels": 4, "width": 8, "model_width": 8, "discriminator_width": 8, "epochs": 30, "batch": 16},
+    "quick": {**_NARROW, "size": 32, "levels": 3, "epochs": 10},
+    "cpu": {**_NARROW, "size": 64, "levels": 4, "epochs": 30},
     "paper": {},
 }
-"""What a profile changes of any preset: "quick" for a few minutes, "cpu" for an hour on two cores."""
+"""Changes to any preset: "quick" takes a few minutes, "cpu" an hour on two cores, "paper" needs a GPU."""
 
 
 def settings_for(preset: str, profile: str, **changes) -> Settings:
-    """A preset at the size of a profile, with `changes`.
+    """The settings of a preset and a profile, with `changes`.
 
     Raises
     ------
     InputError
-        When there is no such preset or profile, or a value is out of range.
+        For an unknown preset or profile, or a value out of range.
     """
     check_known("preset", preset, PRESETS)
     check_known("profile", profile, PROFILES)
