@@ -1,4 +1,4 @@
-"""Where torch computes."""
+"""Torch devices."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from deepcv.errors import InputError
 
 
 def device_kind(device=None) -> str:
-    """The kind of a torch device, `"cpu"` or `"cuda"` with the GPU's name.
+    """Device type, with the GPU's name for `"cuda"`.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
-"""The one error that users are meant to see."""
+"""The error for input that can't be used."""
 
 from __future__ import annotations
 
 
 class InputError(ValueError):
-    """The input can't be used; the message names the value and says what to do about it."""
+    """The input can't be used; the message names the value and a remedy."""

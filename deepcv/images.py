@@ -1,7 +1,7 @@
-"""What an image and a hint are, checked once at the door; reading and writing picture files.
+"""Validation and resizing of images and hints.
 
-Inside the package an image is a float32 array `(H, W)` or `(H, W, 3)` with values in [0, 1]; a hint is a
-float32 array `(H, W)` in [0, 1], near 1 where the foreground is believed to be.
+Inside the package an image is a float32 array `(H, W)` or `(H, W, 3)` in [0, 1]; a hint is a float32 array `(H, W)` in
+[0, 1], near 1 where the foreground probably is.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import numpy as np
 from deepcv.errors import InputError
 
 SMALLEST_SIDE = 8
-"""Fewest pixels a side may have: below this there is no region to speak of, nor a stride-2 network."""
+"""Minimum side in pixels; smaller images have no meaningful regions, and are too small for strided networks."""
 
 
 def as_image(image) -> np.ndarray:
-    """Check an image and bring it to float32 in [0, 1].
+    """Validate an image and convert it to float32 in [0, 1].
 
     Parameters
     ----------
@@ -34,13 +34,13 @@ def as_image(image) -> np.ndarray:
     array = np.asarray(image)
     if array.ndim != 2 and not (array.ndim == 3 and array.shape[2] == 3):
         raise InputError(
-            f"an image must be (H, W) or (H, W, 3), this one is {array.shape}; "
+            f"an image must be (H, W) or (H, W, 3), not {array.shape}; "
             "convert it to grey or RGB first (drop an alpha channel, pick one frame)"
         )
     height, width = array.shape[:2]
     if min(height, width) < SMALLEST_SIDE:
         raise InputError(
-            f"the image is {height}×{width} pixels; both sides must have at least {SMALLEST_SIDE}, enlarge or pad it"
+            f"the image is {height}×{width} pixels; both sides must have at least {SMALLEST_SIDE}; enlarge or pad it"
         )
     if array.dtype == np.uint8:
         array = array.astype(np.float32) / 255
@@ -49,25 +49,25 @@ def as_image(image) -> np.ndarray:
             raise InputError("the image has NaN or infinite values; replace them, for example with numpy.nan_to_num")
         low, high = float(array.min()), float(array.max())
         if low < 0 or high > 1:
-            raise InputError(f"a float image must lie in [0, 1], this one spans [{low:g}, {high:g}]; rescale it")
+            raise InputError(f"a float image must lie in [0, 1], not [{low:g}, {high:g}]; rescale it")
         array = array.astype(np.float32)
     else:
         raise InputError(
-            f"an image must be uint8 or float, this one is {array.dtype}; "
+            f"an image must be uint8 or float, not {array.dtype}; "
             "scale it to [0, 1], for example with skimage.util.img_as_float"
         )
     if float(array.max()) == float(array.min()) or (array.ndim == 3 and np.ptp(array, axis=(0, 1)).max() == 0):
-        raise InputError("the image has one colour throughout, so there is nothing to segment; check the file")
+        raise InputError("the image has one colour, so there is nothing to segment; check the file")
     return np.ascontiguousarray(array)
 
 
 def as_hint(hint, shape: tuple[int, int]) -> np.ndarray:
-    """Check a hint: float32 `(H, W)` in [0, 1] of the image's size.
+    """Validate a hint and convert it to float32 `(H, W)` in [0, 1].
 
     Parameters
     ----------
     hint : array_like, `(H, W)`
-        bool, uint8 in 0..255, or float in [0, 1]; high where the foreground is believed to be.
+        bool, uint8 in 0..255, or float in [0, 1]; high where the foreground probably is.
     shape : tuple of int
         The image's `(H, W)`.
 
@@ -86,31 +86,31 @@ def as_hint(hint, shape: tuple[int, int]) -> np.ndarray:
     elif array.dtype == bool or np.issubdtype(array.dtype, np.floating):
         array = array.astype(np.float32)
     else:
-        raise InputError(f"a hint must be bool, uint8 or float, this one is {array.dtype}; scale it to [0, 1]")
+        raise InputError(f"a hint must be bool, uint8 or float, not {array.dtype}; scale it to [0, 1]")
     if not np.isfinite(array).all():
         raise InputError("the hint has NaN or infinite values; replace them, for example with 0.5 (undecided)")
     low, high = float(array.min()), float(array.max())
     if low < 0 or high > 1:
-        raise InputError(f"a hint must lie in [0, 1], this one spans [{low:g}, {high:g}]; rescale it")
-    if high - low < 1e-4:  # Otsu's threshold has no room for its histogram in less
+        raise InputError(f"a hint must lie in [0, 1], not [{low:g}, {high:g}]; rescale it")
+    if high - low < 1e-4:  # Otsu's histogram needs this range
         raise InputError(
-            f"the hint is {low:g} everywhere and says nothing about the foreground; leave it out to have one computed"
+            f"the hint is {low:g} everywhere, which says nothing about the foreground; omit it to have one computed"
         )
     return np.ascontiguousarray(array)
 
 
 def to_uint8(image: np.ndarray) -> np.ndarray:
-    """A float image in [0, 1] as uint8 in 0..255, rounded to the nearest level."""
+    """Convert a float image in [0, 1] to uint8 in 0..255, rounded to the nearest level."""
     return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
 
 
 def as_colour(image: np.ndarray) -> np.ndarray:
-    """`(H, W)` as `(H, W, 3)` by repeating the grey channel; colour images pass through."""
+    """Repeat the grey channel of `(H, W)` to `(H, W, 3)`; colour images are returned unchanged."""
     return image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)
 
 
 def resize(array: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Resize a float `(H, W)` or `(H, W, C)` array to `shape`: area averaging down, bilinear up."""
+    """Resize `(H, W)` or `(H, W, C)` to `shape` by area averaging (smaller) or bilinear interpolation (larger)."""
     import cv2
 
     if array.shape[:2] == tuple(shape):
@@ -118,13 +118,13 @@ def resize(array: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     smaller = shape[0] * shape[1] < array.shape[0] * array.shape[1]
     interpolation = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
     resized = cv2.resize(array, (shape[1], shape[0]), interpolation=interpolation)
-    return np.clip(resized, array.min(), array.max(), out=resized)  # averages leave the range by rounding only
+    return np.clip(resized, array.min(), array.max(), out=resized)  # averages exceed the range only by rounding
 
 
 def working_shape(shape: tuple[int, int], longest: int) -> tuple[int, int]:
-    """`shape` scaled so that its longer side is at most `longest` pixels; never enlarged.
+    """`shape` reduced to a longer side of at most `longest` pixels.
 
-    Both sides stay at least `SMALLEST_SIDE`, so a very long image may change its proportions.
+    Both sides stay at least `SMALLEST_SIDE`, so the aspect ratio of very long images may change.
     """
     scale = min(1.0, longest / max(shape))
     return tuple(max(SMALLEST_SIDE, round(side * scale)) for side in shape)

@@ -1,9 +1,8 @@
-"""Scores of a mask, (5.2)-(5.4), or of a partition against the ground truth, and intervals over images.
+"""Scores of a mask, (5.2)-(5.4), or of a partition against the ground truth, and confidence intervals.
 
-Masks and truths are bool `(H, W)`; `ignore`, where given, is bool `(H, W)` and True where a pixel is not to be scored.
-Each score exists twice: as the method decides which side is the foreground, and with the orientation oracle
-(`oracle`), the better of the mask and its complement, which needs the ground truth and is therefore not a result of
-the method alone.
+Masks and truths are bool `(H, W)`; the optional `ignore`, bool `(H, W)`, is True at pixels excluded from scoring. Each
+score has two variants: of the mask itself, and with the orientation oracle (`oracle`), the better of the mask and its
+complement. The oracle uses the ground truth, so it is not a result of the method alone.
 """
 
 from __future__ import annotations
@@ -20,10 +19,10 @@ def _counts(mask, truth, ignore) -> tuple[int, int, int, int]:
     """True positives, false positives, false negatives, true negatives."""
     mask, truth = np.asarray(mask), np.asarray(truth)
     if mask.shape != truth.shape:
-        raise InputError(f"the mask is {mask.shape} but the ground truth {truth.shape}; compare them at one size")
+        raise InputError(f"the mask is {mask.shape} but the ground truth is {truth.shape}; compare them at one size")
     if mask.dtype != bool or truth.dtype != bool:
         raise InputError(
-            f"mask and ground truth must be bool, these are {mask.dtype} and {truth.dtype}; compare labels first"
+            f"mask and ground truth must be bool, not {mask.dtype} and {truth.dtype}; compare labels first"
         )
     if ignore is not None:
         mask, truth = mask[~ignore], truth[~ignore]
@@ -51,12 +50,12 @@ def iou(mask, truth, ignore=None) -> float:
 
 
 def accuracy(mask, truth, ignore=None) -> float:
-    """Share of pixels on the right side, in [0, 1].
+    """Proportion of correctly classified pixels, in [0, 1].
 
     Raises
     ------
     InputError
-        When every pixel is ignored.
+        If every pixel is ignored.
     """
     tp, fp, fn, tn = _counts(mask, truth, ignore)
     total = tp + fp + fn + tn
@@ -66,40 +65,40 @@ def accuracy(mask, truth, ignore=None) -> float:
 
 
 def oracle(score: Callable[..., float], mask, truth, ignore=None) -> float:
-    """`score` of the mask or of its complement, whichever is greater: the orientation oracle."""
+    """The orientation oracle: the greater `score` of the mask and its complement."""
     return max(score(mask, truth, ignore), score(~np.asarray(mask), truth, ignore))
 
 
 def scores(mask, truth, ignore=None) -> dict[str, float]:
-    """All scores of a mask by name: "f_measure", "iou", "accuracy", and each with the suffix "_oracle"."""
+    """All scores of a mask by name: "f_measure", "iou", "accuracy", and each of them with the suffix "_oracle"."""
     named = {"f_measure": f_measure, "iou": iou, "accuracy": accuracy}
     decided = {name: score(mask, truth, ignore) for name, score in named.items()}
     return decided | {f"{name}_oracle": oracle(score, mask, truth, ignore) for name, score in named.items()}
 
 
 def matched_labels(labels, truth) -> dict[int, int]:
-    """Which true region each label stands for: the one-to-one matching of greatest total IoU, `{label: region}`.
+    """The one-to-one matching of labels and true regions with the greatest total IoU, `{label: region}`.
 
-    Labels beyond the number of true regions, and true regions beyond that of labels, are left out.
+    If their numbers differ, surplus labels or regions are left out.
 
     Parameters
     ----------
     labels, truth : array_like of int, `(H, W)`
-        Partitions, in any numbers.
+        Partitions, with arbitrary integers as labels.
 
     Raises
     ------
     InputError
-        When the two differ in size, or are no whole numbers.
+        If the two differ in shape or are not integers.
     """
     found, true, overlaps = _overlaps(labels, truth)
     return {int(found[row]): int(true[column]) for row, column in zip(*_best_matching(overlaps), strict=True)}
 
 
 def mean_iou_matched(labels, truth) -> float:
-    """IoU of the true regions under the one-to-one matching of labels that is best for it: their mean, in [0, 1].
+    """Mean IoU of the true regions under the best one-to-one matching of labels, in [0, 1].
 
-    A true region that no label is left for counts 0; a label too many counts only by what it takes from the others.
+    An unmatched true region counts as 0; a surplus label reduces the IoU of the regions it takes pixels from.
     Parameters and errors as for `matched_labels`.
     """
     _, true, overlaps = _overlaps(labels, truth)
@@ -107,7 +106,7 @@ def mean_iou_matched(labels, truth) -> float:
 
 
 def adjusted_rand_index(labels, truth) -> float:
-    """How far two partitions agree on which pairs of pixels belong together: 1 for the same, 0 in the mean by chance.
+    """Agreement of two partitions on which pixel pairs belong together: 1 if identical, 0 on average by chance.
 
     After Hubert and Arabie (1985). Parameters and errors as for `matched_labels`.
     """
@@ -119,15 +118,17 @@ def adjusted_rand_index(labels, truth) -> float:
 def _partitions(*partitions) -> tuple[np.ndarray, ...]:
     first, second = map(np.asarray, partitions)
     if first.shape != second.shape:
-        raise InputError(f"the labels are {second.shape} but the true regions {first.shape}; compare them at one size")
+        raise InputError(
+            f"the labels are {second.shape} but the true regions are {first.shape}; compare them at one size"
+        )
     for each in (first, second):
         if not np.issubdtype(each.dtype, np.integer):
-            raise InputError(f"partitions must be whole numbers, this one is {each.dtype}; give labels")
+            raise InputError(f"partitions must be integers, not {each.dtype}; pass labels")
     return first, second
 
 
 def _overlaps(labels, truth) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The labels, the true regions, and the IoU of each with each `(labels, regions)`."""
+    """The labels, the true regions, and the IoU of each pair, `(labels, regions)`."""
     truth, labels = _partitions(truth, labels)
     found, label = np.unique(labels, return_inverse=True)
     true, region = np.unique(truth, return_inverse=True)
@@ -143,19 +144,19 @@ def _best_matching(overlaps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def interval_over_seeds(values, *, level: float = 0.95) -> tuple[float, float]:
-    """Student's t interval of a mean over trainings from several seeds, each with a number of its own.
+    """Student's t interval of the mean over trained networks, one per seed.
 
-    Where each seed trains a network, the networks are the sample: their images say nothing of the next network.
+    The networks are the sample: their test images say nothing about the next network.
 
     Parameters
     ----------
     values : array_like, `(seeds,)`
     level : float in (0, 1)
-        Coverage, where the numbers are normal.
+        Coverage for normally distributed values.
 
     Returns
     -------
-    (low, high); -inf and inf for a single seed, which tells nothing of the others.
+    (low, high); (-inf, inf) for a single seed.
     """
     from scipy.stats import t
 
@@ -172,7 +173,7 @@ def bootstrap_interval(values, *, level: float = 0.95, resamples: int = 9999, se
     Parameters
     ----------
     values : array_like, `(images,)` or `(images, seeds)`
-        One score an image; several seeds of an image are averaged first, since they are no independent images.
+        One score per image; seeds are averaged first, since they are not independent images.
     level : float in (0, 1)
         Coverage.
     resamples : int
@@ -181,12 +182,12 @@ def bootstrap_interval(values, *, level: float = 0.95, resamples: int = 9999, se
 
     Returns
     -------
-    (low, high); both are the single value when there is only one image.
+    (low, high); both equal the value of a single image.
 
     Raises
     ------
     InputError
-        When there are no values or some are NaN.
+        If there are no values or some are NaN.
     """
     from scipy.stats import bootstrap
 

@@ -77,9 +77,9 @@ def test_all_scores_have_their_names():
 @pytest.mark.parametrize(
     ("mask", "truth", "named"),
     [
-        (MASK, TRUTH[:, :3], r"\(2, 4\) but the ground truth \(2, 3\)"),
-        (MASK.astype(np.uint8), TRUTH, "must be bool, these are uint8"),
-        (MASK, TRUTH.astype(float), "must be bool, these are bool and float64"),
+        (MASK, TRUTH[:, :3], r"\(2, 4\) but the ground truth is \(2, 3\)"),
+        (MASK.astype(np.uint8), TRUTH, "must be bool, not uint8"),
+        (MASK, TRUTH.astype(float), "must be bool, not bool and float64"),
     ],
 )
 @pytest.mark.parametrize("score", [f_measure, iou, accuracy, scores])
@@ -180,9 +180,9 @@ def test_rand_index_counts_pairs_of_pixels_and_is_0_by_chance():
 
 @pytest.mark.parametrize("score", [*PARTITION_SCORES, matched_labels])
 def test_partitions_that_cannot_be_compared_are_refused(score):
-    with pytest.raises(InputError, match=r"labels are \(2, 5\) but the true regions \(2, 6\)"):
+    with pytest.raises(InputError, match=r"labels are \(2, 5\) but the true regions are \(2, 6\)"):
         score(REGIONS[:, :5], REGIONS)
-    with pytest.raises(InputError, match="this one is float64; give labels"):
+    with pytest.raises(InputError, match="not float64; pass labels"):
         score(REGIONS * 0.5, REGIONS)
 
 

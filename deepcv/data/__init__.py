@@ -1,12 +1,12 @@
-"""Images with their true foregrounds, embedded in the package or fetched.
+"""Images with ground truth, embedded in the package or downloaded.
 
-`samples`     photographs and texture composites, embedded, no download
+`samples`     photographs and texture composites, embedded
 `regions`     texture composites of three and four regions, embedded (Figure 4)
-`weizmann`    100 photographs marked by three people (Table 1)
+`weizmann`    100 photographs, each annotated by three people (Table 1)
 `flowers`     Flowers-17 and Flowers-102, in three splits (Tables 2 and 3)
-`flowerlike`  drawn flowers with exact masks, in three splits, no download
+`flowerlike`  synthetic flowers with exact masks, in three splits, embedded
 `folder`      any folder of pictures
-`crops`       centre crops of one size, to train networks on
+`crops`       centre crops of one size, for training networks
 `fetch`       downloads
 `noise`       Gaussian noise on images (Figure 7)
 """
@@ -38,10 +38,10 @@ __all__ = [
 ]
 
 SETS = {"samples": samples.dataset, "regions": regions.dataset, "weizmann": weizmann.dataset}
-"""Data sets without splits: name and the function that opens each."""
+"""Data sets without splits: name and opening function."""
 
 COLLECTIONS = {"flowerlike": flowerlike.dataset, "flowers17": flowers.flowers17, "flowers102": flowers.flowers102}
-"""Collections to train a network on: name and the function that opens one of their `SPLITS`."""
+"""Collections for training: name and the function that opens one of their `SPLITS`."""
 
 SPLITS = ("train", "val", "test")
 
@@ -49,21 +49,21 @@ SPLITS = ("train", "val", "test")
 def load_dataset(
     name: str, *, split: str | None = None, side: int | None = None, sigma: float = 0, clipped: bool = True
 ) -> Dataset:
-    """Open a data set: a sequence of `Sample`, sorted by name, each loaded on access.
+    """Open a data set: a sequence of `Sample` sorted by name, each loaded on access.
 
     Parameters
     ----------
     name : str
-        A key of `SETS` or `COLLECTIONS`. "samples", "regions" and "flowerlike" are embedded; the others are fetched
-        (`deepcv data fetch`) or found through `DEEPCV_DATA`.
+        A key of `SETS` or `COLLECTIONS`. "samples", "regions" and "flowerlike" are embedded; the others must be
+        downloaded (`deepcv data fetch`) or lie in the folder `DEEPCV_DATA`.
     split : {"train", "val", "test"}, optional
         Required for a collection, refused for other sets.
     side : int, optional
-        Centre crops of this side in pixels, as networks are trained on (`deepcv.data.crops`).
+        Side of centre crops in pixels, as used for training (`deepcv.data.crops`).
     sigma : float
-        Standard deviation of Gaussian noise on the 0..255 scale; it differs from image to image.
+        Standard deviation of Gaussian noise on the 0..255 scale, with a seed per image.
     clipped : bool
-        Whether noisy values are clipped to 0..255, or the whole image is rescaled to that range.
+        Clip noisy values to 0..255; False rescales the image to that range.
 
     Raises
     ------
@@ -91,7 +91,7 @@ def load_dataset(
 
 
 def load_splits(name: str) -> tuple[Dataset, Dataset | None]:
-    """Training images, and validation images where the data set has a split for them.
+    """Training images, and validation images if the data set has a split for them.
 
     Parameters
     ----------

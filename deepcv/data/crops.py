@@ -1,15 +1,13 @@
-"""A data set at the one size that a network is trained at, decoded once and kept.
+"""Centre crops of a data set at one size, for training networks.
 
-The shorter side is brought to the size and the centre cut out, as the paper and ReDO do. The bytes lie in the cache as
-.npy files and are mapped into memory, so a second run reads them from there, and so do several processes at once.
+The shorter side is resized and the centre cropped, as in the paper and ReDO. Crops are decoded once, cached as .npy
+files and mapped into memory, also by several processes at once.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
-import tempfile
+import io
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,14 +16,14 @@ import numpy as np
 
 from deepcv.data.dataset import Dataset, Sample, cache_folder
 from deepcv.errors import InputError
+from deepcv.files import write_whole
 from deepcv.images import as_colour, as_image, resize
 
 UNSCORED = 255
-"""In `Crops.truths`: nobody has said which side the pixel is on."""
-
+"""Value of pixels without ground truth in `Crops.truths`."""
 
 NAMED = 3
-"""So many unusable pictures are named; of the others the number is told."""
+"""How many unusable pictures an error names; it counts the others."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +35,7 @@ class Crops:
     names : tuple of str
     images : numpy.ndarray of uint8, `(N, S, S, 3)`, in 0..255
     truths : numpy.ndarray of uint8, `(N, S, S)`
-        1 foreground, 0 background, `UNSCORED` where nobody has said: in a whole image or in a part of it.
+        1 foreground, 0 background, `UNSCORED` where there is no ground truth.
     """
 
     names: tuple[str, ...]
@@ -59,40 +57,39 @@ class Crops:
 
 
 def crops(dataset: Dataset, size: int, *, progress: bool = False) -> Crops:
-    """Every image of a data set, and its mask, as `centre_crop` cuts them.
+    """Images and masks of a data set, cropped by `centre_crop`.
 
     Parameters
     ----------
     dataset : Dataset
-        Kept in the cache (`cache_folder`) when it has a stamp; then a change of its files is noticed.
+        With a stamp, its crops are cached (`cache_folder`) until its files change.
     size : int
         S, in pixels.
     progress : bool
-        Show a bar while images are decoded.
+        Show a progress bar while decoding.
 
     Raises
     ------
     InputError
-        Naming the images that can't be used, or when the cache can't be written.
+        When images can't be used, with their names, or the cache can't be written.
     """
     if not dataset.stamp:
         return _decoded(dataset, size, progress)
     key = hashlib.sha256("\0".join([dataset.stamp, str(size), *dataset.names]).encode()).hexdigest()[:32]
-    place = cache_folder() / "crops" / key
+    folder = cache_folder() / "crops" / key
     try:
-        return _kept(dataset, place)
-    except (OSError, ValueError):  # none yet, or cut short when the power went
-        shutil.rmtree(place, ignore_errors=True)
-    _keep(_decoded(dataset, size, progress), place)
-    return _kept(dataset, place)
+        return _kept(dataset, folder)
+    except (OSError, ValueError):  # missing or truncated
+        _keep(_decoded(dataset, size, progress), folder)
+        return _kept(dataset, folder)
 
 
-def _kept(dataset: Dataset, place: Path) -> Crops:
-    return Crops(dataset.names, *(np.load(place / f"{name}.npy", mmap_mode="r") for name in ("images", "truths")))
+def _kept(dataset: Dataset, folder: Path) -> Crops:
+    return Crops(dataset.names, *(np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("images", "truths")))
 
 
 def cropped(dataset: Dataset, size: int) -> Dataset:
-    """The crops as a data set, so that every method is scored on the images that a network is trained on."""
+    """The crops as a data set, for scoring every method on the same images as a trained network."""
 
     def load(image: str) -> Sample:
         sample = dataset[dataset.names.index(image)]
@@ -106,12 +103,12 @@ def cropped(dataset: Dataset, size: int) -> Dataset:
 
 
 def centre_crop(image: np.ndarray, size: int, *, nearest: bool = False) -> np.ndarray:
-    """The shorter side resized to `size`, the centre cut out: uint8 `(H, W)` or `(H, W, C)` to `(size, size[, C])`.
+    """Resize the shorter side to `size` and crop the centre: uint8 `(H, W[, C])` to `(size, size[, C])`.
 
     Parameters
     ----------
     nearest : bool
-        For masks; images are averaged over areas, where the authors' code takes the nearest pixel.
+        Nearest-neighbour interpolation, for masks. Images are area-averaged; the authors' code takes the nearest pixel.
     """
     import cv2
 
@@ -127,7 +124,7 @@ def centre_crop(image: np.ndarray, size: int, *, nearest: bool = False) -> np.nd
 
 
 def truth_of(sample: Sample) -> np.ndarray:
-    """Mask and ignored pixels in one, as in `Crops.truths`: uint8 `(H, W)`."""
+    """Mask and ignored pixels in one array, as in `Crops.truths`: uint8 `(H, W)`."""
     if sample.mask is None:
         return np.full(sample.image.shape[:2], UNSCORED, np.uint8)
     truth = sample.mask.astype(np.uint8)
@@ -148,7 +145,7 @@ def _decoded(dataset: Dataset, size: int, progress: bool) -> Crops:
             return error
         return image, centre_crop(truth_of(sample), size, nearest=True)
 
-    with ThreadPoolExecutor() as threads:  # Pillow decodes without holding the interpreter's lock
+    with ThreadPoolExecutor() as threads:  # Pillow releases the GIL while decoding
         found = threads.map(cut, range(len(dataset)))
         pairs = list(tqdm(found, "decoding", len(dataset), disable=not progress, leave=False))
     bad = [each for each in pairs if isinstance(each, InputError)]
@@ -162,7 +159,7 @@ def _check_crop(image: np.ndarray, sample: Sample) -> None:
     try:
         as_image(image)
     except InputError as error:
-        raise InputError(f"{sample.dataset}/{sample.name} can't be used, in its centre {error}") from None
+        raise InputError(f"the centre of {sample.dataset}/{sample.name} can't be used: {error}") from None
 
 
 def _unusable(bad: list[InputError], total: int) -> str:
@@ -173,21 +170,8 @@ def _unusable(bad: list[InputError], total: int) -> str:
     return f"{len(bad)} of {total} images can't be used, move them away: {shown}{more}"
 
 
-def _keep(found: Crops, place: Path) -> None:
-    """Write the arrays beside their place and move them there, whole or not at all."""
-    temporary = None
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=".crops-", dir=place.parent))
-        np.save(temporary / "images.npy", found.images)
-        np.save(temporary / "truths.npy", found.truths)
-        os.replace(temporary, place)
-    except OSError as error:
-        if not place.is_dir():  # or another process was first
-            raise InputError(
-                f"can't write to {place.parent} ({error.strerror or error}); "
-                "make room, or set DEEPCV_CACHE to another folder"
-            ) from None
-    finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
+def _keep(found: Crops, folder: Path) -> None:
+    for name, array in (("images", found.images), ("truths", found.truths)):
+        stream = io.BytesIO()
+        np.save(stream, array)
+        write_whole(folder / f"{name}.npy", stream.getbuffer())

@@ -1,4 +1,4 @@
-"""What a data set is here: samples loaded when they are asked for, their names known before."""
+"""Data sets: sequences of named samples that are loaded on access."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from deepcv.errors import InputError
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """An image and what a person, or the construction, says its foreground is.
+    """An image with its ground truth.
 
     Attributes
     ----------
@@ -24,15 +24,15 @@ class Sample:
         Unique within its data set.
     image : numpy.ndarray of uint8, `(H, W)` or `(H, W, 3)`, in 0..255
     mask : numpy.ndarray of bool, `(H, W)`, or None
-        The true foreground; None where nobody has marked one.
+        The true foreground; None if unknown.
     dataset : str
-        The name that `load_dataset` knows the data set by.
+        The data set's name in `load_dataset`.
     source : str
-        Where the image comes from and under which licence.
+        Origin and licence of the image.
     regions : numpy.ndarray of uint8, `(H, W)`, or None
-        The true partition, labels 0..N-1, of an image that is more than foreground and background.
+        The true partition, labels 0..N-1, of an image with several regions.
     ignore : numpy.ndarray of bool, `(H, W)`, or None
-        Where nobody has said which side a pixel is on: it counts in no score.
+        Pixels without ground truth, excluded from every score.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Sample:
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256, in hex, over the shapes and bytes of the image and of all that is marked in it."""
+        """SHA-256 (hex) over the shapes and bytes of the image and its ground truth."""
         digest = hashlib.sha256()
         for array in (self.image, self.mask, self.regions, self.ignore):
             if array is not None:
@@ -55,16 +55,16 @@ class Sample:
 
 
 class Dataset(Sequence[Sample]):
-    """A sequence of samples in which each is loaded anew when it is accessed; a slice is a data set too.
+    """A sequence of samples, each loaded anew on every access; a slice is a data set, too.
 
     Parameters
     ----------
     names : sequence of str
         The order of the samples.
     load : callable
-        Makes the `Sample` of a name.
+        Returns the `Sample` of a name.
     stamp : str
-        Changes when the images do (`file_stamp`); what is made of them may be kept under it. Empty: don't keep.
+        Changes with the images (`file_stamp`) and keys caches of what is derived from them. Empty: no caching.
     """
 
     def __init__(self, names: Sequence[str], load: Callable[[str], Sample], stamp: str = ""):
@@ -84,7 +84,7 @@ class Dataset(Sequence[Sample]):
         return map(self._load, self.names)
 
     def only(self, names: Iterable[str]) -> Dataset:
-        """The samples of these names, in this order.
+        """The samples with these names, in this order.
 
         Raises
         ------
@@ -99,7 +99,7 @@ class Dataset(Sequence[Sample]):
         return Dataset(names, self._load, self.stamp)
 
     def spread(self, count: int) -> Dataset:
-        """At most `count` samples, evenly spread over the data set."""
+        """At most `count` samples, evenly spaced in the data set."""
         count = min(count, len(self))
         return self.only(self.names[index * len(self) // count] for index in range(count))
 
@@ -108,7 +108,7 @@ class Dataset(Sequence[Sample]):
 
 
 def file_stamp(paths: Iterable[Path]) -> str:
-    """SHA-256, in hex, over the files' names, lengths and times of change; one that is absent counts as absent."""
+    """SHA-256 (hex) over names, sizes and modification times of files; a missing file counts as missing."""
     digest = hashlib.sha256()
     for path in paths:
         try:
@@ -121,18 +121,19 @@ def file_stamp(paths: Iterable[Path]) -> str:
 
 
 def data_folder() -> Path:
-    """The folder that holds the downloaded data sets: `DEEPCV_DATA`, or else the user's cache."""
-    configured = os.environ.get("DEEPCV_DATA")
-    if configured:
-        return Path(configured).expanduser()
-    return cache_folder()
+    """The folder of downloaded data sets: `DEEPCV_DATA`, by default the user's cache."""
+    return _configured("DEEPCV_DATA") or cache_folder()
 
 
 def cache_folder() -> Path:
-    """The folder of what can be made again: `DEEPCV_CACHE`, or else the user's cache."""
-    configured = os.environ.get("DEEPCV_CACHE")
-    if configured:
-        return Path(configured).expanduser()
+    """The folder of what can be recomputed: `DEEPCV_CACHE`, by default the user's cache."""
+    if folder := _configured("DEEPCV_CACHE"):
+        return folder
     import pooch
 
     return Path(pooch.os_cache("deepcv"))
+
+
+def _configured(variable: str) -> Path | None:
+    folder = os.environ.get(variable)
+    return Path(folder).expanduser() if folder else None

@@ -1,4 +1,4 @@
-"""Fetching the data sets that are not embedded: whole and checked, or not at all."""
+"""Downloading the data sets that are not embedded, verified and atomically."""
 
 from __future__ import annotations
 
@@ -22,13 +22,11 @@ from deepcv.data.dataset import data_folder
 from deepcv.errors import InputError
 
 FLOWERS = "https://www.robots.ox.ac.uk/~vgg/data/flowers/"
-
-
 SEGMENTATION_DATABASE = "https://www.wisdom.weizmann.ac.il/~vision/Seg_Evaluation_DB/"
 
 
 TIMEOUT = 30
-"""Seconds without an answer after which a server counts as dead."""
+"""Seconds to wait for a server."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +36,9 @@ class Archive:
     Attributes
     ----------
     addresses : tuple of str
-        Where it may be; tried in turn.
+        URLs, tried in turn.
     md5 : str or None
-        Its checksum; None where none is published, then only what it unpacks to is checked and its SHA-256 reported.
+        Checksum; None if none is published: then its SHA-256 is reported and only the unpacked files are checked.
     """
 
     addresses: tuple[str, ...]
@@ -58,10 +56,10 @@ class Fetchable:
     Attributes
     ----------
     page : str
-        Its web page, for people.
+        Its web page.
     archives : tuple of Archive
     check : callable
-        Given the folder the archives were unpacked to, raises `InputError` unless it is complete.
+        Raises `InputError` unless the unpacked folder is complete.
     """
 
     page: str
@@ -70,33 +68,32 @@ class Fetchable:
 
 
 def fetch(name: str, folder=None, *, mirror=None, report: Callable[[str], object] = print) -> Path:
-    """Download a data set and unpack it, unless it is there already.
+    """Download and unpack a data set, unless it is there already.
 
-    Everything happens in a temporary folder beside the final one; it moves there when complete, and whatever goes
-    wrong leaves nothing.
+    All work is done in a temporary folder beside the final one, and moved there when complete; an error leaves nothing.
 
     Parameters
     ----------
     name : str
         A key of `FETCHABLE`: weizmann, flowers102, flowers17.
     folder : path, optional
-        The folder that holds the data sets; default `DEEPCV_DATA`, or else the user's cache.
+        The folder of the data sets; default `data_folder()`.
     mirror : str, optional
-        Where to take the archives from instead of the official addresses, under their official file names: the
-        beginning of a web address, or a folder, such as that of your browser's downloads.
+        Source of the archives, under their official file names, instead of the official URLs: the beginning of a URL,
+        or a folder.
     report : callable
-        Is given a sentence for each thing done. Progress bars go to standard error.
+        Called with a sentence for each step. Progress bars go to standard error.
 
     Returns
     -------
     pathlib.Path
-        The data set's own folder, `folder/name`.
+        The data set's folder, `folder/name`.
 
     Raises
     ------
     InputError
-        For an unknown name; a folder in the way; an archive that can't be had, is damaged, has another checksum, wants
-        to write outside its folder, or lacks some of the data.
+        For an unknown name; an incomplete folder in the way; an archive that can't be downloaded, is damaged, has
+        another checksum, would write outside its folder, or is incomplete.
     """
     if name not in FETCHABLE:
         raise InputError(f"there is no data set {name!r} to fetch; there are {', '.join(sorted(FETCHABLE))}")
@@ -104,7 +101,7 @@ def fetch(name: str, folder=None, *, mirror=None, report: Callable[[str], object
     target = Path(folder or data_folder()) / name
     if target.exists():
         _require_complete(target, wanted)
-        report(f"{target} is there already, and complete")
+        report(f"{target} is already complete")
         return target
     with _temporary_folder(target.parent) as temporary:
         staged = temporary / name
@@ -124,19 +121,19 @@ def _require_complete(target: Path, wanted: Fetchable) -> None:
         wanted.check(target)
     except InputError as error:
         missing = str(error).split(";")[0]
-        raise InputError(f"{target} is in the way and not complete ({missing}); move it away, then fetch") from None
+        raise InputError(f"{target} exists but is incomplete ({missing}); move it away, then fetch again") from None
 
 
 @contextmanager
 def _temporary_folder(parent: Path) -> Iterator[Path]:
-    """A folder inside `parent`, gone afterwards, and with it the parents made for it if they are still empty."""
+    """A temporary folder in `parent`; parents created for it are removed again if they stay empty."""
     made = [each for each in (parent, *parent.parents) if not each.exists()]
     try:
         parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=".fetch-", dir=parent))
     except OSError as error:
         _remove_empty(made)
-        raise InputError(f"can't write to {parent} ({error.strerror}); set DEEPCV_DATA to a folder of yours") from None
+        raise InputError(f"can't write to {parent} ({error.strerror}); set DEEPCV_DATA to another folder") from None
     try:
         yield temporary
     finally:
@@ -156,20 +153,20 @@ def _remove_empty(folders: list[Path]) -> None:
 
 
 def _obtain(archive: Archive, page: str, mirror, temporary: Path, report) -> Path:
-    """The path of the archive on this machine, its checksum seen to."""
+    """The local path of an archive, with its checksum verified."""
     addresses = archive.addresses if mirror is None else (f"{str(mirror).rstrip('/')}/{archive.file}",)
     if "://" in addresses[0]:
         path = _download(addresses, archive, page, temporary)
     else:
         path = Path(addresses[0])
         if not path.is_file():
-            raise InputError(f"there is no file {path}; save {archive.file} from {page} there")
+            raise InputError(f"there is no file {path}; download {archive.file} from {page} to that folder")
     if archive.md5 is None:
-        report(f"no checksum is published for {archive.file}; its SHA-256 is {_digest(path, 'sha256')}")
+        report(f"{archive.file} has no published checksum; its SHA-256 is {_digest(path, 'sha256')}")
     elif (found := _digest(path, "md5")) != archive.md5:
         raise InputError(
             f"{archive.file} has the MD5 checksum {found}, not {archive.md5}: it is damaged or not the official file; "
-            f"fetch again, or save it by hand from {page} and name its folder as the mirror"
+            f"fetch it again, or download it from {page} and pass its folder as the mirror"
         )
     return path
 
@@ -177,7 +174,7 @@ def _obtain(archive: Archive, page: str, mirror, temporary: Path, report) -> Pat
 def _download(addresses: tuple[str, ...], archive: Archive, page: str, temporary: Path) -> Path:
     import pooch
 
-    pooch.get_logger().setLevel("WARNING")  # its advice on checksums is not for our users
+    pooch.get_logger().setLevel("WARNING")  # its advice on checksums doesn't concern users
     download = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=TIMEOUT)
     failures = []
     for address in addresses:
@@ -186,13 +183,13 @@ def _download(addresses: tuple[str, ...], archive: Archive, page: str, temporary
         except (OSError, ValueError) as error:  # requests' own errors are OSErrors
             failures.append(f"{address}: {_short(error)}")
     raise InputError(
-        f"can't download {archive.file} ({'; '.join(failures)}); check the connection, or save it by hand from {page} "
-        "and name its folder as the mirror"
+        f"can't download {archive.file} ({'; '.join(failures)}); check the connection, or download it from {page} "
+        "and pass its folder as the mirror"
     )
 
 
 def _short(error: BaseException) -> str:
-    """What went wrong, without the layers of wrapping around it."""
+    """The reason in a few words, without layers of wrapping."""
     response = getattr(error, "response", None)
     if response is not None:
         return f"{response.status_code} {response.reason}"
@@ -210,9 +207,9 @@ def _digest(path: Path, algorithm: str) -> str:
 
 
 def _unpack(path: Path, folder: Path) -> None:
-    """Write an archive's plain files into `folder`; a file that is no archive (setid.mat) is copied.
+    """Write an archive's regular files to `folder`; a file that is no archive (setid.mat) is copied.
 
-    Links and special files are left out; a name that leads outside `folder` is refused.
+    Links and special files are skipped; a name outside `folder` is refused.
     """
     try:
         members = _members(path)
@@ -229,12 +226,12 @@ def _unpack(path: Path, folder: Path) -> None:
         raise
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, RuntimeError) as error:
         raise InputError(
-            f"{path.name} can't be unpacked ({_short(error)}): it is damaged or cut short; fetch again"
+            f"{path.name} can't be unpacked ({_short(error)}): it is damaged or truncated; fetch it again"
         ) from None
 
 
 def _members(path: Path) -> Iterator[tuple[str, IO[bytes]]] | None:
-    """Names and open streams of the plain files in a zip or tar archive; None where the ending names neither."""
+    """Names and open streams of the regular files in a zip or tar archive; None for another suffix."""
     ending = "".join(path.suffixes).lower()
     if ending.endswith(".zip"):
         return _zip_members(path)
@@ -259,17 +256,17 @@ def _tar_members(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
 
 
 def _inside(name: str, path: Path) -> PurePosixPath:
-    """A member's name as a relative path that stays below the folder it is unpacked in."""
+    """A member's name as a relative path inside the folder."""
     relative = PurePosixPath(name.replace("\\", "/"))
     if relative.is_absolute() or ".." in relative.parts or ":" in relative.parts[0]:
         raise InputError(
-            f"{path.name} wants to write to {name}, outside its folder; don't use it, get it from elsewhere"
+            f"{path.name} would write to {name}, outside its folder; don't use it, get it from another source"
         )
     return relative
 
 
 def _lift(staged: Path) -> None:
-    """Take what lies in a single folder of the data set's own name, or of the Weizmann archive's, one level up."""
+    """Move the contents of a top folder named like the data set or the Weizmann archive one level up."""
     for outer in (staged / staged.name, staged / "Weizmann_Seg_DB_1obj"):
         if outer.is_dir():
             for each in outer.iterdir():
@@ -317,4 +314,4 @@ FETCHABLE = {
         partial(_check_counts, counts={"jpg/*.jpg": 1360, "trimaps/*.png": 849, "datasplits.mat": 1}),
     ),
 }
-"""What `fetch` knows. Weizmann's page publishes no checksum, nor does that of the Flowers-17 trimaps."""
+"""The data sets that `fetch` knows. No checksum is published for Weizmann and the Flowers-17 trimaps."""

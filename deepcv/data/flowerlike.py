@@ -1,8 +1,8 @@
-"""Flower-like pictures with exact masks, drawn by a random generator: what stands in for the Flowers data.
+"""Synthetic flowers with exact masks, a substitute for the Flowers data that needs no download.
 
-One or two rosettes of petals with a centre, in front of leaves and out-of-focus light. Colours of petals, centre and
-leaves vary and sometimes come close to each other; petals are streaked and shaded, so neither region has one colour.
-Nothing is downloaded, and a picture depends on its number alone.
+One or two rosettes of petals around a centre, in front of leaves and blurred light. The colours of petals, centre and
+leaves vary and are sometimes similar; petals are streaked and shaded, so no region has a single colour. A picture
+depends only on its number.
 """
 
 from __future__ import annotations
@@ -14,19 +14,17 @@ import numpy as np
 from deepcv.data.dataset import Dataset, Sample
 
 COUNTS = {"train": 256, "val": 64, "test": 128}
-"""Pictures in each split; their numbers don't overlap."""
-
+"""Pictures per split; their numbers don't overlap."""
 
 SIDES = (96, 128)
-"""Least and greatest side, in pixels."""
-
+"""Smallest and largest side, in pixels."""
 
 VERSION = "1"
-"""Changed with what is drawn, so that nothing is kept of what was drawn before."""
+"""To be increased when the drawings change; invalidates caches."""
 
 
 def dataset(split: str) -> Dataset:
-    """The pictures of a split, "train", "val" or "test"."""
+    """The pictures of a split: "train", "val" or "test"."""
     first = sum(COUNTS[each] for each in list(COUNTS)[: list(COUNTS).index(split)])
     names = [f"flowerlike_{number:04}" for number in range(first, first + COUNTS[split])]
     return Dataset(names, _load, f"flowerlike {VERSION}")
@@ -38,7 +36,7 @@ def _load(name: str) -> Sample:
 
 
 def draw(seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """A picture, uint8 `(H, W, 3)`, and where its flowers are, bool `(H, W)`."""
+    """A picture, uint8 `(H, W, 3)`, and the mask of its flowers, bool `(H, W)`."""
     from scipy.ndimage import gaussian_filter
 
     rng = np.random.default_rng([17, seed])
@@ -56,12 +54,12 @@ def draw(seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _colour(rng, hues=(0.0, 1.0)) -> np.ndarray:
-    """A strong, light colour."""
+    """A bright colour."""
     return np.array(colorsys.hsv_to_rgb(rng.uniform(*hues), rng.uniform(0.15, 1), rng.uniform(0.65, 1)))
 
 
 def _smooth(shape, scale: float, rng) -> np.ndarray:
-    """Noise of that correlation length in pixels, zero mean, unit variance."""
+    """Noise with a correlation length of `scale` pixels, zero mean and unit variance."""
     from scipy.ndimage import gaussian_filter
 
     noise = gaussian_filter(rng.normal(size=shape), scale, mode="reflect")
@@ -69,7 +67,7 @@ def _smooth(shape, scale: float, rng) -> np.ndarray:
 
 
 def _backdrop(shape, rng) -> np.ndarray:
-    """Green to brown, light and shadow out of focus."""
+    """Green to brown, with blurred light and shadow."""
     base = np.array(colorsys.hsv_to_rgb(rng.uniform(0.12, 0.42), rng.uniform(0.2, 0.8), rng.uniform(0.15, 0.5)))
     light = 1 + 0.35 * _smooth(shape, 18, rng) + 0.12 * _smooth(shape, 4, rng)
     tint = 0.03 * np.stack([_smooth(shape, 12, rng) for _ in range(3)], axis=2)
@@ -77,7 +75,7 @@ def _backdrop(shape, rng) -> np.ndarray:
 
 
 def _polar(shape, centre, rng) -> tuple[np.ndarray, np.ndarray]:
-    """Distance from a centre in pixels and angle, seen from a random slant."""
+    """Distance in pixels and angle around a centre, from a random viewing angle."""
     y, x = np.indices(shape) + 0.5
     y, x = y - centre[0] * shape[0], x - centre[1] * shape[1]
     turn, slant = rng.uniform(0, np.pi), rng.uniform(0.7, 1)
@@ -86,7 +84,7 @@ def _polar(shape, centre, rng) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _leaf(image: np.ndarray, rng) -> None:
-    """A blade with a midrib."""
+    """Paint a leaf with a midrib."""
     shape = image.shape[:2]
     y, x = np.indices(shape) + 0.5
     y, x = y - rng.uniform(-0.1, 1.1) * shape[0], x - rng.uniform(-0.1, 1.1) * shape[1]
@@ -100,7 +98,7 @@ def _leaf(image: np.ndarray, rng) -> None:
 
 
 def _flower(image: np.ndarray, petal: np.ndarray, heart: np.ndarray, rng) -> np.ndarray:
-    """Paint a rosette; gives where it is."""
+    """Paint a rosette and return its mask."""
     shape = image.shape[:2]
     radius, angle = _polar(shape, rng.uniform(0.32, 0.68, 2), rng)
     size = rng.uniform(0.22, 0.46) * min(shape)

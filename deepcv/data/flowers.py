@@ -1,17 +1,17 @@
-"""The Oxford Flowers: 17 and 102 kinds, photographs with masks (Tables 2 and 3).
+"""The Oxford Flowers: photographs of 17 and 102 species with masks (Tables 2 and 3).
 
 M.-E. Nilsback, A. Zisserman, "Delving deeper into the whorl of flower segmentation", Image and Vision Computing 2010,
-and "Automated flower classification over a large number of classes", ICVGIP 2008. They are read in the layout of the
-official archives, below `flowers17/` and `flowers102/` in the data folder:
+and "Automated flower classification over a large number of classes", ICVGIP 2008. Layout of the official archives,
+below `flowers17/` and `flowers102/` in the data folder:
 
     flowers17/jpg/image_0001.jpg         the photograph
-    flowers17/trimaps/image_0001.png     marked by hand, for 849 of the 1360
-    flowers17/{train,val,test}.txt       names, one a line; without these files our own splits
+    flowers17/trimaps/image_0001.png     annotated by hand, for 849 of the 1360
+    flowers17/{train,val,test}.txt       names, one per line; without these files, our splits
     flowers102/jpg/image_00001.jpg
-    flowers102/segmim/segmim_00001.jpg   what is not flower painted blue, by an automated method [30]
+    flowers102/segmim/segmim_00001.jpg   background painted blue by an automatic method [30]
     flowers102/setid.mat                 the splits
 
-Flowers-17 stands in where the masks of Flowers-102 can't be had: fewer images (810, 150 and 200), but masks by people.
+Flowers-17 replaces Flowers-102 if its masks are unavailable: fewer images (810, 150, 200), but manual masks.
 """
 
 from __future__ import annotations
@@ -32,29 +32,29 @@ FLOWER, BOUNDARY = 1, 0
 
 
 SETID = {"train": "tstid", "val": "valid", "test": "trnid"}
-"""Flowers-102's own name of each split. As in ReDO [13] the largest, meant for tests, is what is trained on."""
+"""Flowers-102's names of the splits. As in ReDO [13], the largest, intended for tests, is used for training."""
 
 
 SOURCE = (
     "{} of the Visual Geometry Group (Nilsback, Zisserman), https://www.robots.ox.ac.uk/~vgg/data/flowers/; "
-    "its terms are on that page, don't pass it on"
+    "its terms are on that page; do not redistribute"
 )
 
 
 def flowers17(split: str, folder=None) -> Dataset:
-    """A split of Flowers-17: every image of "val" and "test" has a trimap, some of "train" do.
+    """A split of Flowers-17; every image in "val" and "test" has a trimap, and some in "train".
 
     Parameters
     ----------
     split : str
         "train", "val" or "test".
     folder : path, optional
-        The folder that holds `flowers17`; default `DEEPCV_DATA`, or else the user's cache.
+        The folder that holds `flowers17`; default `data_folder()`.
 
     Raises
     ------
     InputError
-        When the data are not there; on access, when a photograph is lacking or its trimap doesn't fit.
+        When the data are missing; on access, when a photograph is missing or its trimap has another size.
     """
     root = Path(folder or data_folder()) / "flowers17"
     _require(root, "jpg", "flowers17")
@@ -64,9 +64,9 @@ def flowers17(split: str, folder=None) -> Dataset:
 
 
 def flowers102(split: str, folder=None) -> Dataset:
-    """A split of Flowers-102, of 6149, 1020 and 1020 images, each with a mask.
+    """A split of Flowers-102 (6149, 1020 and 1020 images), each image with a mask.
 
-    Parameters and errors are those of `flowers17`.
+    Parameters and errors as for `flowers17`.
     """
     root = Path(folder or data_folder()) / "flowers102"
     for needed in ("jpg", "segmim", "setid.mat"):
@@ -88,7 +88,7 @@ def _require(root: Path, needed: str, name: str) -> None:
 
 
 def _split_names(root: Path, split: str) -> list[str]:
-    """From the list beside the images, or else from the package's."""
+    """From the list beside the images, otherwise from the package's."""
     path = root / f"{split}.txt"
     if path.exists():
         return path.read_text(encoding="utf-8").split()
@@ -101,7 +101,7 @@ def _setid(root: Path, split: str) -> list[int]:
 
     try:
         return sorted(int(number) for number in loadmat(root / "setid.mat")[SETID[split]].ravel())
-    except Exception as error:  # SciPy raises whatever a damaged file makes it stumble over
+    except Exception as error:  # SciPy may raise anything on a damaged file
         raise InputError(f"{root / 'setid.mat'} can't be read ({error}); fetch it again") from None
 
 
@@ -138,9 +138,9 @@ def _load102(root: Path, name: str) -> Sample:
 
 
 def not_painted(painted: np.ndarray) -> np.ndarray:
-    """The flower in a `segmim_*.jpg`, uint8 `(H, W, 3)` to bool `(H, W)`: not (R = 0 or G = 0 or B = 254).
+    """The flower in a `segmim_*.jpg`: bool `(H, W)` from uint8 `(H, W, 3)`, not (R = 0 or G = 0 or B = 254).
 
-    The blue around it is (0, 0, 254) but for what JPEG makes of it; this is the rule of ReDO's and the paper's scores.
+    The background is (0, 0, 254) up to JPEG artefacts. ReDO and the paper score with this rule.
     """
     red, green, blue = np.moveaxis(painted, 2, 0)
     return ~((red == 0) | (green == 0) | (blue == 254))
@@ -148,4 +148,4 @@ def not_painted(painted: np.ndarray) -> np.ndarray:
 
 def _check_size(marked: np.ndarray, image: np.ndarray, path: Path) -> None:
     if marked.shape[:2] != image.shape[:2]:
-        raise InputError(f"{path} has another size than its photograph; fetch the archive again")
+        raise InputError(f"{path} differs in size from its photograph; fetch the archive again")

@@ -1,4 +1,4 @@
-"""Noise added to images: the paper's last discussion takes σ = 100, 120, 140, 160 (Figure 7)."""
+"""Gaussian noise on images; the paper uses σ = 100, 120, 140, 160 (Figure 7)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from deepcv.errors import InputError
 
 
 def add_gaussian(image: np.ndarray, sigma: float, *, clip: bool = True, seed: int = 0) -> np.ndarray:
-    """An image with independent Gaussian noise on every pixel and channel.
+    """Add independent Gaussian noise to every pixel and channel.
 
     Parameters
     ----------
@@ -21,22 +21,20 @@ def add_gaussian(image: np.ndarray, sigma: float, *, clip: bool = True, seed: in
     sigma : float, at least 0
         Standard deviation on the 0..255 scale, whatever the image's type.
     clip : bool
-        True cuts the noisy values to the image's range, as a file or a camera would; near black and white the noise
-        is then smaller and its mean not zero. False keeps them, and every pixel has the same noise. The paper does
-        not say which it did.
+        True clips noisy values to the image's range, as a camera does; near black and white the noise is then smaller
+        and biased. False keeps them, so the noise is identically distributed everywhere. The paper does not say which
+        it used.
     seed : int
-        Of the noise.
 
     Returns
     -------
     numpy.ndarray of float32, of the same shape
-        On the [0, 1] scale, not rounded to grey levels. Without `clip` values may lie beyond it, and have to be
-        rescaled before a method takes them.
+        On the [0, 1] scale, not quantised. Without `clip` values may exceed it; rescale them before segmentation.
 
     Raises
     ------
     InputError
-        For a negative or infinite sigma, or an image of another type.
+        For a negative or infinite sigma, or another image type.
     """
     if not (np.isfinite(sigma) and sigma >= 0):
         raise InputError(f"sigma must be a finite number of at least 0 on the 0..255 scale, not {sigma}")
@@ -49,13 +47,13 @@ def add_gaussian(image: np.ndarray, sigma: float, *, clip: bool = True, seed: in
 
 
 def noisy(clean: Dataset, sigma: float, *, clip: bool = True) -> Dataset:
-    """A data set with `add_gaussian` on every image, uint8 again; each image's noise has a seed of its own.
+    """A data set with `add_gaussian` applied to every image, as uint8; the seed depends on the image's name.
 
     Parameters
     ----------
     clean : Dataset
     sigma, clip
-        As in `add_gaussian`. Without `clip` an image is scaled so that its values span 0..255.
+        As in `add_gaussian`. Without `clip` an image is rescaled to span 0..255.
     """
 
     def load(image: str):

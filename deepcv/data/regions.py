@@ -1,12 +1,12 @@
-"""Images of three and four regions whose partition is known: composites of scikit-image's brick, grass and gravel.
+"""Composites of three and four regions, made of scikit-image's brick, grass and gravel, with exact partitions.
 
-The paper shows four photographs for its multi-phase model (Figure 4), which nobody has marked. Here the truth is exact,
-and what tells the regions apart is known:
+The paper shows four photographs without ground truth for its multi-phase model (Figure 4). Here the truth is exact, and
+so is what distinguishes the regions:
 
-`mean-*`      the regions' means differ: what a model of constant regions (1.2) can do.
-`modes-*`     the means are the same, the distributions are not: two modes on either side of a region's mean, as far
-              from it as no other region's.
-`texture-*`   the regions have the same intensities (grey: the same histogram) and differ in texture alone.
+`mean-*`      the means differ, so a model of constant regions (1.2) suffices.
+`modes-*`     the means are equal but not the distributions: regions have two modes, each region at its own distance
+              from the mean.
+`texture-*`   the regions have the same intensities (grey: the same histogram) and differ only in texture.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from deepcv.errors import InputError
 
 @dataclass(frozen=True)
 class Region:
-    """What one region looks like.
+    """Appearance of a region.
 
     Attributes
     ----------
     texture : Texture
-    levels : tuple of one or two grey levels, or colours, 0..255
-        The modes of its distribution.
+    levels : tuple of one or two grey levels or colours, 0..255
+        Modes of its distribution.
     structure : str
-        How two modes lie in it: a key of `samples.STRUCTURES`.
+        Arrangement of two modes: a key of `samples.STRUCTURES`.
     """
 
     texture: Texture
@@ -40,15 +40,15 @@ class Region:
 
 @dataclass(frozen=True)
 class Composite:
-    """How an image is put together.
+    """Recipe of an image.
 
     Attributes
     ----------
     layout : str
         Key of `LAYOUTS`.
     regions : tuple of Region
-        By label.
-    spread : float, or three of them for a colour image
+        The region of each label.
+    spread : float, or three floats for a colour image
         Standard deviation of the textures around the levels, 0..255.
     """
 
@@ -60,14 +60,8 @@ class Composite:
 
 
 _BRICK, _GRASS, _GRAVEL = Texture("brick", 2), Texture("grass"), Texture("gravel")
-
-
 _FINE_BRICK, _TURNED_BRICK = Texture("brick", 3), Texture("brick", 3, turned=True)
-
-
 _FINE_GRASS, _FINE_GRAVEL = Texture("grass", 3), Texture("gravel", 3)
-
-
 _COARSE_GRAVEL = Texture("gravel", 0.5)
 
 
@@ -130,26 +124,26 @@ COMPOSITES = {
     "texture-quarters": Composite("sectors", _alike(_FINE_BRICK, _FINE_GRASS, _TURNED_BRICK, _COARSE_GRAVEL), seed=11),
     "texture-sectors": Composite("sectors", _alike(_COARSE_GRAVEL, _BRICK, _FINE_GRASS), spread=(44, 38, 30), seed=12),
 }
-"""How each image is made."""
+"""Recipe of each image."""
 
 
 def names() -> tuple[str, ...]:
-    """All images, sorted."""
+    """Names of the images, sorted."""
     return tuple(sorted(COMPOSITES))
 
 
 def dataset() -> Dataset:
-    """All images as a sequence."""
+    """All images."""
     return Dataset(names(), load)
 
 
 def load(name: str) -> Sample:
-    """One image; its partition is `Sample.regions`, and it has no mask.
+    """One image; its partition is `Sample.regions`, its mask None.
 
     Raises
     ------
     InputError
-        For an unknown name, or where the installed scikit-image comes without its pictures.
+        For an unknown name, or if the installed scikit-image lacks its pictures.
 
     Examples
     --------
@@ -179,7 +173,9 @@ def _painted(recipe: Composite, labels: np.ndarray, rng) -> np.ndarray:
         else:
             upper = STRUCTURES[region.structure](recipe.size, rng)[inside]
             modes = levels[upper.astype(int)]
-            image[inside] += modes - modes.mean(axis=0) + levels.mean(axis=0)  # the mean is theirs, whatever the areas
+            image[inside] += (
+                modes - modes.mean(axis=0) + levels.mean(axis=0)
+            )  # the mean of the levels, whatever the areas
     return image
 
 
@@ -187,7 +183,7 @@ def _painted(recipe: Composite, labels: np.ndarray, rng) -> np.ndarray:
 
 
 def _sectors(size: tuple[int, int], count: int, rng) -> np.ndarray:
-    """Sectors around a point near the centre, their borders bent."""
+    """Sectors with curved borders around a point near the centre."""
     y, x = centred(size)
     turn = np.arctan2(y - 0.1, x + 0.1) / (2 * np.pi) + rng.uniform() + 0.04 * np.sin(5 * np.hypot(x, y))
     return np.floor(turn % 1 * count)
@@ -201,7 +197,7 @@ def _bands(size: tuple[int, int], count: int, rng) -> np.ndarray:
 
 
 def _nested(size: tuple[int, int], count: int, rng) -> np.ndarray:
-    """Each region around the next, the last within all others."""
+    """Nested regions, the last innermost."""
     y, x = centred(size)
     angle = np.arctan2(y, x)
     radius = np.hypot(y, x) + 0.07 * np.cos(3 * angle + rng.uniform(0, 2 * np.pi))
@@ -209,17 +205,17 @@ def _nested(size: tuple[int, int], count: int, rng) -> np.ndarray:
 
 
 def _cells(size: tuple[int, int], count: int, rng) -> np.ndarray:
-    """Every region in two pieces: cells around random points."""
+    """Two cells per region, around random points."""
     y, x = centred(size)
     reach = np.array(size) / min(size)
     candidates = rng.uniform(-reach, reach, (64, 2 * count, 2))
     gaps = np.abs(candidates[:, :, None] - candidates[:, None]).sum(axis=3) + 9 * np.eye(2 * count)
-    points = candidates[gaps.min(axis=(1, 2)).argmax()]  # the set whose points keep apart
+    points = candidates[gaps.min(axis=(1, 2)).argmax()]  # the most spread-out set
     return np.argmin((y - points[:, :1, None]) ** 2 + (x - points[:, 1:, None]) ** 2, axis=0) % count
 
 
 def _objects(size: tuple[int, int], count: int, rng) -> np.ndarray:
-    """A background, and a blob for each other region on a circle around the centre."""
+    """A background and, on a circle around the centre, a blob for each other region."""
     y, x = centred(size)
     labels = np.zeros(size)
     start = rng.uniform(0, 2 * np.pi)

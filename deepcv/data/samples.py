@@ -1,13 +1,13 @@
-"""Samples that need no download: photographs with hand-drawn masks, and texture composites with exact ones.
+"""Embedded samples: photographs with hand-drawn masks and texture composites with exact masks.
 
-The photographs are files inside scikit-image's wheel; their masks were drawn for this project, as polygons in
-`masks.json`. The composites are put together from scikit-image's brick, grass and gravel, and break the assumption
-of the Chan-Vese model (1.2), a constant (Gaussian) foreground and background, in the two ways of Figure 1:
+The photographs are files in scikit-image's wheel; their masks were drawn for this project, as polygons in `masks.json`.
+The composites consist of scikit-image's brick, grass and gravel. They violate the assumption of the Chan-Vese model
+(1.2), a constant (Gaussian) foreground and background, in the two ways of Figure 1:
 
-`modes-*`     (i) one of the regions has two modes, of equal mean with the other region between them: neither Gaussian
-              nor told apart by a threshold, though its intensities are its own.
+`modes-*`     (i) one region has two modes on either side of the other region's mean: it is not Gaussian, and no
+              threshold separates it, although no intensity occurs in both regions.
 `overlap-*`   (ii) foreground and background have the same intensities (grey: the same histogram; colour: means a
-              fraction of a standard deviation apart) and differ in texture alone.
+              fraction of a standard deviation apart) and differ only in texture.
 """
 
 from __future__ import annotations
@@ -27,8 +27,7 @@ from deepcv.images import working_shape
 from deepcv.pictures import read_image
 
 LONGEST_SIDE = 300
-"""Photographs are reduced to this many pixels: the size of Weizmann's, and a run takes seconds."""
-
+"""Longest side of the photographs in pixels, as in Weizmann."""
 
 PHOTOGRAPHS = {
     "astronaut": "Eileen Collins, NASA; public domain",
@@ -37,20 +36,19 @@ PHOTOGRAPHS = {
     "coins": "Greek coins from Pompeii, Brooklyn Museum; no known copyright restrictions",
     "rocket": "Falcon 9 with DSCOVR, SpaceX; public domain",
 }
-"""Each photograph's author and terms, as scikit-image states them."""
-
+"""Author and terms of each photograph, as stated by scikit-image."""
 
 MASKS = Path(__file__).with_name("masks.json")
-"""Outlines in pixels of scikit-image's file: (x, y) from its top left corner, x to the right."""
+"""Outlines in pixels of scikit-image's file: (x, y) from the top left corner, x to the right."""
 
 
 def names() -> tuple[str, ...]:
-    """All embedded samples, sorted."""
+    """Names of the embedded samples, sorted."""
     return tuple(sorted([*PHOTOGRAPHS, *COMPOSITES]))
 
 
 def dataset() -> Dataset:
-    """All embedded samples as a sequence."""
+    """The embedded samples."""
     return Dataset(names(), load)
 
 
@@ -60,7 +58,7 @@ def load(name: str) -> Sample:
     Raises
     ------
     InputError
-        For an unknown name, or where the installed scikit-image comes without its pictures.
+        For an unknown name, or if the installed scikit-image lacks its pictures.
 
     Examples
     --------
@@ -76,12 +74,10 @@ def load(name: str) -> Sample:
 
 
 def _shipped(file: str) -> np.ndarray:
-    """A picture out of the installed scikit-image, never from the network."""
+    """A picture of the installed scikit-image, never from the network."""
     folder = Path(importlib.util.find_spec("skimage").origin).parent / "data"
     if not (folder / file).exists():
-        raise InputError(
-            f"the installed scikit-image lacks {folder / file}; install it anew with `pip install scikit-image`"
-        )
+        raise InputError(f"{folder / file} is missing from scikit-image; reinstall it with `pip install scikit-image`")
     return read_image(folder / file)
 
 
@@ -101,26 +97,26 @@ def _photograph(name: str) -> Sample:
 
 
 def polygons_to_mask(outlines, holes, shape: tuple[int, int]) -> np.ndarray:
-    """The union of the outlines without the holes: bool `(H, W)`, true where a pixel's centre lies inside.
+    """The union of the outlines minus the holes: bool `(H, W)`, true where the centre of a pixel lies inside.
 
     Parameters
     ----------
     outlines, holes : sequence of polygons
-        A polygon is a sequence of corners (x, y) in pixels; pixel (row i, column j) covers [j, j+1] × [i, i+1].
+        Each polygon is a sequence of corners (x, y) in pixels; pixel (row i, column j) covers [j, j+1] × [i, i+1].
     """
     from skimage.draw import polygon
 
     mask = np.zeros(shape, bool)
     for corners, value in [(each, True) for each in outlines] + [(each, False) for each in holes]:
-        x, y = np.asarray(corners, float).T - 0.5  # polygon() puts pixel centres at whole numbers
+        x, y = np.asarray(corners, float).T - 0.5  # polygon() has pixel centres at integers
         mask[polygon(y, x, shape)] = value
     return mask
 
 
 def area_average(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Reduce uint8 `(H, W)` or `(H, W, 3)` to `shape` by averaging areas, halves rounded up.
+    """Reduce uint8 `(H, W)` or `(H, W, 3)` to `shape` by area averaging, rounding halves up.
 
-    The sums are whole numbers, exact in float64 in any order: every machine gets the same bytes.
+    The sums are integers, exact in float64 in any order, so the bytes are the same on every machine.
     """
     down, across = (_overlaps(old, new) for old, new in zip(image.shape[:2], shape, strict=True))
     sums = np.einsum("ih,hw...->iw...", down, image.astype(float), optimize=True)
@@ -130,7 +126,7 @@ def area_average(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
 
 def _overlaps(old: int, new: int) -> np.ndarray:
-    """How far new pixel i covers old pixel j, in units of 1/new of an old pixel: `(new, old)`; rows sum to `old`."""
+    """Overlap of new pixel i with old pixel j, in units of 1/new of an old pixel: `(new, old)`; rows sum to `old`."""
     start, begin = np.arange(new)[:, None] * old, np.arange(old)[None] * new
     return np.clip(np.minimum(start + old, begin + new) - np.maximum(start, begin), 0, None).astype(float)
 
@@ -142,12 +138,11 @@ TEXTURES = {
     "grass": "linolafett on DeviantArt, Grass-01; CC0",
     "gravel": "CC0Textures, Gravel04; CC0",
 }
-"""Each texture's author and terms, as scikit-image states them."""
-
+"""Author and terms of each texture, as stated by scikit-image."""
 
 OWN_PATTERN = 0.7
-"""How much of a colour channel of an `Overlap` is its own piece of texture; the rest is common to the three channels.
-Without it a region's colours would lie on a line, and two lines side by side don't overlap."""
+"""Weight of the texture specific to each colour channel of an `Overlap`; the rest is common to the channels. Without it
+the colours of a region would lie on a line, and parallel lines don't overlap."""
 
 
 @dataclass(frozen=True)
@@ -159,9 +154,9 @@ class Texture:
     name : str
         brick, grass or gravel.
     reduction : float
-        By which its pixels are averaged: 1 for as photographed, the larger the finer.
+        Factor by which the photograph is reduced; larger is finer.
     turned : bool
-        By a quarter turn.
+        Whether it is rotated by 90°.
     """
 
     name: str
@@ -171,17 +166,17 @@ class Texture:
 
 @dataclass(frozen=True)
 class TwoModes:
-    """Case (i): one region has two modes, the other has their mean as its level.
+    """Case (i): one region has two modes, and the other has their mean as its level.
 
     Attributes
     ----------
     shape : str
-        The foreground's.
+        Shape of the foreground, a key of `SHAPES`.
     foreground, background : Texture
     structured : str
-        Which of the regions has two modes, "foreground" or "background".
+        The region with two modes, "foreground" or "background".
     structure : str
-        How the two modes lie in it: bands, checks, halves, patches.
+        Arrangement of the two modes, a key of `STRUCTURES`.
     levels : pair of grey levels, or of colours, 0..255
     amplitude : float
         Standard deviation of the textures around the levels, 0..255.
@@ -200,17 +195,17 @@ class TwoModes:
 
 @dataclass(frozen=True)
 class Overlap:
-    """Case (ii): in both regions each channel is normally distributed around 128, with the same standard deviation.
+    """Case (ii): in both regions, each channel is normally distributed around 128 with the same standard deviation.
 
     Attributes
     ----------
     shape : str
-        The foreground's.
+        Shape of the foreground, a key of `SHAPES`.
     foreground, background : Texture
-    spread : float or three of them
+    spread : float or three floats
         Standard deviation of each channel, 0..255.
-    shift : float or three of them
-        By how much the foreground's mean lies above the background's, 0..255.
+    shift : float or three floats
+        Mean of the foreground minus that of the background, 0..255.
     """
 
     shape: str
@@ -248,7 +243,7 @@ COMPOSITES = {
         seed=10,
     ),
 }
-"""How each composite is made."""
+"""Recipe of each composite."""
 
 
 def _composite(name: str) -> Sample:
@@ -261,14 +256,14 @@ def _composite(name: str) -> Sample:
 
 
 def composite_source(textures: Iterable[Texture]) -> str:
-    """Where a composite's textures come from and under which licence."""
+    """Origin and licence of a composite's textures."""
     names = sorted({texture.name for texture in textures})
     source = ", ".join(f"data/{each}.png ({TEXTURES[each]})" for each in names)
-    return f"put together for this project from scikit-image's {source}"
+    return f"composed for this project from scikit-image's {source}"
 
 
 def _window(texture: Texture, size: tuple[int, int], rng) -> np.ndarray:
-    """A window of the texture at a random place: uint8 of the given size."""
+    """A random window of the texture: uint8 of the given size."""
     whole = _texture_file(texture.name)
     whole = whole.T if texture.turned else whole
     window = [round(side * texture.reduction) for side in size]
@@ -303,12 +298,12 @@ def _textures(recipe) -> dict[int, Texture]:
 
 
 def texture_scores(textures: dict[int, Texture], labels: np.ndarray, rng) -> np.ndarray:
-    """Each region in its texture, from a random place of it: `(H, W)`, standard normal in every region.
+    """A random window of its texture in each region: `(H, W)`, standard normal within every region.
 
     Parameters
     ----------
     textures : dict of int to Texture
-        By label.
+        Texture of each label.
     labels : numpy.ndarray of int or bool, `(H, W)`
     rng : numpy.random.Generator
     """
@@ -320,7 +315,7 @@ def texture_scores(textures: dict[int, Texture], labels: np.ndarray, rng) -> np.
 
 
 def colour_scores(textures: dict[int, Texture], labels: np.ndarray, rng) -> np.ndarray:
-    """As `texture_scores`, `(H, W, 3)`: three patterns of the same texture (`OWN_PATTERN`)."""
+    """`texture_scores` for colour, `(H, W, 3)`: three patterns of the same texture (`OWN_PATTERN`)."""
     common, *own = (texture_scores(textures, labels, rng) for _ in range(4))
     mixed = np.sqrt(1 - OWN_PATTERN**2) * common[..., None] + OWN_PATTERN * np.stack(own, axis=2)
     for label in textures:
@@ -330,9 +325,9 @@ def colour_scores(textures: dict[int, Texture], labels: np.ndarray, rng) -> np.n
 
 
 def _normal_scores(values: np.ndarray) -> np.ndarray:
-    """Values carried by rank onto the standard normal distribution, ties in reading order.
+    """Map values by rank to the standard normal distribution, ties in reading order.
 
-    Any two regions so treated have the same histogram.
+    The histogram of the result depends only on the number of values.
     """
     from scipy.special import ndtri
 
@@ -342,7 +337,7 @@ def _normal_scores(values: np.ndarray) -> np.ndarray:
 
 
 def centred(size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Down and across from the centre, in units of half the shorter side."""
+    """Coordinates (down, across) from the centre, in units of half the shorter side."""
     row, column = np.indices(size) + 0.5
     half = min(size) / 2
     return (row - size[0] / 2) / half, (column - size[1] / 2) / half
@@ -378,7 +373,7 @@ def _blob(size, rng):
 
 def _pair(size, rng):
     y, x = centred(size)
-    return (y + 0.15) ** 2 + (x + 0.58) ** 2 < 0.46**2, ((y - 0.1) / 0.62) ** 2 + ((x - 0.56) / 0.4) ** 2 < 1
+    return ((y + 0.15) ** 2 + (x + 0.58) ** 2 < 0.46**2) | (((y - 0.1) / 0.62) ** 2 + ((x - 0.56) / 0.4) ** 2 < 1)
 
 
 def _bands(size, rng):
@@ -392,24 +387,16 @@ def _checks(size, rng):
 
 
 def _halves(size, rng):
-    """Light above, dark below."""
+    """True in the upper half."""
     return centred(size)[0] < -0.02
 
 
 def _patches(size, rng):
-    """Where a sum of random plane waves is positive."""
+    """True where a sum of random plane waves is positive."""
     y, x = centred(size)
     turns, phases = rng.uniform(0, 2 * np.pi, (2, 6))
     return sum(np.cos(6 * (x * np.cos(t) + y * np.sin(t)) + p) for t, p in zip(turns, phases, strict=True)) > 0
 
 
-SHAPES = {
-    "disk": _disk,
-    "ring": _ring,
-    "star": _star,
-    "blob": _blob,
-    "pair": lambda size, rng: np.any(_pair(size, rng), 0),
-}
-
-
+SHAPES = {"disk": _disk, "ring": _ring, "star": _star, "blob": _blob, "pair": _pair}
 STRUCTURES = {"bands": _bands, "checks": _checks, "halves": _halves, "patches": _patches}

@@ -1,10 +1,10 @@
-"""The Weizmann 1-object set (also called SED1): 100 colour photographs, each marked by three people.
+"""The Weizmann 1-object set (also called SED1): 100 colour photographs, each annotated by three people.
 
 S. Alpert, M. Galun, R. Basri, A. Brandt, "Image segmentation by probabilistic bottom-up aggregation and cue
-integration", CVPR 2007. It is read in the layout of the official archive, below `weizmann/` in the data folder:
+integration", CVPR 2007. Layout of the official archive, below `weizmann/` in the data folder:
 
     1obj/NAME/src_color/*.png    the photograph
-    1obj/NAME/human_seg/*.png    three copies of it, the object painted red, one for each person
+    1obj/NAME/human_seg/*.png    three copies with the object painted red, one per person
 """
 
 from __future__ import annotations
@@ -19,17 +19,16 @@ from deepcv.images import as_colour
 from deepcv.pictures import read_image
 
 PEOPLE = 3
-"""How many people marked each photograph."""
-
+"""Annotators per photograph."""
 
 SOURCE = (
     "Weizmann segmentation evaluation database, 1 object (Alpert, Galun, Basri, Brandt 2007), "
-    "https://www.wisdom.weizmann.ac.il/~vision/Seg_Evaluation_DB/; its terms are on that page, don't pass it on"
+    "https://www.wisdom.weizmann.ac.il/~vision/Seg_Evaluation_DB/; its terms are on that page; do not redistribute"
 )
 
 
 def photographs_folder(folder=None) -> Path:
-    """`weizmann/1obj` below `folder`, or below the data folder when none is given."""
+    """`weizmann/1obj` below `folder`, by default the data folder."""
     return Path(folder or data_folder()) / "weizmann" / "1obj"
 
 
@@ -39,12 +38,12 @@ def dataset(folder=None) -> Dataset:
     Parameters
     ----------
     folder : path, optional
-        The folder that holds `weizmann/1obj`; default `DEEPCV_DATA`, or else the user's cache.
+        The folder that holds `weizmann/1obj`; default `data_folder()`.
 
     Raises
     ------
     InputError
-        When the data are not there; on access, when a photograph's folder is incomplete.
+        When the data are missing; on access, when a photograph's folder is incomplete.
     """
     photographs = photographs_folder(folder)
     names = sorted(path.name for path in _subfolders(photographs))
@@ -57,13 +56,13 @@ def dataset(folder=None) -> Dataset:
 
 
 def load(name: str, folder=None) -> Sample:
-    """One photograph, its true foreground where at least two of the three people marked it.
+    """One photograph; its foreground is where at least two of the three people marked it.
 
     Raises
     ------
     InputError
-        For an unknown name; when the folder has not one photograph and three masks of its size, or a file in it
-        can't be read.
+        For an unknown name; unless the folder has one photograph and three masks of its size; or when a file can't be
+        read.
     """
     place = photographs_folder(folder) / name
     if not place.is_dir():
@@ -73,8 +72,8 @@ def load(name: str, folder=None) -> Sample:
     image = as_colour(read_image(_pictures(place, "src_color", 1)[0]))
     marked = [marked_red(as_colour(read_image(path))) for path in _pictures(place, "human_seg", PEOPLE)]
     if any(each.shape != image.shape[:2] for each in marked):
-        raise InputError(f"{place} has a mask of another size than its photograph; unpack the archive again")
-    return Sample(name=name, image=image, mask=majority(marked), dataset="weizmann", source=SOURCE)
+        raise InputError(f"{place} has a mask whose size differs from its photograph's; unpack the archive again")
+    return Sample(name=name, image=image, mask=2 * np.sum(marked, axis=0) > PEOPLE, dataset="weizmann", source=SOURCE)
 
 
 def marked_red(painted: np.ndarray) -> np.ndarray:
@@ -82,18 +81,13 @@ def marked_red(painted: np.ndarray) -> np.ndarray:
     return (painted[..., 0] == 255) & (painted[..., 1] == 0)
 
 
-def majority(marked: list[np.ndarray]) -> np.ndarray:
-    """The pixels that more than half of the bool `(H, W)` masks hold: with three, at least two."""
-    return 2 * np.sum(marked, axis=0) > len(marked)
-
-
 def check(folder=None, expected: int | None = None) -> int:
-    """Count the photographs' folders, and see that each has its photograph and three masks.
+    """Count the photographs; check that each has one picture and three masks.
 
     Raises
     ------
     InputError
-        Naming the first folder that is incomplete, or when there are not `expected` of them.
+        When a folder is incomplete, with its name, or the count is not `expected`.
     """
     photographs = photographs_folder(folder)
     places = _subfolders(photographs)

@@ -104,7 +104,7 @@ def test_an_archive_is_downloaded_unpacked_and_loads(server, small, tmp_path, mo
 
 def test_a_folder_of_downloads_will_do_for_a_mirror(small, tmp_path):
     downloads, folder = tmp_path / "downloads", tmp_path / "data"
-    refused(f"no file .*{WEIZMANN_FILE}; save", "weizmann", folder=folder, mirror=downloads)
+    refused(f"no file .*{WEIZMANN_FILE}; download", "weizmann", folder=folder, mirror=downloads)
     downloads.mkdir()
     (downloads / WEIZMANN_FILE).write_bytes(zipped({f"Weizmann_Seg_DB_1obj/{k}": v for k, v in photographs().items()}))
     fetch("weizmann", folder, mirror=downloads, report=lambda sentence: None)
@@ -117,7 +117,7 @@ def test_a_damaged_archive_leaves_nothing(server, small, tmp_path):
     whole = zipped(photographs())
     damaged = bytearray(whole)
     damaged[60] ^= 0xFF
-    cases = [(whole[:-100], "damaged or cut short"), (bytes(damaged), "damaged"), (b"<html>moved</html>", "damaged")]
+    cases = [(whole[:-100], "damaged or truncated"), (bytes(damaged), "damaged"), (b"<html>moved</html>", "damaged")]
     for content, why in cases:
         (served / WEIZMANN_FILE).write_bytes(content)
         refused(why, "weizmann", folder=tmp_path / "data", mirror=address)
@@ -163,7 +163,7 @@ def test_a_connection_that_breaks_off_leaves_nothing(small, tmp_path, monkeypatc
     with http.server.HTTPServer(("127.0.0.1", 0), Broken) as running:
         threading.Thread(target=running.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{running.server_port}"
-        refused("can't download|cut short", "weizmann", folder=tmp_path / "data", mirror=address)
+        refused("can't download|truncated", "weizmann", folder=tmp_path / "data", mirror=address)
         running.shutdown()
 
 
@@ -211,7 +211,7 @@ def test_what_is_there_is_neither_overwritten_nor_taken_for_complete(small, tmp_
     mine = tmp_path / "weizmann" / "1obj" / "a" / "notes.txt"
     mine.parent.mkdir(parents=True)
     mine.write_text("mine")
-    with pytest.raises(InputError, match=r"in the way and not complete.*move it away"):
+    with pytest.raises(InputError, match=r"is incomplete.*move it away"):
         fetch("weizmann", tmp_path)
     assert mine.read_text() == "mine"
 

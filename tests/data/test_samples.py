@@ -80,7 +80,7 @@ def test_a_scikit_image_without_its_pictures_is_named(monkeypatch, tmp_path):
     monkeypatch.setattr(
         samples.importlib.util, "find_spec", lambda name: SimpleNamespace(origin=tmp_path / "__init__.py")
     )
-    with pytest.raises(InputError, match=r"lacks .*coffee.png.*pip install"):
+    with pytest.raises(InputError, match=r"coffee.png is missing.*pip install"):
         samples.load("coffee")
 
 

@@ -70,7 +70,7 @@ def test_a_broken_folder_is_named(folder):
     dataset = load_dataset("weizmann")
     for name, why in [
         ("two_masks", "2 PNG files in human_seg, not 3"),
-        ("other_size", "another size"),
+        ("other_size", "size differs"),
         ("no_photograph", "0 PNG files in src_color"),
         ("torn", "truncated"),
     ]:
