@@ -1,4 +1,4 @@
-"""What every method returns."""
+"""The result of every method."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Segmentation:
-    """A partition of an image, and how it came about.
+    """A partition of an image, and how it was computed.
 
     Attributes
     ----------
     labels : numpy.ndarray of uint8, `(H, W)`
         The phase of each pixel, 0..N-1. With two phases 1 is the foreground Ω₁ and 0 the background.
     memberships : numpy.ndarray of float32, `(N, H, W)`
-        Soft memberships u of each phase, in [0, 1], summing to 1 over phases; a method that decides outright
-        gives the indicator functions. A refinement step may move `labels` away from their argmax.
+        Soft memberships u of each phase, in [0, 1], summing to 1 over phases; indicator functions from methods that
+        decide outright. A refinement step may move `labels` away from their argmax.
     trace : dict of str to list of float
-        What was watched while solving (energy by term, change of the mask …), one value an iteration; may be empty.
+        Quantities recorded in each iteration (energy by term, change of the mask …); may be empty.
     seconds : float
-        Wall-clock time of the method, without the time to find the hint.
+        Wall-clock time of the method, excluding the hint.
     method : str
-        The registry's name of the method, `"deep-cv"`, `"chan-vese"` …
+        Name in the registry: `"deep-cv"`, `"chan-vese"` …
     settings : dict
-        The settings it ran with, plain values; the seed among them where the result depends on it.
+        The settings used, as plain values, including the seed if the result depends on it.
     """
 
     labels: np.ndarray
@@ -43,7 +43,7 @@ class Segmentation:
         Raises
         ------
         ValueError
-            When there are more than two phases: then compare `labels` with the phase you want.
+            For more than two phases; compare `labels` with the phase you want.
         """
         if len(self.memberships) != 2:
             raise ValueError(f"there are {len(self.memberships)} phases, no single mask; compare `labels` instead")
@@ -51,6 +51,6 @@ class Segmentation:
 
 
 def two_phase(mask: np.ndarray, soft: np.ndarray | None = None, **attributes) -> Segmentation:
-    """A two-phase `Segmentation` from a bool mask `(H, W)` and, where there is one, its soft membership u."""
+    """A two-phase `Segmentation` from a bool mask `(H, W)` and, if given, its soft membership u."""
     u = np.clip(np.asarray(mask if soft is None else soft, dtype=np.float32), 0, 1)
     return Segmentation(np.asarray(mask, dtype=np.uint8), np.stack([1 - u, u]), **attributes)

@@ -29,7 +29,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from deepcv.amortized.segmenter import Segmenter, as_input
 from deepcv.checks import Checked, Count, NonNegative, Positive, at_least, between
-from deepcv.model.networks import MaskNetwork, _make_orthogonal
+from deepcv.model.networks import MaskNetwork, make_orthogonal
 
 _SMALLEST = 4  # side of the generator's first feature map
 
@@ -125,7 +125,7 @@ class Generator(nn.Module):
         )
         self.norm = nn.InstanceNorm2d(channels[-1] + 1, affine=True)
         self.exit = spectral_norm(nn.Conv2d(channels[-1] + 1, 3, 3, padding=1))
-        _make_orthogonal(self)
+        make_orthogonal(self)
 
     def forward(self, mask: Tensor, z: Tensor) -> Tensor:
         x = self.enter(z).unflatten(1, (-1, _SMALLEST, _SMALLEST))
@@ -165,7 +165,7 @@ class Critic(nn.Module):
                 blocks.append(SelfAttention(after))
         self.blocks = nn.Sequential(*blocks)
         self.exit = spectral_norm(nn.Linear(channels[-1], outputs))
-        _make_orthogonal(self)
+        make_orthogonal(self)
 
     def forward(self, image: Tensor) -> Tensor:
         return self.exit(F.relu(self.blocks(image)).sum(dim=(2, 3)))

@@ -1,3 +1,3 @@
-"""The methods that the paper compares with, and those a reader would ask for, a file each."""
+"""Baselines, one file each: those of the paper, and others that readers would ask for."""
 
 from __future__ import annotations

@@ -2,32 +2,32 @@
 
     E(c₁, c₂, u) = Σₓ ν ‖∇uₓ‖₂ + uₓ ‖Iₓ - c₁‖² + (1 - uₓ) ‖Iₓ - c₂‖²                                    (3.7)
 
-Two solvers. "level-set" evolves φ as one knows it, semi-implicitly (Getreuer, IPOL 2012, equation 22), and on a grey
-image agrees with `skimage.segmentation.chan_vese`; it also takes colour, which that one doesn't. "exact" alternates the
-means and, for fixed means, the globally minimal mask (`deepcv.model.labelling`), from coarse to fine; the energy never rises.
+Two solvers. "level-set" evolves φ semi-implicitly (Getreuer, IPOL 2012, equation 22) and on grey images agrees with
+`skimage.segmentation.chan_vese`, which doesn't take colour. "exact" alternates between the means and, for fixed means,
+the globally minimal mask (`deepcv.model.labelling`), from coarse to fine; its energy never rises.
 
-Where "level-set" deviates from [11], with Getreuer: the length's delta function has no 1/π, which the step size takes
-up; there is no area term; φ is not made a distance function again; it stops when φ hardly changes, not when the means
-rest. The means are those of the two sides of φ = 0, where [11] weighs pixels by a smoothed step. "exact" takes a mask
-instead of φ, so it has none of these.
+Deviations of "level-set" from [11], all shared with Getreuer: the delta function of the length has no 1/π (the step
+size absorbs it); there is no area term; φ is not reinitialised to a distance function; the stopping rule uses φ, not
+the means. The means are those of the two sides of φ = 0, where [11] weights pixels by a smoothed step. "exact" has a
+mask instead of φ, so none of this applies.
 
-The exact solver finds lower energies, though none that is known to be the least: only the mask is global, for the means
-of its turn. On photographs its masks are worse: the level set stops near the hint, while lower energies of (3.7) lie
-where two constant colours fit well, which is often not the object.
+"exact" finds lower energies, but no certified minimum: only the mask is globally optimal, for its means. On photographs
+its masks are worse: the level set stops near the hint, while the lower energies of (3.7) are where two constant colours
+fit well, which is often not the object.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
 import torch
 
-from deepcv.baselines.level_set import LevelSet, boundary_length, check_descent
-from deepcv.checks import check_real
+from deepcv.baselines.level_set import LevelSet, boundary_length
+from deepcv.checks import Count, NonNegative, Positive, check
 from deepcv.devices import torch_device
-from deepcv.errors import InputError
 from deepcv.hints.hint import hint_for, otsu_mask
 from deepcv.images import as_image
 from deepcv.model import labelling
@@ -41,7 +41,7 @@ def means(image: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def region_cost(image: np.ndarray, c1: np.ndarray, c2: np.ndarray) -> np.ndarray:
-    """`‖I - c₁‖² - ‖I - c₂‖²`, `(H, W)`: what calling a pixel foreground costs in (3.7)."""
+    """`‖I - c₁‖² - ‖I - c₂‖²`, `(H, W)`: the cost in (3.7) of labelling a pixel foreground."""
     return image @ (2 * (c2 - c1)) + (c1 @ c1 - c2 @ c2)
 
 
@@ -50,7 +50,7 @@ def chan_vese_energy(image: np.ndarray, mask: np.ndarray, nu: float) -> float:
     image = np.atleast_3d(image).astype(float, copy=False)
     c1, c2 = means(image, mask)
     inside = np.count_nonzero(mask)
-    # c₁ and c₂ are the means: Σ ‖I - c‖² of a side is Σ ‖I‖² - n ‖c‖²
+    # with c the mean, Σ ‖I - c‖² = Σ ‖I‖² - n ‖c‖²
     data = max(np.vdot(image, image) - inside * (c1 @ c1) - (mask.size - inside) * (c2 @ c2), 0.0)
     return float(nu * boundary_length(mask) + data)
 
@@ -61,11 +61,11 @@ def chan_vese(
     *,
     seed: int = 0,
     device: str | None = None,
-    solver: str = "level-set",
-    nu: float = 4.0,
-    max_iterations: int | None = None,
-    tolerance: float | None = None,
-    dt: float = 0.5,
+    solver: Literal["level-set", "exact"] = "level-set",
+    nu: NonNegative = 4.0,
+    max_iterations: Count | None = None,
+    tolerance: NonNegative | None = None,
+    dt: Positive = 0.5,
 ) -> Segmentation:
     """Segment into two regions of nearly constant colour.
 
@@ -74,46 +74,44 @@ def chan_vese(
     image : array_like, `(H, W)` or `(H, W, 3)`
         uint8, or float in [0, 1].
     hint : array_like `(H, W)`, optional
-        Its Otsu threshold is where the contour starts, as in the paper; default the saliency of `deepcv.hints.saliency`.
-        It also says which side is called foreground.
+        The contour starts at its Otsu threshold, as in the paper; it also decides which side is called foreground.
+        Default the saliency of `deepcv.hints.saliency`.
     seed : int
         Ignored: nothing is random.
     device : str, optional
-        Of the exact solver; default the GPU when there is one.
+        Of the exact solver; default the GPU if there is one.
     solver : {"level-set", "exact"}
     nu : float, at least 0
         Weight of the length (scikit-image's `mu`), for pixels in [0, 1] and colour differences summed over channels.
-        The paper doesn't say which it used. 4 was the best of 0.1, 0.25, 1, 2 and 4 on the first 20 images of Weizmann;
-        the larger it is, the nearer the contour stays to a smoothed hint. For "exact" the preset of that name has 1.
+        The paper doesn't give its value. 4 was the best of 0.1, 0.25, 1, 2 and 4 on the first 20 images of Weizmann;
+        the larger it is, the closer the contour stays to a smoothed hint. The preset "exact" has 1.
     max_iterations : int, optional
         Rounds of means and mask (default 30), or steps of the level set (default 500).
     tolerance : float, optional
-        The level set stops when the root mean square of its change is below (default 1e-3, as in scikit-image). A mask
-        of the exact solver is at most this share of the energy above the least one for its means (default 1e-2; 1e-3
-        gains half a percent of energy and takes two to three times as long).
-    dt : float
+        The level set stops when the root mean square of its change is at most this (default 1e-3, as in scikit-image).
+        For the exact solver, the largest gap between a mask's energy and the minimum for its means, relative to the
+        energy (default 1e-2; 1e-3 lowers the energy by half a percent and takes two to three times as long).
+    dt : float, positive
         Step size of the level set.
 
     Returns
     -------
     Segmentation
-        `trace["energy"]`, of the exact solver alone, is (3.7) of the hint's mask, of the one found on pixels of twice
-        the size where that is lower, and after each round.
+        `trace["energy"]`, for "exact" only: (3.7) of the hint's mask, of the coarse grid's mask if that is lower, and
+        after each round.
 
     Raises
     ------
     InputError
-        For an image or hint that can't be used, or a parameter out of range.
+        For an unusable image or hint, or a parameter out of range.
     """
-    image = as_image(image)
-    if solver not in ("exact", "level-set"):
-        raise InputError(f"solver is {solver!r}; it is 'exact' or 'level-set'")
     if max_iterations is None:
         max_iterations = 30 if solver == "exact" else 500
     if tolerance is None:
         tolerance = 1e-2 if solver == "exact" else 1e-3
-    check_descent(nu, dt, max_iterations)
-    check_real("tolerance", tolerance)
+    settings = {"solver": solver, "nu": nu, "max_iterations": max_iterations, "tolerance": tolerance, "dt": dt}
+    check(chan_vese, settings)
+    image = as_image(image)
     mask = otsu_mask(hint_for(image, hint))
     start = time.perf_counter()
     channels = np.atleast_3d(image)
@@ -130,12 +128,12 @@ def chan_vese(
         seconds=time.perf_counter() - start,
         method="chan-vese",
         trace={"energy": energies},
-        settings={"solver": solver, "nu": nu, "max_iterations": max_iterations, "tolerance": tolerance, "dt": dt},
+        settings=settings,
     )
 
 
 def _alternate(image: np.ndarray, mask: np.ndarray, nu: float, rounds: int, tolerance: float, device):
-    """Means, then the mask for these means, until the energy stays; with pixels of twice the size first.
+    """Alternate means and the mask for these means until the energy stops falling, on a coarser grid first.
 
     Returns the mask, the energies from the start on, and the last solution of the labelling problem.
     """
@@ -147,14 +145,14 @@ def _alternate(image: np.ndarray, mask: np.ndarray, nu: float, rounds: int, tole
         solution = labelling.enlarged(coarse, mask.shape)
         found = solution.mask[0].cpu().numpy()
         level = chan_vese_energy(image, found, nu)
-        # a small object that the large pixels have lost may be there on this grid: then from the hint
+        # the coarse grid may have lost a small object: then start from the hint
         if level < energies[-1] and 0 < found.mean() < 1:
             mask = found
             energies.append(level)
     for _ in range(rounds):
         cost = torch.from_numpy(region_cost(image, *means(image, mask)).astype(np.float32))[None].to(device)
         share = tolerance * energies[-1] / max(float(cost.abs().sum()), _TINY)
-        near = 0 < mask.mean() < 1  # the mean of a side that is gone jumps to 0, far from the last solution
+        near = 0 < mask.mean() < 1  # the mean of an empty side jumps to 0, far from the last solution
         solution = labelling.solve(cost, nu, start=solution if near else None, tolerance=share)
         found = solution.mask[0].cpu().numpy()
         level = chan_vese_energy(image, found, nu)
@@ -162,7 +160,7 @@ def _alternate(image: np.ndarray, mask: np.ndarray, nu: float, rounds: int, tole
             break
         mask = found
         energies.append(level)
-        if energies[-2] - level < tolerance * level:  # less gained than the solver's gap may hide
+        if energies[-2] - level < tolerance * level:  # the solver's gap may exceed the gain
             break
     return mask, energies, solution
 
@@ -174,17 +172,17 @@ _TINY = np.finfo(np.float32).tiny
 
 
 def _halved(image: np.ndarray) -> np.ndarray:
-    """Means of 2×2 pixels, of fewer at odd ends; `(H, W, C)`."""
+    """Means of 2×2 pixels of an image `(H, W, C)`, of fewer at odd ends."""
     height, width = image.shape[:2]
     even = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
     return (even[::2, ::2] + even[1::2, ::2] + even[::2, 1::2] + even[1::2, 1::2]) / 4
 
 
 def evolve(image: np.ndarray, phi: np.ndarray, mu: float, dt: float, steps: int) -> Iterator[tuple[np.ndarray, float]]:
-    """Level-set evolution: after each step φ and the root mean square of its change.
+    """Level-set evolution: yields φ and the root mean square of its change after each step.
 
-    `φ_t = δ(φ) [μ div(∇φ/|∇φ|) - ‖I - c₁‖² + ‖I - c₂‖²]` by `LevelSet.step`. As in scikit-image the means are those of
-    φ > 0.
+    `φ_t = δ(φ) [μ div(∇φ/|∇φ|) - ‖I - c₁‖² + ‖I - c₂‖²]` by `LevelSet.step`; the means are those of φ > 0 and φ ≤ 0, as
+    in scikit-image.
 
     Parameters
     ----------

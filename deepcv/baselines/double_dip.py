@@ -1,32 +1,32 @@
-"""Double-DIP [18]: two deep image priors that share an image by a third one, their mask.
+"""Double-DIP [18]: two deep image priors composed by a third, their mask.
 
     image ≈ mask · left + (1 - mask) · right
 
-Left, right and mask are each the output of a small encoder-decoder fed with fixed noise, and all that is learnt is
-learnt from the one image. Step 1 fits left to the pixels that the hint is sure are foreground, right to those that it
-is sure are background, and the mask to 1, 0 and ½. Step 2 fits the composite to the whole image and drives the mask
-away from ½, until the composite is as good as `Settings.target_psnr`. A guided filter [21] of the mask ends it.
+Left, right and mask are outputs of small encoder-decoders fed with fixed noise and fitted to the one image. Step 1 fits
+left to the pixels where the hint is confident of the foreground, right to those where it is confident of the
+background, and the mask to 1, 0 and elsewhere ½. Step 2 fits the composite to the whole image and drives the mask away
+from ½, until the composite reaches `Settings.target_psnr`. Finally the mask goes through a guided filter [21].
 
-From Gandelsman, Shocher and Irani (CVPR 2019). The method and every default are read off the authors' code
-(github.com/yossigandelsman/DoubleDIP), which needs a GPU, a scikit-image before 0.18, and the hints in files. What it
-does and one wouldn't guess:
+From Gandelsman, Shocher and Irani (CVPR 2019). The method and all defaults are those of the authors' code
+(github.com/yossigandelsman/DoubleDIP), which needs a GPU, scikit-image before 0.18, and the hints in files. Its less
+obvious features:
 
-- the jitter of the noise grows to 9e-3 in the first 1000 iterations of either step, and is 1e-3 after them;
-- the hint's mask is left out of step 2: the hint holds left and right alone, until iteration 1000;
-- what counts is the mask after step 1 if the composite was closer to the image then than at the end;
-- OpenCV's guided filter is given the image in [0, 1], with which it isn't the textbook's (`refinement.guided_filter`).
+- the jitter of the noise grows to 9e-3 in the first 1000 iterations of each step, and is 1e-3 afterwards;
+- in step 2 the hint constrains left and right, not the mask, and only until iteration 1000;
+- the result is the mask after step 1 if the composite was closer to the image then than at the end;
+- OpenCV's guided filter gets the image in [0, 1], so it isn't the textbook's (`refinement.guided_filter`).
 
-Where this deviates from it:
+Deviations from that code:
 
-- the image is padded by reflection, as evenly on both sides as can be, to multiples of 32 pixels, and the margins count
-  in losses and PSNR; there it is cropped;
+- the image is padded to multiples of 32 pixels by reflection, as evenly as possible, and the margins count in losses
+  and PSNR; theirs is cropped;
 - a grey image has its channel repeated;
-- the composite is compared with the target in step 2 only: a note in their code asks for that, the code itself
-  looks from the first iteration on and would skip step 2;
-- the composite is compared at every iteration, on the device itself, and the first mask to reach the target is the
-  result, as there; but whether it has been reached is asked every 25 iterations, so up to 24 are computed in vain;
-- scales of the normalisations start at 1, as torch has them since 1.2; before that it drew them from [0, 1];
-- the hint is the structured-matrix-decomposition saliency [34], as the paper has it; theirs is context-aware saliency;
+- the composite is compared with the target in step 2 only: a note in their code asks for that, while the code compares
+  from the first iteration on and would skip step 2;
+- the result is the first mask to reach the target, as there, but the loop checks only every 25 iterations, to spare the
+  device a synchronisation, so up to 24 iterations are wasted;
+- normalisation scales start at 1, as in torch since 1.2; before, torch drew them from [0, 1];
+- the hint is the structured-matrix-decomposition saliency [34], as in the paper; theirs is context-aware saliency;
 - the image can be reduced first (`Settings.size`).
 """
 
@@ -54,51 +54,41 @@ from deepcv.model.refinement import guided_filter
 from deepcv.segmentation import Segmentation, two_phase
 
 _SIDES_DIVIDE_BY = 32
-
-
 _WIDTHS = (8, 16, 32)
-
-
 _NOISE_CHANNELS = 2
-
-
 _NOISE_SCALE = 0.01
-
-
 _SURE_FOREGROUND, _SURE_BACKGROUND = 239.5, 15.5  # of the equalised hint, 0..255
-
-
-_ASKED_EVERY = 25  # iterations: more wait less for a GPU, and compute more in vain
+_CHECKED_EVERY = 25  # iterations; more synchronise a GPU less often and waste more iterations
 
 
 @dataclass(frozen=True)
 class Settings(Checked):
-    """Settings of Double-DIP; the default is the authors' code's."""
+    """Settings of Double-DIP; the defaults are those of the authors' code."""
 
     size: Annotated[int, at_least(SMALLEST_SIDE)] | None = None
-    """Longest side, in pixels, at which the networks work; None is the image's own, as released."""
+    """Longest side, in pixels, at which the networks work; None for the image's own, as released."""
     first_steps: Count = 2000
     """Iterations of step 1."""
     second_steps: Count = 4000
-    """Iterations of step 2, at most."""
+    """Largest number of iterations of step 2."""
     ramp: Count = 1000
-    """Iterations of a step during which the jitter and, in step 2, the weight of `exclusion` grow, each in ten stairs.
-    Also how long the hint holds in step 2."""
+    """Iterations of each step during which the jitter and, in step 2, the weight of `exclusion` grow in ten stairs;
+    also how long the hint counts in step 2."""
     learning_rate: Positive = 1e-3
-    """Of Adam, which starts anew for step 2."""
+    """Adam's; it restarts for step 2."""
     jitter: NonNegative = 1e-3
-    """Standard deviation of what is added to the noise, drawn anew at each iteration; up to nine times as much within
-    the ramp."""
+    """Standard deviation of the noise added in each iteration after the ramp; it reaches nine times this within."""
     exclusion: NonNegative = 0.01
-    """Weight of `1 / mean |mask - ½|` at the end of the ramp; larger makes the mask binary, whether or not it fits."""
+    """Weight of `1 / mean |mask - ½|` at the end of the ramp; a larger one makes the mask more binary, at the cost of
+    the fit."""
     confidence: Literal["equalised", "otsu"] = "equalised"
-    """Where the hint is sure: at the ends of its equalised histogram (`confident`), as released, or "otsu": everywhere,
-    on either side of its Otsu threshold."""
+    """Where the hint is confident: at the ends of its equalised histogram (`confident`), as released, or "otsu",
+    everywhere, on both sides of its Otsu threshold."""
     target_psnr: NonNegative = 30.0
-    """The composite's peak signal-to-noise ratio, in dB, that ends step 2."""
+    """Peak signal-to-noise ratio of the composite, in dB, that ends step 2."""
     guided_filter: Literal["released", "textbook"] | None = "released"
-    """"released", "textbook", or None to leave it out. Their radius is 50 pixels, their eps 1e-4: beside an image in
-    [0, 1] for "released", in 0..255 for "textbook"."""
+    """Filter of the mask with radius 50 pixels and eps 1e-4, for an image in [0, 1] ("released") or in 0..255
+    ("textbook"); None leaves it out."""
 
 
 def double_dip(
@@ -109,23 +99,23 @@ def double_dip(
     Parameters
     ----------
     image, hint, seed, device
-        As for every method (`deepcv.images.as_image`, `deepcv.images.as_hint`); the seed is that of networks and noise.
+        As for every method (`deepcv.images.as_image`, `deepcv.images.as_hint`); the seed is for networks and noise.
     progress : bool
-        Show a bar.
+        Show a progress bar.
     **settings
-        Fields of `Settings` that are to differ from the default.
+        Fields of `Settings` that differ from the default.
 
     Returns
     -------
     Segmentation
-        At the image's size; `memberships` are the filtered mask, cut off at 0 and 1. `trace` has "loss" and "psnr" (of
-        the composite, in dB) at each iteration of both steps.
+        At the image's size; `memberships` are the filtered mask, clipped to [0, 1]. `trace` has "loss" and "psnr" (of
+        the composite, in dB) for each iteration of both steps.
 
     Raises
     ------
     InputError
-        For an image or hint that can't be used, a hint without a pixel that is surely foreground and one that is surely
-        background, an unknown setting or one out of range.
+        For an unusable image or hint, a hint that isn't confident of both foreground and background somewhere, an
+        unknown setting or one out of range.
     """
     hints = None if hint is None else [hint]
     [found] = double_dip_batch([image], hints, seeds=[seed], device=device, progress=progress, **settings)
@@ -141,32 +131,32 @@ def double_dip_batch(
     progress: bool = False,
     **settings,
 ) -> list[Segmentation]:
-    """Segment many images side by side; those of one padded size are solved as one stack of independent networks.
+    """Segment many images; those of one padded size are solved as one stack of independent networks.
 
-    For a GPU, which one image alone leaves idle. A stack goes on until the last of its images has reached the target,
-    so on a CPU a batch can take longer than the images one by one.
+    Meant for a GPU, which a single image leaves idle. A stack runs until the last of its images has reached the target,
+    so on a CPU a batch can take longer than its images one by one.
 
     Parameters
     ----------
     images : sequence of array_like, `(H, W)` or `(H, W, 3)`
-        As `double_dip` takes them, of any sizes.
+        As for `double_dip`, of any sizes.
     hints : sequence of array_like `(H, W)` or None, optional
-        One for each image; the saliency where there is none.
+        One per image; None for the saliency.
     seeds : sequence of int
-        One for each image.
+        One per image.
     device, progress, settings
-        As in `double_dip`.
+        As for `double_dip`.
 
     Returns
     -------
     list of Segmentation
-        In the order of the images; `seconds` is an image's share of its stack's time. The same masks as one by one but
-        for rounding, which Adam amplifies: less than 1 % of the pixels differ after some hundred iterations.
+        In the order of the images; `seconds` is an image's share of its stack's time. The masks are those of single
+        calls up to rounding, which Adam amplifies: less than 1 % of the pixels differ after some hundred iterations.
 
     Raises
     ------
     InputError
-        As `double_dip` does, and when there are not as many hints or seeds as images.
+        As for `double_dip`, and when the numbers of images, hints and seeds differ.
     """
     settings = resolve(Settings, settings)
     images, hints = checked_batch(images, hints, seeds)
@@ -188,14 +178,14 @@ def double_dip_batch(
 
 
 class Problem(NamedTuple):
-    """B images of one padded size and what their hints are sure of.
+    """B images of one padded size, and where their hints are confident.
 
     Attributes
     ----------
     image : Tensor, `(B, 3, H, W)`, in [0, 1]
         H and W are multiples of 32.
     foreground, background : Tensor, `(B, 1, H, W)`
-        1 where the hint is sure, 0 elsewhere.
+        1 where the hint is confident of it, 0 elsewhere.
     seeds : sequence of B ints
     """
 
@@ -206,7 +196,7 @@ class Problem(NamedTuple):
 
 
 def pose(image: np.ndarray, hint: np.ndarray, settings: Settings, seed: int, device: str | None) -> Problem:
-    """The problem of one image and hint, as `as_image` and `as_hint` return them, at the working size and padded."""
+    """The problem, at working size and padded, of an image and hint that `as_image` and `as_hint` returned."""
     device = torch_device(device)
     shape = _working_shape(image, settings)
     hint = resize(hint, shape)
@@ -221,15 +211,15 @@ def _working_shape(image: np.ndarray, settings: Settings) -> tuple[int, int]:
 
 
 def confident(hint: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where the hint is sure of the foreground and where of the background, bool `(H, W)` each.
+    """Where the hint is confident of the foreground and of the background, bool `(H, W)` each.
 
-    The hint's histogram is equalised. Its lowest grey level is surely background; of the pixels above that, so is about
-    the lowest sixteenth, and the highest is surely foreground. A hint of two levels is sure everywhere.
+    The hint's histogram is equalised. The lowest grey level is background; of the pixels above it, about the lowest
+    sixteenth is background too and the highest is foreground. A hint of two levels is confident everywhere.
 
     Raises
     ------
     InputError
-        When it is sure nowhere of the one or the other.
+        For a hint that is nowhere confident of one of them.
     """
     import cv2
 
@@ -245,18 +235,18 @@ def confident(hint: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def margins(shape: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Pixels to add before and after either axis so that both sides are multiples of 32."""
-    lacking = [-side % _SIDES_DIVIDE_BY for side in shape]
-    return tuple((each // 2, each - each // 2) for each in lacking)
+    """Pixels to add before and after each axis so that both sides are multiples of 32."""
+    missing = [-side % _SIDES_DIVIDE_BY for side in shape]
+    return tuple((each // 2, each - each // 2) for each in missing)
 
 
 def pad(array: np.ndarray) -> np.ndarray:
-    """`(H, W)` or `(H, W, C)` enlarged by its `margins`, the image mirrored there."""
+    """`(H, W)` or `(H, W, C)` extended to its `margins` by reflection."""
     return np.pad(array, margins(array.shape[:2]) + ((0, 0),) * (array.ndim - 2), mode="reflect")
 
 
 def unpad(array: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """What `pad` has added to an array `(H, W)` of that shape taken away."""
+    """Undo `pad`: the array `(H, W)` of this shape without its margins."""
     rows, columns = (slice(before, before + side) for (before, _), side in zip(margins(shape), shape, strict=True))
     return array[rows, columns]
 
@@ -278,7 +268,7 @@ class EncoderDecoder(SkipNetwork):
 
 
 class Layers(nn.Module):
-    """Left, right and mask of B images: one stack of 3B networks with 3 output channels, of which a mask uses one."""
+    """Left, right and mask of B images: a stack of 3B networks with 3 output channels; a mask is the first of its."""
 
     def __init__(self, seeds: Sequence[int]):
         super().__init__()
@@ -291,9 +281,9 @@ class Layers(nn.Module):
 
 
 class Noise:
-    """What the networks are fed with, `(3B, 2, H, W)` in `value`: fixed noise, and at each iteration new jitter.
+    """Input of the networks, `(3B, 2, H, W)` in `value`: fixed noise plus jitter drawn anew in each iteration.
 
-    The fixed noise is uniform in ±0.005, that of left and right the same; the jitter is normal and each network's own.
+    The fixed noise is uniform in ±0.005 and the same for left and right; the jitter is normal and each network's own.
     """
 
     def __init__(self, problem: Problem):
@@ -307,7 +297,7 @@ class Noise:
         self.fixed = (torch.stack(fixed) - 0.5) * _NOISE_SCALE
 
     def draw(self, deviation: float) -> None:
-        """Put new jitter of this standard deviation in the place of the old."""
+        """Replace the jitter by a new draw of this standard deviation, in place."""
         for own, generator in zip(self.value.split(3), self.generators, strict=True):
             own.normal_(generator=generator)
         torch.add(self.fixed, self.value, alpha=deviation, out=self.value)
@@ -324,7 +314,7 @@ def peak_signal_to_noise(image: Tensor, other: Tensor) -> Tensor:
 
 
 def hint_loss(left: Tensor, right: Tensor, problem: Problem) -> Tensor:
-    """Mean absolute error of left where the hint is sure of the foreground, plus right's of the background; `(B,)`."""
+    """Mean absolute errors of left and right where the hint is confident of their side, `(B,)`."""
     total = 0
     for output, where in ((left, problem.foreground), (right, problem.background)):
         error = (where * (output - problem.image).abs()).mean(dim=(1, 2, 3))
@@ -333,20 +323,20 @@ def hint_loss(left: Tensor, right: Tensor, problem: Problem) -> Tensor:
 
 
 def first_loss(left: Tensor, right: Tensor, mask: Tensor, problem: Problem) -> Tensor:
-    """What step 1 minimises, `(B,)`: `hint_loss`, and how far the mask is from 1, 0 and, where unsure, ½."""
+    """Loss of step 1, `(B,)`: `hint_loss`, and the distance of the mask to 1, 0 or, where the hint is unsure, ½."""
     target = (problem.foreground - problem.background + 1) / 2
     return hint_loss(left, right, problem) + (mask - target).abs().mean(dim=(1, 2, 3))
 
 
 def second_loss(left: Tensor, right: Tensor, mask: Tensor, problem: Problem, exclusion: Tensor, hinted: bool) -> Tensor:
-    """What step 2 minimises, `(B,)`: error of the composite, `exclusion / mean |mask - ½|`, and maybe `hint_loss`."""
+    """Loss of step 2, `(B,)`: error of the composite, `exclusion / mean |mask - ½|` and, if `hinted`, `hint_loss`."""
     error = (composite(left, right, mask) - problem.image).abs().mean(dim=(1, 2, 3))
     total = 0.5 * error + exclusion / (mask - 0.5).abs().mean(dim=(1, 2, 3))
     return total + hint_loss(left, right, problem) if hinted else total
 
 
 class State(NamedTuple):
-    """Of B images before an iteration's Adam step: mask `(B, 1, H, W)`, loss and PSNR of the composite `(B,)`."""
+    """B images before an iteration's Adam step: mask `(B, 1, H, W)`, loss and the composite's PSNR `(B,)`."""
 
     mask: Tensor
     loss: Tensor
@@ -369,7 +359,7 @@ def separate(problem: Problem, settings: Settings, progress: bool) -> tuple[np.n
             continue
         kept = State(*(_chosen(passed, old, new) for old, new in zip(kept, state, strict=True)))
         passed = passed | (state.psnr > settings.target_psnr)
-        if count % _ASKED_EVERY == 0 and bool(passed.all()):
+        if count % _CHECKED_EVERY == 0 and bool(passed.all()):
             break
     masks = _chosen(after_first.psnr > kept.psnr, after_first.mask, kept.mask)
     lengths = torch.stack(running).sum(dim=0).tolist()
@@ -382,7 +372,7 @@ def _chosen(condition: Tensor, first: Tensor, second: Tensor) -> Tensor:
 
 
 def iterate(problem: Problem, settings: Settings) -> Iterator[State]:
-    """The states of both steps, whether or not the target is reached."""
+    """The states of both steps in full; the target is not checked."""
     image = problem.image
     layers, noise = Layers(problem.seeds).to(image.device), Noise(problem)
     exclusion = torch.zeros((), device=image.device)
@@ -408,7 +398,7 @@ def iterate(problem: Problem, settings: Settings) -> Iterator[State]:
 
 
 def _evaluate(layers: Layers, noise: Noise, problem: Problem, loss) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
-    """The losses as `Descent` wants them, summed over pixels, and the state."""
+    """The losses summed over pixels, for `Descent`, and the state."""
     left, right, mask = layers(noise.value)
     losses = loss(left, right, mask, problem)
     with torch.no_grad():
@@ -417,17 +407,17 @@ def _evaluate(layers: Layers, noise: Noise, problem: Problem, loss) -> tuple[Ten
 
 
 def jitter(step: int, settings: Settings) -> float:
-    """Standard deviation of the jitter at an iteration, counted from 0 in either step."""
+    """Standard deviation of the jitter in an iteration, counted from 0 in each step."""
     return settings.jitter * (_stairs(step, settings) if step < settings.ramp else 1)
 
 
 def _stairs(step: int, settings: Settings) -> int:
-    """0 to 10 in the course of the ramp."""
+    """0 to 10 over the ramp."""
     return 10 * step // settings.ramp
 
 
 def refined(image: np.ndarray, mask: np.ndarray, settings: Settings) -> np.ndarray:
-    """The padded mask without its margins, at the image's size and filtered, in [0, 1]."""
+    """The padded mask without margins, at the image's size, filtered and clipped to [0, 1]."""
     soft = resize(np.ascontiguousarray(unpad(mask, _working_shape(image, settings))), image.shape[:2])
     if settings.guided_filter == "released":
         import cv2

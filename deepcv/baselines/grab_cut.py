@@ -1,6 +1,6 @@
 """GrabCut (Rother, Kolmogorov and Blake 2004) through OpenCV, started from the saliency hint.
 
-Not in the paper: it stands in the table because it is what a user would reach for today.
+Not in the paper: it is in the table because users would reach for it today.
 """
 
 from __future__ import annotations
@@ -9,38 +9,37 @@ import time
 
 import numpy as np
 
-from deepcv.checks import check_seed, check_whole
+from deepcv.checks import Count, Seed, check
 from deepcv.hints.hint import hint_for, otsu_mask
 from deepcv.images import as_colour, as_image, to_uint8
 from deepcv.segmentation import Segmentation, two_phase
 
 
-def grab_cut(image, hint=None, *, seed: int = 0, device=None, iterations: int = 5) -> Segmentation:
+def grab_cut(image, hint=None, *, seed: Seed = 0, device: str | None = None, iterations: Count = 5) -> Segmentation:
     """Segment with OpenCV's GrabCut, every pixel free: "probably foreground" above the hint's Otsu threshold.
 
     Parameters
     ----------
     image, hint, seed, device
-        As for every method (`deepcv.images.as_image`, `deepcv.images.as_hint`); the seed is OpenCV's, without which
-        GrabCut's k-means differs from run to run. `device` is ignored.
+        As for every method (`deepcv.images.as_image`, `deepcv.images.as_hint`). The seed is set in OpenCV, for the
+        k-means of GrabCut; `device` is ignored.
     iterations : int, at least 1
-        Rounds of colour-model fit and graph cut; 5 is OpenCV's example value.
+        Rounds of colour-model fit and graph cut; 5 as in OpenCV's example.
 
     Returns
     -------
     Segmentation
-        The hint's own mask where GrabCut can't fit two colour models or leaves one side empty; then
-        `settings["kept_hint"]` is True.
+        `settings["kept_hint"]` says whether the mask is the hint's own, because GrabCut couldn't fit two colour models
+        or left one side empty.
 
     Raises
     ------
     InputError
-        For an image, hint or seed that can't be used, or fewer than one iteration.
+        For an unusable image, hint or seed, or fewer than one iteration.
     """
     import cv2
 
-    check_whole("iterations", iterations, 1)
-    check_seed(seed)
+    check(grab_cut, {"iterations": iterations, "seed": seed})
     image = as_image(image)
     hint = hint_for(image, hint)
     start = time.perf_counter()
@@ -52,7 +51,7 @@ def grab_cut(image, hint=None, *, seed: int = 0, device=None, iterations: int = 
     try:
         cv2.grabCut(bgr, labels, None, models[0], models[1], iterations, cv2.GC_INIT_WITH_MASK)
         mask = (labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)
-    except cv2.error:  # fewer pixels on one side than the five components of its colour model
+    except cv2.error:  # one side has fewer pixels than its colour model has components, five
         mask = np.zeros_like(inside)
     kept_hint = not 0 < mask.mean() < 1
     return two_phase(

@@ -1,27 +1,27 @@
-"""Inpainting error maximisation (IEM): the mask whose two sides are hardest to predict from one another.
+"""Inpainting error maximisation (IEM): the mask whose sides are hardest to predict from each other.
 
     maximise  ‖M (X - φ(X (1-M), 1-M))‖₁ / ‖M‖₁ + ‖(1-M) (X - φ(X M, M))‖₁ / ‖1-M‖₁
               - λ (‖M (X - μ(X, M))‖₂² + ‖(1-M) (X - μ(X, 1-M))‖₂²)
 
-over binary masks M of an image X in [-1, 1], with products taken pixel by pixel. φ(X N, N) fills in a pixel by the
-Gaussian average of its neighbours in N, blur(X N) / blur(N), and by the mean μ(X, N) where it has none. The last term
-is the data term of Chan-Vese (3.7). Nothing is learnt: at each iteration those pixels beside the boundary whose
-partial derivative is positive become foreground, the others background, and a count of neighbours smooths the mask.
+over binary masks M of an image X in [-1, 1], with pixelwise products. φ(X N, N) fills in a pixel by the Gaussian
+average of its neighbours in N, blur(X N) / blur(N), or where it has none by the mean μ(X, N). The last term is the data
+term of Chan-Vese (3.7). Nothing is learnt: in each iteration the pixels along the boundary become foreground if their
+partial derivative is positive and background otherwise, and a count of neighbours smooths the mask.
 
 From Savarese, Kim, Maire, Shakhnarovich and McAllester, "Information-Theoretic Segmentation by Inpainting Error
 Maximization" (CVPR 2021). Not in the paper we reproduce: another method without learning, of about the same time.
 
-Every default, and what is spelt out here of the update, is read off the authors' code (github.com/lolemacs/iem-code),
-not checked against their text: shorter side 128, 150 iterations, Gaussian of width 5 cut off at 11 pixels and applied
-twice, λ = 0.001, a start from the square that leaves out a fifth of each side, the image's frame counting as boundary,
-foreground where 4 of a pixel and its 8 neighbours are. Those 4 favour the foreground; in all else the two sides are
-alike.
+All defaults and details of the update are those of the authors' code (github.com/lolemacs/iem-code), not checked
+against their text: shorter side 128, 150 iterations, a Gaussian of width 5 truncated to 11 pixels and applied twice,
+λ = 0.001, a start from the square that leaves out a fifth at each side, the image's frame counted as boundary, and
+foreground where at least 4 of a pixel and its 8 neighbours are. This 4 favours the foreground; otherwise the two sides
+are treated alike.
 
-Where this deviates from it:
+Deviations:
 
-- the image isn't cropped to a square, is reduced by area averaging instead of picking pixels, and is not enlarged;
-- λ is divided by the number of pixels and multiplied by 128², so that it weighs the same at any size: the derivatives
-  of the first two terms shrink as an image grows, those of the third don't;
+- the image isn't cropped to a square, is reduced by area averaging instead of subsampling, and is not enlarged;
+- λ is divided by the number of pixels and multiplied by 128², so that its effect doesn't depend on the size: the
+  derivatives of the first two terms shrink as an image grows, those of the third don't;
 - a step that would empty one side isn't taken (there the original divides 0 by 0);
 - the foreground is the side that grew from the start. The authors score the better side, by the ground truth
   (`deepcv.metrics.oracle`).
@@ -30,23 +30,22 @@ Where this deviates from it:
 from __future__ import annotations
 
 import time
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deepcv.checks import check_real, check_whole
+from deepcv.checks import Count, NonNegative, Positive, at_least, check
 from deepcv.devices import torch_device
 from deepcv.errors import InputError
 from deepcv.hints.hint import hint_for, otsu_mask
 from deepcv.images import SMALLEST_SIDE, as_colour, as_image, resize
 from deepcv.segmentation import Segmentation, two_phase
 
-_REFERENCE_PIXELS = 128**2  # of the images that the original's λ is for
-
-
-_NEIGHBOURS_NEEDED = 4  # of a pixel and its 8 neighbours, to be foreground after smoothing
+_REFERENCE_PIXELS = 128**2  # of the images for which the original's λ was chosen
+_NEIGHBOURS_NEEDED = 4  # of a pixel and its 8 neighbours, for foreground after smoothing
 
 
 def inpainting_error_maximization(
@@ -55,59 +54,58 @@ def inpainting_error_maximization(
     *,
     seed: int = 0,
     device: str | None = None,
-    start: str = "centre",
-    size: int = 128,
-    iterations: int = 150,
-    width: float = 5.0,
-    kernel_size: int = 11,
-    passes: int = 2,
-    diversity: float = 0.001,
+    start: Literal["centre", "hint"] = "centre",
+    size: Annotated[int, at_least(SMALLEST_SIDE)] = 128,
+    iterations: Count = 150,
+    width: Positive = 5.0,
+    kernel_size: Annotated[int, at_least(3)] = 11,
+    passes: Count = 2,
+    diversity: NonNegative = 0.001,
 ) -> Segmentation:
     """Segment where foreground and background predict each other worst.
 
     Parameters
     ----------
     image, hint, seed, device
-        As for every method (`deepcv.images.as_image`, `deepcv.images.as_hint`); the seed is ignored, and with a start
-        from the centre the hint.
+        As for every method (`deepcv.images.as_image`, `deepcv.images.as_hint`). The seed is ignored, and with a start
+        from the centre the hint too.
     start : {"centre", "hint"}
-        The first mask: the original's square, or the hint above its Otsu threshold as for the paper's other methods.
-    size : int
-        Pixels on the shorter side to work at; a smaller image keeps its size.
+        The first mask: the original's square, or the hint above its Otsu threshold as for the paper's methods.
+    size : int, at least 8
+        Working size of the shorter side, in pixels; a smaller image keeps its size.
     iterations : int
-        Steps at most; fewer when the mask stays.
-    width : float
-        σ of the inpainter's Gaussian, in pixels.
-    kernel_size : int, odd
-        Pixels across, beyond which the Gaussian is 0.
+        Largest number of steps; they end early when the mask doesn't change.
+    width : float, positive
+        σ of the inpainting Gaussian, in pixels.
+    kernel_size : int, odd, at least 3
+        Width in pixels at which the Gaussian is truncated.
     passes : int
-        How many times it is applied.
-    diversity : float
+        Number of times the Gaussian is applied.
+    diversity : float, at least 0
         λ, for an image of 128×128 pixels.
 
     Returns
     -------
     Segmentation
-        `trace["objective"]` is what is maximised, before each step and after the last.
+        `trace["objective"]` is the objective before each step and after the last.
 
     Raises
     ------
     InputError
-        For an image, or a hint where it is the start, that can't be used, or a parameter out of range.
+        For an unusable image, or hint if it is the start, or a parameter out of range.
     """
-    if start not in ("centre", "hint"):
-        raise InputError(f"start is {start!r}; it is 'centre' or 'hint'")
-    for name, value, least in (
-        ("size", size, SMALLEST_SIDE),
-        ("iterations", iterations, 1),
-        ("kernel_size", kernel_size, 3),
-        ("passes", passes, 1),
-    ):
-        check_whole(name, value, least)
+    settings = {
+        "start": start,
+        "size": size,
+        "iterations": iterations,
+        "width": width,
+        "kernel_size": kernel_size,
+        "passes": passes,
+        "diversity": diversity,
+    }
+    check(inpainting_error_maximization, settings)
     if kernel_size % 2 == 0:
         raise InputError(f"kernel_size is {kernel_size}; it must be odd, so that a pixel is in the middle")
-    check_real("width", width, above=True)
-    check_real("diversity", diversity)
     image = as_image(image)
     chosen_device = torch_device(device)
     shape = _shorter_side_at(image.shape[:2], size)
@@ -123,15 +121,7 @@ def inpainting_error_maximization(
         seconds=time.perf_counter() - began,
         method="iem",
         trace={"objective": [float(each) for each in objectives[:, 0]]},
-        settings={
-            "start": start,
-            "size": size,
-            "iterations": iterations,
-            "width": width,
-            "kernel_size": kernel_size,
-            "passes": passes,
-            "diversity": diversity,
-        },
+        settings=settings,
     )
 
 
@@ -141,17 +131,17 @@ def _shorter_side_at(shape: tuple[int, int], size: int) -> tuple[int, int]:
 
 
 def centre_square(shape: tuple[int, int]) -> np.ndarray:
-    """The original's first mask, bool `shape`: all but a fifth of each side at either end."""
+    """The original's first mask, bool `(H, W)`: all but a fifth of each side at either end."""
     mask = np.zeros(shape, dtype=bool)
     mask[tuple(slice(side // 5, side - side // 5) for side in shape)] = True
     return mask
 
 
 class Blur:
-    """A Gaussian filter, the same `passes` times over, 0 outside the image.
+    """A Gaussian filter applied `passes` times, with zeros outside the image.
 
-    It is separable and linear, so it is a matrix for the rows and one for the columns, whatever the passes; on a CPU
-    their products take a sixth of the time of the convolutions.
+    As it is separable and linear, one matrix for the rows and one for the columns are enough for any number of passes;
+    on a CPU their products take a sixth of the convolutions' time.
 
     Parameters
     ----------
@@ -182,7 +172,7 @@ def _blur_matrix(side: int, width: float, kernel_size: int, passes: int) -> Tens
 
 
 def inpaint(image: Tensor, known: Tensor, blur: Blur) -> Tensor:
-    """φ: every pixel from its known neighbours, from the mean of all known pixels where there is none near.
+    """φ: each pixel from its known neighbours or, if none is near, from the mean of all known pixels.
 
     Parameters
     ----------
@@ -196,16 +186,16 @@ def inpaint(image: Tensor, known: Tensor, blur: Blur) -> Tensor:
     Tensor, `(B, C, H, W)`
     """
     weighted = torch.cat((image * known, known), dim=1)
-    # everything known, at a weight that only tells where no neighbour is
+    # all known pixels, with a weight so small that it matters only where no neighbour is known
     far = 1e-8 * weighted.sum(dim=(2, 3), keepdim=True)
     filled = blur(weighted) + far
     return filled[:, :-1] / filled[:, -1:]
 
 
 def objective(image: Tensor, mask: Tensor, blur: Blur, diversity: float) -> Tensor:
-    """What is maximised, `(B,)`: of images `(B, C, H, W)` in [-1, 1] and masks `(B, 1, H, W)` in [0, 1].
+    """The objective `(B,)` of images `(B, C, H, W)` in [-1, 1] and masks `(B, 1, H, W)` in [0, 1].
 
-    As in the original, ‖·‖₁ of the inpainting error is a mean over channels and ‖·‖₂² of the diversity a sum.
+    As in the original, ‖·‖₁ of the inpainting error averages over channels and ‖·‖₂² of the diversity sums over them.
     """
     total = 0
     for side, other in ((mask, 1 - mask), (1 - mask, mask)):
@@ -218,7 +208,7 @@ def objective(image: Tensor, mask: Tensor, blur: Blur, diversity: float) -> Tens
 
 
 def boundary(mask: Tensor) -> Tensor:
-    """The pixels with a neighbour above, below, left or right on the other side, and the frame; bool like the mask.
+    """The frame, and the pixels with a 4-neighbour on the other side; bool, of the mask's shape.
 
     Parameters
     ----------
@@ -238,7 +228,7 @@ def smooth(mask: Tensor) -> Tensor:
 
 
 def step(image: Tensor, mask: Tensor, blur: Blur, diversity: float) -> tuple[Tensor, Tensor]:
-    """The objective of a mask `(B, H, W)`, as `(B,)`, and the mask that follows it."""
+    """The objective `(B,)` of masks `(B, H, W)`, and the next masks."""
     relaxed = mask[:, None].to(image).requires_grad_()
     values = objective(image, relaxed, blur, diversity)
     (slope,) = torch.autograd.grad(values.sum(), relaxed)
@@ -249,7 +239,7 @@ def step(image: Tensor, mask: Tensor, blur: Blur, diversity: float) -> tuple[Ten
 
 
 def maximize(image: Tensor, mask: Tensor, blur: Blur, diversity: float, iterations: int) -> tuple[Tensor, Tensor]:
-    """Steps from a mask until none of the batch changes, side by side for independent images.
+    """Step until no mask of the batch changes; the images are independent.
 
     Parameters
     ----------
@@ -259,7 +249,7 @@ def maximize(image: Tensor, mask: Tensor, blur: Blur, diversity: float, iteratio
     blur : Blur
     diversity : float
     iterations : int
-        Steps at most.
+        Largest number of steps.
 
     Returns
     -------

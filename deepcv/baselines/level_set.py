@@ -1,9 +1,9 @@
-"""A level-set function φ and the step of its gradient descent, shared by the methods that evolve one.
+"""A level-set function φ and the step of its gradient descent, shared by the level-set methods.
 
     φ_t = δ(φ) [ν div(∇φ/|∇φ|) - cost]
 
-is taken semi-implicitly (Getreuer, IPOL 2012, equation 22); `cost` is what a pixel with φ > 0 costs more than one with
-φ < 0, and all that differs between the methods.
+is discretised semi-implicitly (Getreuer, IPOL 2012, equation 22); `cost`, the only difference between the methods, is
+how much more a pixel costs with φ > 0 than with φ < 0.
 """
 
 from __future__ import annotations
@@ -15,14 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deepcv.checks import check_real, check_whole
-
 
 class LevelSet:
     """φ of one image, evolved in place.
 
-    A frame of one pixel repeats the border. In reading order each neighbour of a pixel then lies the same number of
-    places away from it, and a step is arithmetic on long pieces of one array; what falls on the frame isn't used.
+    The border is repeated in a frame of one pixel. In reading order a pixel's neighbours are then at fixed distances,
+    and a step is arithmetic on long pieces of one array; results on the frame are ignored.
 
     Parameters
     ----------
@@ -32,7 +30,7 @@ class LevelSet:
     Attributes
     ----------
     phi : Tensor, `(places,)`
-        In reading order from the first pixel to the last, two places of the frame between rows.
+        In reading order from the first pixel to the last, with two places of the frame between rows.
     """
 
     def __init__(self, phi: np.ndarray):
@@ -56,18 +54,18 @@ class LevelSet:
         return self._framed[1:-1, 1:-1].numpy().copy()
 
     def in_reading_order(self, image: np.ndarray) -> Tensor:
-        """The channels of an image and a 1 after them, `(places, C + 1)`; all are 0 on the frame.
+        """The channels of an image followed by a 1, `(places, C + 1)`; 0 on the frame.
 
-        A region's sums over them end in its number of pixels.
+        The last entry of their sum over a region is its number of pixels.
         """
         channels = np.concatenate((image, np.ones((*image.shape[:2], 1))), axis=2)
         framed = torch.from_numpy(np.pad(channels, ((0, 0), (0, 2), (0, 0))))
         return framed.flatten(0, 1)[: len(self.phi)].contiguous()
 
     def step(self, cost: Tensor, nu: float, dt: float) -> float:
-        """One step of the descent; returns the root mean square of the change of φ.
+        """One step of the descent, implicit in the curvature's centre pixel; returns the root mean square change of φ.
 
-        The centre pixel of the curvature is taken implicitly. As in scikit-image δ(φ) is 1/(1 + φ²), without the 1/π.
+        As in scikit-image δ(φ) is 1/(1 + φ²), without the 1/π.
 
         Parameters
         ----------
@@ -88,9 +86,9 @@ class LevelSet:
 
 
 def _curvature(beside: Tensor, stacked: Tensor, row: int) -> tuple[Tensor, Tensor]:
-    """Curvature split for a semi-implicit step: the neighbours weighted by 1/|∇φ| halfway to each, and the weights.
+    """Curvature for a semi-implicit step: sums of neighbours weighted by 1/|∇φ| halfway to each, and of the weights.
 
-    `beside` is φ from one place before the first pixel to one after the last, `stacked` from one row to one row.
+    `beside` is φ extended by one place, `stacked` by one row, before the first pixel and after the last.
     """
     across, along = beside[1:] - beside[:-1], stacked[row:] - stacked[:-row]
     to_left, to_right, to_above, to_below = across[:-1], across[1:], along[:-row], along[row:]
@@ -115,16 +113,16 @@ def boundary_length(mask: np.ndarray) -> float:
 
 
 def run_until_settled(steps: Iterable[tuple[np.ndarray, float]], settled: float) -> tuple[np.ndarray, list[float]]:
-    """The labels with which an evolution comes to rest, and the energies on the way.
+    """The labels in which an evolution settles, and its energies.
 
-    φ itself doesn't come to rest, where the cost keeps its sign it grows for ever. What counts is its sign.
+    φ itself never settles: where the cost keeps its sign, φ grows without bound.
 
     Parameters
     ----------
     steps : iterable of (labels `(H, W)`, energy)
-        At the start and after each step; gone through to its end at most.
+        At the start and after each step.
     settled : float
-        Stop when no more than this share of the pixels has another label than 50 steps before.
+        Stop when at most this share of the pixels has changed its label within 50 steps.
     """
     energies: list[float] = []
     before = None
@@ -137,12 +135,4 @@ def run_until_settled(steps: Iterable[tuple[np.ndarray, float]], settled: float)
     return labels, energies
 
 
-_BETWEEN_LOOKS = 50  # steps; what moves slowly must not be taken for what rests
-
-
-def check_descent(nu: float, dt: float, max_iterations: int, settled: float = 0.0) -> None:
-    """Raise `InputError` for a weight, step size, number of steps or stopping share that can't be used."""
-    check_real("nu", nu)
-    check_real("dt", dt, above=True)
-    check_whole("max_iterations", max_iterations, 1)
-    check_real("settled", settled)
+_BETWEEN_LOOKS = 50  # steps, enough to tell a slow boundary from a settled one

@@ -1,38 +1,39 @@
-"""Normalized cuts [41]: the graph of an image cut into k regions that are loosely tied to one another.
+"""Normalized cuts [41]: the graph of an image, cut into k weakly connected regions.
 
     w_ij = exp(-‖F_i - F_j‖² / σ_I²) exp(-‖X_i - X_j‖² / σ_X²)   where ‖X_i - X_j‖ < r, else 0
     Ncut(A₁, …, A_k) = Σ_m cut(A_m, V - A_m) / assoc(A_m, V)
 
-is small where little weight is cut, measured by all the weight at a region. Relaxed to real numbers, it is least at the
-leading eigenvectors of D^(-1/2) W D^(-1/2), D being the sums of the rows of W. F is [v, v s sin h, v s cos h] of hue,
-saturation and value, brightness itself on a grey image, and X the position.
+is small if the cut weights are small relative to all the weights at each region. Its relaxation to real numbers is
+minimised by the leading eigenvectors of D^(-1/2) W D^(-1/2), where D has the row sums of W. F holds v, v s sin h and
+v s cos h of hue, saturation and value (the brightness of a grey image); X is the position.
 
-Two regions are split where the second eigenvector, cut at any of its values, gives the least Ncut, as in [41]. More
-come from the k leading eigenvectors at once, by the pivoted factorisation of Damle, Minden and Ying ("Simple, direct
-and efficient multi-way spectral clustering", Information and Inference 8, 2019), which has nothing to tune and
-nothing random.
+Two regions come from the threshold on the second eigenvector that gives the least Ncut, as in [41]. More come from the
+k leading eigenvectors at once, by the pivoted factorisation of Damle, Minden and Ying ("Simple, direct and efficient
+multi-way spectral clustering", Information and Inference 8, 2019), which has no parameters and is deterministic.
 
-Where this deviates from [41]: the nodes are superpixels (Achanta et al., IEEE TPAMI 34, 2012) with their mean colour,
-and σ_X and r are counted in superpixels. The regions then end where the image's edges are, at full size, and a graph of
-400 nodes needs no iterative eigensolver; a grid of pixels, 120 on the longer side, scored alike on five images. σ_I,
-σ_X, r and F are quoted from memory of [41], not checked against the print. The authors' later code (Cour, Yu and Shi,
-2004) differs: its weights come from the edges between two pixels, its discretisation from Yu and Shi (ICCV 2003). The
-paper we reproduce doesn't say which it ran.
+Deviations from [41]: the nodes are superpixels (Achanta et al., IEEE TPAMI 34, 2012) with their mean colour, and σ_X
+and r are in units of superpixels. Regions then follow the image's edges at full size, and a graph of 400 nodes needs no
+iterative eigensolver; a grid of pixels, 120 on the longer side, scored about the same on five images. σ_I, σ_X, r and F
+are quoted from memory of [41], not checked against the print. The authors' later code (Cour, Yu and Shi, 2004) differs:
+it takes weights from the edges between two pixels and the discretisation of Yu and Shi (ICCV 2003). The paper we
+reproduce doesn't say which it ran.
 
-A segmentation into many regions is no foreground yet. There are two rules, never to be mixed in one column:
-`marked_regions` decides by the hint alone; `best_segment` looks at the ground truth.
+Many regions are no foreground yet. Two rules choose one, and their scores must never share a column: `marked_regions`
+decides by the hint alone; `best_segment` uses the ground truth.
 
 [41] J. Shi and J. Malik, "Normalized cuts and image segmentation", IEEE TPAMI 22 (2000) 888-905.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
+from typing import Annotated
 
 import numpy as np
 
-from deepcv.checks import check_real, check_whole
+from deepcv.checks import Positive, above, at_least, between, check
 from deepcv.errors import InputError
 from deepcv.hints.hint import hint_for
 from deepcv.images import as_colour, as_image
@@ -42,38 +43,37 @@ from deepcv.segmentation import Segmentation, two_phase
 _SMALLEST_SUPERPIXEL = 40  # pixels, on average
 
 
-_MOST_REGIONS = 255  # labels are uint8
-
-
 def normalized_cuts(
     image,
     hint=None,
     *,
     seed: int = 0,
-    device=None,
-    regions: int = 10,
+    device: str | None = None,
+    regions: Annotated[int, between(2, 255)] = 10,
     merge: bool = True,
-    superpixels: int = 400,
-    colour_width: float = 0.1,
-    distance_width: float = 4.0,
-    radius: float = 5.0,
+    superpixels: Annotated[int, at_least(2)] = 400,
+    colour_width: Positive = 0.1,
+    distance_width: Positive = 4.0,
+    radius: Annotated[float, above(1)] = 5.0,
 ) -> Segmentation:
-    """Cut an image into regions, and unite those that the hint marks.
+    """Cut an image into regions, and merge those that the hint marks.
 
     Parameters
     ----------
     image, hint, seed, device
         As for every method (`deepcv.images.as_image`, `deepcv.images.as_hint`); `seed` and `device` are ignored. The
-        hint plays no part in the cut, only in uniting.
+        cut doesn't depend on the hint, only the merging does.
     regions : int, 2 to 255
-        k. 10 is the most that the paper tries for its table, and the default of the authors' later code.
+        k. 10 is the largest that the paper tries for its table, and the default of the authors' later code.
     merge : bool
-        Unite the regions into a foreground and a background by `marked_regions`. Otherwise each region has its own
+        Merge the regions into a foreground and a background by `marked_regions`. Otherwise each region has its own
         label, and no hint is needed.
-    superpixels : int
-        Nodes of the graph, about; fewer on an image under 16,000 pixels, so that each has 40.
-    colour_width, distance_width, radius : float
-        σ_I, for colours in [0, 1]; σ_X and r, where 1 is the side of a superpixel of mean size.
+    superpixels : int, at least 2
+        Approximate number of nodes of the graph; fewer for an image under 16,000 pixels, so that each has 40.
+    colour_width, distance_width : float, positive
+        σ_I, for colours in [0, 1], and σ_X, in sides of a superpixel of mean size.
+    radius : float, above 1
+        r, in the same unit; with 1 or less superpixels have no neighbours.
 
     Returns
     -------
@@ -83,13 +83,17 @@ def normalized_cuts(
     Raises
     ------
     InputError
-        For an image or hint that can't be used, a parameter out of range, or more regions than superpixels.
+        For an unusable image or hint, a parameter out of range, or more regions than superpixels.
     """
-    check_whole("regions", regions, 2, _MOST_REGIONS)
-    check_whole("superpixels", superpixels, 2)
-    check_real("colour_width", colour_width, above=True)
-    check_real("distance_width", distance_width, above=True)
-    check_real("radius", radius, 1, above=True)  # or superpixels have no neighbours
+    settings = {
+        "regions": regions,
+        "merge": merge,
+        "superpixels": superpixels,
+        "colour_width": colour_width,
+        "distance_width": distance_width,
+        "radius": radius,
+    }
+    check(normalized_cuts, settings)
     image = as_image(image)
     hint = hint_for(image, hint) if merge else None
     start = time.perf_counter()
@@ -103,32 +107,22 @@ def normalized_cuts(
         )
     features, positions = node_features(colour, nodes)
     labels = by_size(partition(affinity(features, positions, colour_width, distance_width, radius), regions)[nodes])
-    attributes = {
-        "method": "normalized-cuts",
-        "settings": {
-            "regions": regions,
-            "merge": merge,
-            "superpixels": superpixels,
-            "colour_width": colour_width,
-            "distance_width": distance_width,
-            "radius": radius,
-        },
-    }
     if merge:
-        mask = marked_regions(labels, hint)
-        return two_phase(mask, seconds=time.perf_counter() - start, **attributes)
-    memberships = (labels == np.arange(regions)[:, None, None]).astype(np.float32)
-    return Segmentation(labels.astype(np.uint8), memberships, seconds=time.perf_counter() - start, **attributes)
+        found = two_phase(marked_regions(labels, hint), method="normalized-cuts", settings=settings)
+    else:
+        memberships = (labels == np.arange(regions)[:, None, None]).astype(np.float32)
+        found = Segmentation(labels.astype(np.uint8), memberships, method="normalized-cuts", settings=settings)
+    return dataclasses.replace(found, seconds=time.perf_counter() - start)
 
 
 # --- The graph -------------------------------------------------------------------------------------------------
 
 
 def superpixel_labels(image: np.ndarray, count: int) -> np.ndarray:
-    """Superpixels, int `(H, W)` from 0: about `count` of them, fewer when they would have under 40 pixels.
+    """About `count` superpixels, int `(H, W)` from 0; fewer if they would have under 40 pixels.
 
-    SLIC in its parameter-free form, which fits the weight of colour against distance to each superpixel's own contrast.
-    With one weight for all, strong noise tears superpixels to pieces, and joining the pieces leaves a single one.
+    SLIC in its parameter-free form, which adapts the weight of colour against distance to each superpixel's contrast.
+    With one weight for all, strong noise fragments the superpixels, and reconnecting the fragments leaves a single one.
 
     Parameters
     ----------
@@ -151,7 +145,7 @@ def node_features(image: np.ndarray, nodes: np.ndarray) -> tuple[np.ndarray, np.
 
     Returns
     -------
-    F in the cone of hue, saturation and value; X where 1 is the side of a superpixel of mean size.
+    F in the cone of hue, saturation and value; X in sides of a superpixel of mean size.
     """
     import cv2
 
@@ -178,44 +172,31 @@ def affinity(
 # --- The cut ---------------------------------------------------------------------------------------------------
 
 
-def cut_value(weights: np.ndarray, labels: np.ndarray) -> float:
-    """Ncut of a partition: `Σ_m cut(A_m, V - A_m) / assoc(A_m, V)`, between 0 and the number of regions.
-
-    Parameters
-    ----------
-    weights : numpy.ndarray, `(n, n)`, symmetric
-    labels : numpy.ndarray of int or bool, `(n,)`
-    """
-    member = (np.asarray(labels) == np.unique(labels)[:, None]).astype(float)
-    within = member @ weights @ member.T
-    return float((1 - np.diag(within) / within.sum(axis=1)).sum())
-
-
 def partition(weights: np.ndarray, regions: int) -> np.ndarray:
-    """The nodes of a graph in `regions` parts, int `(n,)`: by `two_way`, or from the leading eigenvectors at once."""
+    """Labels `(n,)` of the nodes of a graph, 0..regions - 1: by `two_way`, or from all leading eigenvectors at once."""
     if regions == 2:
         return two_way(weights).astype(int)
     from scipy.linalg import eigh, polar, qr
 
     matrix = _normalized(weights)
     vectors = eigh(matrix, subset_by_index=(len(matrix) - regions, len(matrix) - 1))[1]
-    # k nodes as unlike one another as can be, then the rotation that brings these nearest to the axes
+    # k nodes as different as possible, then the rotation that brings them closest to the axes
     examples = qr(vectors.T, mode="r", pivoting=True)[1][:regions]
     return np.abs(vectors @ polar(vectors[examples].T)[0]).argmax(axis=1)
 
 
 def two_way(weights: np.ndarray) -> np.ndarray:
-    """The split of least Ncut among all thresholds on the second eigenvector: bool `(n,)`, neither empty nor full."""
+    """The split of least Ncut over all thresholds on the second eigenvector: bool `(n,)`, neither empty nor full."""
     from scipy.linalg import eigh
 
     last, degrees = len(weights) - 1, weights.sum(axis=1)
-    # The first eigenvector is known, √D1. Moved to the other end of the spectrum it can't be taken for the second,
-    # which it could where the graph falls apart and both eigenvalues are 1.
+    # The first eigenvector is √D1. Moved to the other end of the spectrum it can't be mistaken for the second, whose
+    # eigenvalue is also 1 if the graph is disconnected.
     known = np.sqrt(degrees / degrees.sum())
     vector = eigh(_normalized(weights) - 2 * np.outer(known, known), subset_by_index=(last, last))[1][:, 0]
     order = np.argsort(vector / known, kind="stable")
     sorted_weights = weights[np.ix_(order, order)]
-    # a node that crosses cuts its weights to those behind it no more, and those to the ones ahead from now on
+    # a node that changes sides stops cutting its weights to the nodes behind it and starts cutting those ahead
     behind = np.tril(sorted_weights, -1).sum(axis=1)
     ahead = np.triu(sorted_weights, 1).sum(axis=1)
     cut, volume = np.cumsum(ahead - behind)[:-1], np.cumsum(degrees[order])
@@ -235,7 +216,7 @@ def _normalized(weights: np.ndarray) -> np.ndarray:
 
 
 def by_size(labels: np.ndarray) -> np.ndarray:
-    """The regions renumbered from 0, the largest first; numbers that no pixel has are dropped."""
+    """The regions renumbered from 0 without gaps, the largest first."""
     _, labels, sizes = np.unique(labels, return_inverse=True, return_counts=True)
     rank = np.empty_like(sizes)
     rank[np.argsort(-sizes, kind="stable")] = np.arange(len(sizes))
@@ -243,13 +224,13 @@ def by_size(labels: np.ndarray) -> np.ndarray:
 
 
 def marked_regions(labels: np.ndarray, hint: np.ndarray) -> np.ndarray:
-    """The method's own decision: the regions whose mean hint is above the hint's Otsu threshold.
+    """The regions whose mean hint is above the hint's Otsu threshold; the method's own decision.
 
-    The region of least mean is never among them and the one of greatest always, so that both sides have pixels.
+    The region of the smallest mean is always excluded and that of the largest included, so that both sides have pixels.
 
     Parameters
     ----------
-    labels : numpy.ndarray of int, `(H, W)`, 0..k-1, each with pixels
+    labels : numpy.ndarray of int, `(H, W)`, 0..k-1, none empty
     hint : numpy.ndarray of float, `(H, W)`
 
     Returns
@@ -266,10 +247,10 @@ def marked_regions(labels: np.ndarray, hint: np.ndarray) -> np.ndarray:
 
 
 def best_segment(labels: np.ndarray, truth: np.ndarray, ignore: np.ndarray | None = None) -> np.ndarray:
-    """The oracle's decision: the one region with the greatest F-measure (5.3) against the ground truth.
+    """The single region with the highest F-measure (5.3) against the ground truth; an oracle's decision.
 
-    That is how the official script of the Weizmann set scores a segmentation into many regions, and it needs the
-    ground truth: scores of this mask belong in a column of their own.
+    The official script of the Weizmann set scores segmentations into many regions this way. As it needs the ground
+    truth, scores of this mask belong in a column of their own.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The saliency hint [34] thresholded by Otsu's rule: what every method that starts from it has to beat."""
+"""The saliency hint [34] above its Otsu threshold: the score that every method starting from it has to beat."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from deepcv.images import as_image
 from deepcv.segmentation import Segmentation, two_phase
 
 
-def saliency_threshold(image, hint=None, *, seed: int = 0, device=None) -> Segmentation:
-    """The hint above its Otsu threshold. `seed` and `device` are ignored; parameters as for every method.
+def saliency_threshold(image, hint=None, *, seed: int = 0, device: str | None = None) -> Segmentation:
+    """The hint above its Otsu threshold; parameters as for every method, `seed` and `device` ignored.
 
     Raises
     ------
     InputError
-        For an image or hint that can't be used.
+        For an unusable image or hint.
     """
     image = as_image(image)
     hint = hint_for(image, hint)

@@ -2,28 +2,28 @@
 
     E(φ) = -∫_{φ>0} log p₁(I) - ∫_{φ<0} log p₂(I) + ν |C|,    pᵢ = N(mᵢ, Sᵢ)
 
-of Cremers, Rousson and Deriche (2007): the likelihood (3.5) with a mean and a covariance for each region, both those of
-its pixels. They take turns with a step of the gradient descent
+of Cremers, Rousson and Deriche (2007): the likelihood (3.5) with a mean and a covariance per region. Updates of both
+from the region's pixels alternate with a step of the gradient descent
 
     φ_t = δ(φ) [ν div(∇φ/|∇φ|) + log p₁(I) - log p₂(I)].
 
 With S₁ = S₂ = s²·1 this is Chan-Vese (3.7) divided by 2s², with a ν of 2s² times this one.
 
-Ours: the moments are those of φ > 0 and φ ≤ 0 as in `chan_vese`, H not smoothed; S has a floor; the step is that of
-`deepcv.baselines.level_set`, and φ isn't made a distance again in between.
+Deviations: the moments are those of φ > 0 and φ ≤ 0 as in `chan_vese`, without smoothing H; S has a floor; the step is
+that of `deepcv.baselines.level_set`, without reinitialising φ to a distance function.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
 import torch
 
-from deepcv.baselines.level_set import LevelSet, boundary_length, check_descent, run_until_settled
-from deepcv.checks import check_real
-from deepcv.errors import InputError
+from deepcv.baselines.level_set import LevelSet, boundary_length, run_until_settled
+from deepcv.checks import Count, NonNegative, Positive, check
 from deepcv.hints.hint import hint_for, otsu_mask
 from deepcv.images import as_image
 from deepcv.segmentation import Segmentation, two_phase
@@ -37,7 +37,7 @@ def moments(products: np.ndarray, covariance: str, floor: float) -> tuple[np.nda
     products : numpy.ndarray, `(C + 1, C + 1)`
         Σ x xᵀ over the region, x being a pixel with a 1 after its channels. Pixels may have weights.
     covariance : {"full", "diagonal"}
-        "diagonal" takes the channels as independent.
+        "diagonal" treats the channels as independent.
     floor : float
     """
     mean = products[-1, :-1] / products[-1, -1]
@@ -61,12 +61,12 @@ def statistical(
     *,
     seed: int = 0,
     device: str | None = None,
-    covariance: str = "full",
-    nu: float = 10.0,
-    floor: float = 1e-3,
-    max_iterations: int = 500,
-    settled: float = 1e-4,
-    dt: float = 0.5,
+    covariance: Literal["full", "diagonal"] = "full",
+    nu: NonNegative = 10.0,
+    floor: Positive = 1e-3,
+    max_iterations: Count = 500,
+    settled: NonNegative = 1e-4,
+    dt: Positive = 0.5,
 ) -> Segmentation:
     """Segment into two regions of Gaussian colour.
 
@@ -75,41 +75,46 @@ def statistical(
     image : array_like, `(H, W)` or `(H, W, 3)`
         uint8, or float in [0, 1].
     hint : array_like `(H, W)`, optional
-        Its Otsu threshold is where the contour starts, as in the paper; default the saliency of `deepcv.hints.saliency`.
-        It also says which side is called foreground.
+        The contour starts at its Otsu threshold, as in the paper; it also decides which side is called foreground.
+        Default the saliency of `deepcv.hints.saliency`.
     seed, device
         Ignored: nothing is random, and the descent runs on the CPU.
     covariance : {"full", "diagonal"}
-        "diagonal" doesn't see how the channels go together.
+        "diagonal" ignores correlations between channels.
     nu : float, at least 0
-        Weight of the length, beside log-likelihoods. The paper doesn't say which it used. Of 1, 10, 20 and 40, after
-        200 steps with "full", the best on the first 20 images of Weizmann.
+        Weight of the length beside log-likelihoods. The paper doesn't give its value. The best of 1, 10, 20 and 40 on
+        the first 20 images of Weizmann, after 200 steps with "full".
     floor : float, positive
-        Added to every variance, in squared units of pixels in [0, 1]. A region of one colour has no density without it,
-        and the last few pixels of a region always look like one. 1e-3 is a standard deviation of 8 grey levels; on the
-        same images 1e-4 gives the same scores within 0.002.
+        Added to every variance, for pixels in [0, 1]. Without it a region of one colour, or of its last few pixels, has
+        no density. 1e-3 is a standard deviation of 8 grey levels; on the same images 1e-4 gives the same scores within
+        0.002.
     max_iterations : int
-        Steps at most.
-    settled : float
-        The descent stops when no more than this share of the pixels has changed sides within 50 steps.
-    dt : float
+        Largest number of steps.
+    settled : float, at least 0
+        The descent stops when at most this share of the pixels has changed sides within 50 steps.
+    dt : float, positive
         Step size.
 
     Returns
     -------
     Segmentation
-        `trace["energy"]` is E of the hint's mask and of that after each step, the constant (C/2) log 2π a pixel left
-        out. It needn't fall at every step.
+        `trace["energy"]` is E of the hint's mask and of the mask after each step, without the constant (C/2) log 2π
+        per pixel. It may rise in a step.
 
     Raises
     ------
     InputError
-        For an image or hint that can't be used, or a parameter out of range.
+        For an unusable image or hint, or a parameter out of range.
     """
-    if covariance not in ("full", "diagonal"):
-        raise InputError(f"covariance is {covariance!r}; it is 'full' or 'diagonal'")
-    check_real("floor", floor, above=True)
-    check_descent(nu, dt, max_iterations, settled)
+    settings = {
+        "covariance": covariance,
+        "nu": nu,
+        "floor": floor,
+        "max_iterations": max_iterations,
+        "settled": settled,
+        "dt": dt,
+    }
+    check(statistical, settings)
     image = as_image(image)
     mask = otsu_mask(hint_for(image, hint))
     start = time.perf_counter()
@@ -120,23 +125,16 @@ def statistical(
         seconds=time.perf_counter() - start,
         method="statistical",
         trace={"energy": energies},
-        settings={
-            "covariance": covariance,
-            "nu": nu,
-            "floor": floor,
-            "max_iterations": max_iterations,
-            "settled": settled,
-            "dt": dt,
-        },
+        settings=settings,
     )
 
 
 def evolve(
     image: np.ndarray, phi: np.ndarray, nu: float, dt: float, steps: int, covariance: str, floor: float
 ) -> Iterator[tuple[np.ndarray, float]]:
-    """Level-set evolution: the mask φ > 0 and its energy, at the start and after each step.
+    """Level-set evolution: yields the mask φ > 0 and its energy at the start and after each step.
 
-    A region that vanishes keeps the density that it had last, at first that of the whole image.
+    A region that vanishes keeps its last density, or the whole image's if it never had pixels.
 
     Parameters
     ----------

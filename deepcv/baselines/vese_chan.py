@@ -1,4 +1,4 @@
-"""Multi-phase Chan-Vese [46]: four regions of nearly constant colour, by the signs of two level-set functions.
+"""Multi-phase Chan-Vese [46]: four regions of nearly constant colour, given by the signs of two level-set functions.
 
     E(c, φ₁, φ₂) = Σ_ab ∫ H_ab ‖I - c_ab‖² + ν ∫ |∇H(φ₁)| + ν ∫ |∇H(φ₂)|,    a, b ∈ {0, 1},
     H₁₁ = H(φ₁) H(φ₂),  H₁₀ = H(φ₁) (1 - H(φ₂)),  …
@@ -7,13 +7,14 @@ of Vese and Chan (2002). The means c_ab are weighted by H_ab, and
 
     ∂φ₁/∂t = δ(φ₁) [ν div(∇φ₁/|∇φ₁|) - (‖I - c₁₁‖² - ‖I - c₀₁‖²) H(φ₂) - (‖I - c₁₀‖² - ‖I - c₀₀‖²) (1 - H(φ₂))],
 
-the same for φ₂ with the two digits exchanged. H is ½ + arctan(φ)/π as there. It matters: with the sharp step each field
-takes the other for certain from the start, and four flat quadrants end half wrong.
+and likewise for φ₂ with the two digits exchanged. H is ½ + arctan(φ)/π as there. That matters: with a sharp step each
+field treats the other as certain from the start, and four flat quadrants end up half wrong.
 
-Ours: the means, φ₁ and φ₂ take turns, each with the latest of the others; the step is that of `deepcv.baselines.level_set`.
+Deviations: the means, φ₁ and φ₂ are updated in turn, each from the latest of the others; the step is that of
+`deepcv.baselines.level_set`.
 
-There are always four phases. An image of three regions leaves one empty, or splits a region between two: nothing in the
-model but the length keeps two phases from having the same mean.
+There are always four phases. An image of three regions leaves one empty, or splits a region in two: only the length
+keeps two phases from having the same mean.
 """
 
 from __future__ import annotations
@@ -21,13 +22,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from deepcv.baselines.level_set import LevelSet, boundary_length, check_descent, run_until_settled
-from deepcv.checks import check_seed, check_whole
+from deepcv.baselines.level_set import LevelSet, boundary_length, run_until_settled
+from deepcv.checks import Count, NonNegative, Positive, Seed, at_least, check
 from deepcv.errors import InputError
 from deepcv.images import as_image
 from deepcv.model.start import clustered_memberships
@@ -35,10 +37,10 @@ from deepcv.segmentation import Segmentation
 
 
 def circles(shape: tuple[int, int], spacing: int) -> np.ndarray:
-    """φ₁ and φ₂ `(2, H, W)`: distances to a square grid of circles each, in pixels, positive inside.
+    """φ₁ and φ₂ `(2, H, W)`: signed distances in pixels to a square grid of circles each, positive inside.
 
-    The second grid lies half a spacing to the side. Circles that cover half of the image give each phase about a
-    quarter of every neighbourhood.
+    The grids are half a spacing apart, and each covers half of the image, so that each phase has about a quarter of
+    every neighbourhood.
     """
     radius = spacing / math.sqrt(2 * math.pi)
     rows, columns = np.indices(shape)
@@ -49,14 +51,14 @@ def circles(shape: tuple[int, int], spacing: int) -> np.ndarray:
 def clusters(image: np.ndarray, seed: int) -> np.ndarray:
     """φ₁ and φ₂ `(2, H, W)`, ±10, whose phases are clusters of colour (`deepcv.model.start.clustered_memberships`).
 
-    Where both fields change sign the length counts twice: of the three ways to pair four clusters this is the one with
-    the shortest boundaries. At ±10 H is nearly sharp and δ leaves room to move. At ±1 the first means are mixtures of
-    all clusters, and the start is lost.
+    A boundary where both fields change sign counts twice, so of the three ways to pair four clusters this takes the one
+    with the shortest boundaries. At ±10 H is nearly sharp and δ still lets φ move; at ±1 the first means would mix all
+    clusters and lose the start.
 
     Raises
     ------
     InputError
-        When the image has fewer than four different colours.
+        For an image of fewer than four colours.
     """
     try:
         cluster = clustered_memberships(image, 4, seed).argmax(axis=0)
@@ -71,14 +73,14 @@ def vese_chan(
     image,
     hint=None,
     *,
-    seed: int = 0,
+    seed: Seed = 0,
     device: str | None = None,
-    start: str = "circles",
-    spacing: int = 12,
-    nu: float = 0.01,
-    max_iterations: int = 500,
-    settled: float = 1e-4,
-    dt: float = 2000.0,
+    start: Literal["circles", "clusters"] = "circles",
+    spacing: Annotated[int, at_least(4)] = 12,
+    nu: NonNegative = 0.01,
+    max_iterations: Count = 500,
+    settled: NonNegative = 1e-4,
+    dt: Positive = 2000.0,
 ) -> Segmentation:
     """Segment into four regions of nearly constant colour.
 
@@ -91,39 +93,44 @@ def vese_chan(
     seed : int
         Of the k-means of start "clusters"; otherwise ignored.
     start : {"circles", "clusters"}
-        The result depends on it. "circles" are the many small ones that the original starts from; "clusters" is where
-        our model with more than two phases starts, for a comparison from the same place.
+        The result depends on it. "circles" are the original's many small ones; "clusters" of colour are a start that
+        our model shares, for comparison.
     spacing : int, at least 4
-        Of the circles, in pixels. Of 8, 12 and 20 on images of four flat or noisy quadrants the best.
+        Of the circles, in pixels; the best of 8, 12 and 20 on images of four flat or noisy quadrants.
     nu : float, at least 0
         Weight of the length, for pixels in [0, 1] and squared differences summed over channels. The original chooses it
-        anew for each image. Of 0.01, 0.05 and 0.2, mean IoU over the twelve composites of `deepcv.data.regions`: from
-        "circles" 0.38, 0.36 and 0.17, from "clusters" 0.43, 0.45 and 0.45. From circles 0.05 wants more steps:
-        with 2000 it has 0.68 on three of them, 0.01 has 0.62.
+        per image. For 0.01, 0.05 and 0.2 the mean IoU over the twelve composites of `deepcv.data.regions` is 0.38, 0.36
+        and 0.17 from "circles", 0.43, 0.45 and 0.45 from "clusters". From circles 0.05 needs more steps: after 2000 it
+        has 0.68 on three of the composites, and 0.01 has 0.62.
     max_iterations : int
-        Steps at most.
-    settled : float
-        The descent stops when no more than this share of the pixels has another label than 50 steps before.
-    dt : float
-        Step size. The original's 0.1 is for pixels in 0..255 and a δ with 1/π; here that is 0.1 · 255² / π.
+        Largest number of steps.
+    settled : float, at least 0
+        The descent stops when at most this share of the pixels has changed its label within 50 steps.
+    dt : float, positive
+        Step size. The original's 0.1, for pixels in 0..255 and a δ with 1/π, is 0.1 · 255² / π here.
 
     Returns
     -------
     Segmentation
-        Four phases, memberships 0 or 1; the label is 2 where φ₁ > 0, plus 1 where φ₂ > 0. `settings["empty"]` lists
-        the phases without a pixel. `trace["energy"]` is the energy of the labels at the start and after each step,
-        H sharp and each phase with the mean of its pixels. It needn't fall at every step.
+        Four phases with memberships 0 or 1; the label is 2 where φ₁ > 0, plus 1 where φ₂ > 0. `settings["empty"]` lists
+        the phases without pixels. `trace["energy"]` is the energy of the labels at the start and after each step, with
+        H sharp and c the means of the phases' pixels. It may rise in a step.
 
     Raises
     ------
     InputError
-        For an image that can't be used, a parameter out of range, or fewer than four colours for "clusters".
+        For an unusable image, a parameter out of range, or fewer than four colours for "clusters".
     """
-    if start not in ("circles", "clusters"):
-        raise InputError(f"start is {start!r}; it is 'circles' or 'clusters'")
-    check_whole("spacing", spacing, 4)
-    check_seed(seed)
-    check_descent(nu, dt, max_iterations, settled)
+    settings = {
+        "start": start,
+        "spacing": spacing,
+        "nu": nu,
+        "max_iterations": max_iterations,
+        "settled": settled,
+        "dt": dt,
+        "seed": seed,
+    }
+    check(vese_chan, settings)
     image = as_image(image)
     began = time.perf_counter()
     phi = circles(image.shape[:2], spacing) if start == "circles" else clusters(image, seed)
@@ -135,21 +142,12 @@ def vese_chan(
         trace={"energy": energies},
         seconds=time.perf_counter() - began,
         method="vese-chan",
-        settings={
-            "start": start,
-            "spacing": spacing,
-            "nu": nu,
-            "max_iterations": max_iterations,
-            "settled": settled,
-            "dt": dt,
-            "seed": seed,
-            "empty": [phase for phase in range(4) if not memberships[phase].any()],
-        },
+        settings=settings | {"empty": [phase for phase in range(4) if not memberships[phase].any()]},
     )
 
 
 def evolve(image: np.ndarray, phi: np.ndarray, nu: float, dt: float, steps: int) -> Iterator[tuple[np.ndarray, float]]:
-    """The coupled evolution: labels 0..3 and their energy, at the start and after each step.
+    """The coupled evolution: yields labels 0..3 and their energy at the start and after each step.
 
     Parameters
     ----------
@@ -167,14 +165,14 @@ def evolve(image: np.ndarray, phi: np.ndarray, nu: float, dt: float, steps: int)
             h2 = _heaviside(second.phi)
             sums = phase_sums(_heaviside(first.phi), h2, pixels)
             c = sums[:, :-1] / sums[:, -1:]
-            # times a pixel with a 1 after its channels: ‖I - c‖² less ‖I‖², which no difference of two has
+            # products with a pixel and a 1 after its channels: ‖I - c‖² - ‖I‖²; ‖I‖² cancels in differences
             c00, c01, c10, c11 = torch.cat((-2 * c, c.square().sum(dim=1, keepdim=True)), dim=1)
             first.step(torch.lerp(pixels @ (c10 - c00), pixels @ (c11 - c01), h2), nu, dt)
             h1 = _heaviside(first.phi)
             second.step(torch.lerp(pixels @ (c01 - c00), pixels @ (c11 - c10), h1), nu, dt)
         one, two = first.inside, second.inside
         sums = phase_sums(*((field.phi > 0).to(pixels) for field in (first, second)), pixels)
-        # Σ ‖I - c‖² of a phase is Σ ‖I‖² - ‖Σ I‖²/n
+        # in each phase Σ ‖I - c‖² = Σ ‖I‖² - ‖Σ I‖²/n
         explained = float((sums[:, :-1].square().sum(dim=1) / sums[:, -1].clamp(min=1)).sum())
         length = boundary_length(one) + boundary_length(two)
         yield (2 * one + two).astype(np.uint8), max(square - explained, 0.0) + nu * length

@@ -1,1 +1,1 @@
-"""The hint: where the foreground is believed to be, by default the saliency map [34]."""
+"""The hint at the foreground, by default the saliency map [34]."""

@@ -1,4 +1,4 @@
-"""Structured matrix decomposition: features as low-rank background plus structured-sparse foreground."""
+"""Structured matrix decomposition [34]: features as low-rank background plus structured-sparse foreground."""
 
 from __future__ import annotations
 
@@ -19,22 +19,19 @@ class Decomposition(NamedTuple):
     residual: float  # max(‖F - L - S‖, ‖S - H‖) / ‖F‖, H being the copy of S that the Laplacian term sees
 
 
-# --- The decomposition -----------------------------------------------------------------------------------------
-
-
 def decompose(
     features: np.ndarray,
     graph_laplacian: np.ndarray,
     levels: list[np.ndarray],
     weights: list[np.ndarray],
-    settings: SaliencySettings = SaliencySettings(),
+    settings: SaliencySettings,
 ) -> Decomposition:
-    """Split `features` into a low-rank and a group-sparse part by an augmented Lagrangian.
+    """Split `features` into a low-rank and a group-sparse part by the augmented Lagrangian method.
 
-    Minimises `objective` under F = L + S. With a copy H of S for the Laplacian term, each step is exact: L by
-    shrinking singular values, H by a linear system, S by shrinking the tree's nodes. M is diagonalised once, after
-    which the linear system is two products whatever the penalty μ. The multipliers Y of F = L + S and Z of S = H are
-    held divided by μ.
+    Minimises `‖L‖_* + α tr(S M Sᵀ) + β Σ_g w_g ‖S_g‖_∞` subject to F = L + S, where the norm of a node is the largest
+    magnitude in its columns. With a copy H of S in the Laplacian term each step is exact: L by shrinking singular
+    values, H by a linear system, S by shrinking the tree's nodes. M is diagonalised once, so that the linear system is
+    two products for any penalty μ. The multipliers Y of F = L + S and Z of S = H are stored divided by μ.
 
     Parameters
     ----------
@@ -44,9 +41,9 @@ def decompose(
     levels, weights : list of numpy.ndarray
         Nested partitions `(n,)`, finest first, and the weight of each of their regions.
     settings : SaliencySettings
-        α, β, μ, ρ, tolerance and the most iterations.
+        α, β, μ, ρ, tolerance and the number of iterations.
     """
-    order = np.lexsort(levels)  # sorted by the coarsest level first: nodes are runs of columns at every level
+    order = np.lexsort(levels)  # by the coarsest level first, so that nodes are runs of columns at every level
     leaf_weights, nodes = tree_nodes([regions[order] for regions in levels], weights)
     matrix = features[:, order]
     curvature, modes = np.linalg.eigh(graph_laplacian[np.ix_(order, order)])
@@ -68,30 +65,10 @@ def decompose(
     return Decomposition(L[:, back], S[:, back], iteration, residual)
 
 
-def objective(
-    low_rank: np.ndarray,
-    sparse: np.ndarray,
-    graph_laplacian: np.ndarray,
-    levels: list[np.ndarray],
-    weights: list[np.ndarray],
-    settings: SaliencySettings = SaliencySettings(),
-) -> float:
-    """‖L‖_* + α tr(S M Sᵀ) + β Σ_g w_g ‖S_g‖_∞, the largest magnitude in a node's columns being its norm [34]."""
-    nuclear = np.linalg.svd(low_rank, compute_uv=False).sum()
-    smoothness = np.sum((sparse @ graph_laplacian) * sparse)
-    peaks = np.abs(sparse).max(axis=0)
-    groups = sum(
-        weight * peaks[regions == region].max()
-        for regions, level_weights in zip(levels, weights, strict=True)
-        for region, weight in enumerate(level_weights)
-    )
-    return float(nuclear + settings.laplacian_weight * smoothness + settings.group_weight * groups)
-
-
 def shrink_singular_values(matrix: np.ndarray, threshold: float) -> np.ndarray:
-    """argmin_L threshold·‖L‖_* + ½‖L - matrix‖²: every singular value less `threshold`, at least 0.
+    """argmin_L threshold·‖L‖_* + ½‖L - matrix‖²: each singular value reduced by `threshold`, to at least 0.
 
-    From the eigenvectors of the `(D, D)` product, which is much smaller than the `(D, n)` matrix.
+    By the eigenvectors of the `(D, D)` product, which is much smaller than the `(D, n)` matrix.
     """
     values, vectors = np.linalg.eigh(matrix @ matrix.T)
     singular = np.sqrt(np.maximum(values, 0))
@@ -103,14 +80,14 @@ def shrink_singular_values(matrix: np.ndarray, threshold: float) -> np.ndarray:
 def tree_nodes(levels: list[np.ndarray], weights: list[np.ndarray]) -> tuple[np.ndarray, list[tuple]]:
     """The weight of each leaf `(n,)`, and (first column, last + 1, weight) of the larger nodes, finest level first.
 
-    Nodes of weight 0 are left out; one that has the same columns at several levels appears once, with their sum.
+    Nodes of weight 0 are left out; a node with the same columns at several levels appears once, with the summed weight.
 
     Parameters
     ----------
     levels : list of numpy.ndarray of int, `(n,)`
         Nested partitions into runs of columns, singletons first.
     weights : list of numpy.ndarray
-        Of each region, level by level.
+        Of the regions of each level.
     """
     totals = {}
     for regions, level_weights in zip(levels, weights, strict=True):
@@ -124,22 +101,22 @@ def tree_nodes(levels: list[np.ndarray], weights: list[np.ndarray]) -> tuple[np.
 def shrink_tree(matrix: np.ndarray, leaf_weights: np.ndarray, nodes: list[tuple], threshold: float) -> np.ndarray:
     """argmin_S threshold·Σ_g w_g ‖S_g‖_∞ + ½‖S - matrix‖² over a tree: shrink each node, leaves first (JMLR 2011).
 
-    Shrinking a node takes its projection on the l1 ball of radius r = threshold·w_g away, which caps its magnitudes
-    at the level where what is cut off sums to r. So the lowest cap of each column yet is all there is to keep.
+    Shrinking a node subtracts its projection onto the l1 ball of radius r = threshold·w_g, which caps its magnitudes at
+    the level above which they sum to r. So the lowest cap of each column is all the state there is.
 
     Parameters
     ----------
     matrix : numpy.ndarray, `(D, n)`
     leaf_weights, nodes
-        As `tree_nodes` gives them.
+        As `tree_nodes` returns them.
     threshold : float
     """
     magnitude = np.abs(matrix)
     caps = capping_level(magnitude, threshold * leaf_weights)
     for start, stop, weight in nodes:
         radius = threshold * weight
-        inside = caps[start:stop]  # the greatest magnitude of each column by now
-        lowest = inside.max() - radius  # no cap is lower: cutting off the greatest alone would sum to the radius
+        inside = caps[start:stop]  # the largest magnitude of each column so far
+        lowest = inside.max() - radius  # no cap is lower: cutting the largest down to it sums to the radius already
         high = start + np.flatnonzero(inside >= lowest)
         values = np.minimum(magnitude[:, high], caps[high])
         np.minimum(inside, capping_level(values[values >= lowest], radius), out=inside)
@@ -149,8 +126,7 @@ def shrink_tree(matrix: np.ndarray, leaf_weights: np.ndarray, nodes: list[tuple]
 def capping_level(magnitudes: np.ndarray, radius: np.ndarray | float) -> np.ndarray | float:
     """The level above which the magnitudes `(k,)`, or those of each column of `(k, n)`, sum to `radius`.
 
-    That is the greatest, over j, of (the sum of the j greatest magnitudes less the radius) / j; or 0, if all of them
-    sum to no more than the radius.
+    It is the maximum over j of (sum of the j largest magnitudes - radius) / j, or 0 if all sum to at most the radius.
     """
     sums = np.cumsum(np.sort(-magnitudes, axis=0), axis=0)
     counts = np.arange(1, len(sums) + 1).reshape(-1, *[1] * (sums.ndim - 1))

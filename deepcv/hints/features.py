@@ -9,28 +9,26 @@ import numpy as np
 PYRAMID_SHAPE = (3, 4)
 """Scales and orientations of the steerable pyramid [34]."""
 
-
 GABOR_SHAPE = (3, 12)
 """Scales and orientations of the log-Gabor filters [34]."""
 
-
 SHORTEST_WAVELENGTH = 6.0
-"""Of the finest log-Gabor scale, in pixels [34]; each further scale doubles it."""
+"""Wavelength of the finest log-Gabor scale, in pixels [34]; it doubles with each scale."""
 
 
 class PixelMaps(NamedTuple):
-    """What the image offers pixel by pixel, the same at every superpixel count."""
+    """Maps of an image, shared by all superpixel counts."""
 
     image: np.ndarray  # (H, W, 3), in [0, 1]
     features: np.ndarray  # (53, H, W)
     colours: np.ndarray  # (3, H, W), CIELAB
 
 
-def _gaussian(distance: np.ndarray, width: float) -> np.ndarray:
+def gaussian(distance: np.ndarray, width: float) -> np.ndarray:
     return np.exp(-(distance**2) / (2 * width**2))
 
 
-def _distances(columns: np.ndarray) -> np.ndarray:
+def distances(columns: np.ndarray) -> np.ndarray:
     """Euclidean distances `(n, n)` between the columns of `(D, n)`."""
     from scipy.spatial.distance import pdist, squareform
 
@@ -38,10 +36,10 @@ def _distances(columns: np.ndarray) -> np.ndarray:
 
 
 def noise_level(image: np.ndarray) -> float:
-    """Standard deviation of white noise on `image` `(H, W, C)`, estimated from its finest scale; in the image's units.
+    """Standard deviation of white noise on `image` `(H, W, C)`, estimated at its finest scale; in the image's units.
 
-    The mask of Immerkær (CVIU 64, 1996), which edges and slopes pass by, with the median absolute value in place of
-    the mean, since texture doesn't pass by.
+    The mask of Immerkær (CVIU 64, 1996), which ignores edges and slopes, with the median absolute value in place of the
+    mean, to ignore texture too.
     """
     from scipy.ndimage import convolve
 
@@ -67,7 +65,7 @@ def pixel_features(image: np.ndarray) -> np.ndarray:
     Returns
     -------
     numpy.ndarray of float32, `(53, H, W)`
-        A view of an array whose last axis is the feature, the order in which `region_means` is quick.
+        A view of an array whose last axis is the feature, which makes `region_means` fast.
     """
     import cv2
 
@@ -80,10 +78,10 @@ def pixel_features(image: np.ndarray) -> np.ndarray:
 
 
 def _mirrored(grey: np.ndarray, margin: int = 24) -> tuple[np.ndarray, tuple[slice, slice]]:
-    """`grey` with its mirror image around it, and where it lies there.
+    """`grey` extended by reflection, and its position in there.
 
-    Both filter banks work on the Fourier transform, where the left edge meets the right one; the margin keeps
-    that seam away. Even sides, at least 64, so that the pyramid can halve them.
+    Both filter banks use the Fourier transform, where the left edge meets the right one; the margin keeps that seam
+    away. Sides are even and at least 64, so that the pyramid can halve them.
     """
     from scipy.fft import next_fast_len
 
@@ -95,7 +93,7 @@ def _mirrored(grey: np.ndarray, margin: int = 24) -> tuple[np.ndarray, tuple[sli
 
 
 def _polar(rows: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Frequency and direction, float32, at each of `rows` and `columns` in cycles per pixel; the mean has any value."""
+    """Frequency and direction, float32, at `rows` and `columns` in cycles per pixel; arbitrary for the mean."""
     rows, columns = rows.astype(np.float32)[:, None], columns.astype(np.float32)
     frequency = np.hypot(rows, columns)
     frequency[0, 0] = 1
@@ -105,9 +103,9 @@ def _polar(rows: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarra
 def steerable_magnitudes(grey: np.ndarray) -> np.ndarray:
     """Magnitudes of a steerable pyramid, 3 scales × 4 orientations, at full size: `(12, H, W)`.
 
-    In the Fourier domain: a scale reaches an octave to either side of its centre at 1/4, 1/8, 1/16 cycles per pixel
-    and falls off as a cosine of the octaves, so that the squares of neighbouring scales sum to 1; an orientation is
-    the third power of a cosine. Each scale's picture has half the sides of the one before.
+    In the Fourier domain: a scale extends an octave to both sides of its centre at 1/4, 1/8, 1/16 cycles per pixel and
+    falls off as a cosine of the octaves, so that the squares of neighbouring scales sum to 1; an orientation is the
+    third power of a cosine. The image's sides are halved from scale to scale.
     """
     import cv2
     from scipy import fft
@@ -119,7 +117,7 @@ def steerable_magnitudes(grey: np.ndarray) -> np.ndarray:
     magnitudes = []
     for scale in range(scales):
         height, width = (-(-side // 2**scale) for side in padded.shape)
-        kept = fft.fftfreq(height, 1 / height).astype(int)  # the lines of the spectrum that a smaller picture has
+        kept = fft.fftfreq(height, 1 / height).astype(int)  # the lines of the spectrum of a smaller image
         frequency, direction = _polar(kept / padded.shape[0], np.arange(width // 2 + 1) / padded.shape[1])
         octaves = np.log2(frequency * 2 ** (scale + 2))
         band = 1j * spectrum[kept, : width // 2 + 1] * np.where(abs(octaves) < 1, np.cos(np.pi / 2 * octaves), 0)
@@ -133,8 +131,8 @@ def steerable_magnitudes(grey: np.ndarray) -> np.ndarray:
 def log_gabor_magnitudes(grey: np.ndarray) -> np.ndarray:
     """Magnitudes of log-Gabor filters, 3 scales × 12 orientations: `(36, H, W)`.
 
-    A filter is a Gaussian in log frequency (Field 1987) times a Gaussian in angle; the bandwidth ratio 0.65 is about
-    one and a half octaves, the angular width two thirds of the step between orientations.
+    A filter is a Gaussian in log frequency (Field 1987) times a Gaussian in angle. The bandwidth ratio 0.65 is about
+    one and a half octaves; the angular width is two thirds of the step between orientations.
     """
     from scipy import fft
 
@@ -144,11 +142,11 @@ def log_gabor_magnitudes(grey: np.ndarray) -> np.ndarray:
     spectrum = fft.fft2(padded.astype(np.float32))
     spectrum[0, 0] = 0
     wavelengths = SHORTEST_WAVELENGTH * 2.0 ** np.arange(scales)
-    radial = [_gaussian(np.log(frequency * np.float32(wavelength)), np.log(0.65)) for wavelength in wavelengths]
+    radial = [gaussian(np.log(frequency * np.float32(wavelength)), np.log(0.65)) for wavelength in wavelengths]
     magnitudes = np.empty((scales, orientations, *grey.shape), dtype=np.float32)
     for orientation in range(orientations):
         turn = np.abs(direction - np.float32(orientation * np.pi / orientations))
-        turned = spectrum * _gaussian(np.minimum(turn, 2 * np.pi - turn), np.pi / orientations / 1.5)
+        turned = spectrum * gaussian(np.minimum(turn, 2 * np.pi - turn), np.pi / orientations / 1.5)
         for scale in range(scales):
             band = fft.ifft2(turned * radial[scale], overwrite_x=True)
             np.abs(band[inside], out=magnitudes[scale, orientation])

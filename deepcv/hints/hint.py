@@ -1,4 +1,4 @@
-"""The hint that every method starts from: a saliency map, the user's own or the one computed here."""
+"""The hint that methods start from: the user's, or the saliency map."""
 
 from __future__ import annotations
 
@@ -33,20 +33,16 @@ def otsu_mask(hint: np.ndarray) -> np.ndarray:
     return hint > threshold_otsu(hint)
 
 
-SURENESS = ("map", "sharpened", "otsu")
-"""How sure a hint may be made, `surer`."""
-
-
 def surer(hint: np.ndarray, sureness: str) -> np.ndarray:
-    """The hint itself, or made surer of what it believes, float32 `(H, W)` in [0, 1].
+    """The hint, or a more confident version of it, float32 `(H, W)` in [0, 1].
 
-    A saliency map is below 0.9 nearly everywhere, while networks are random at first: what isn't sure is overrun.
+    A saliency map is below 0.9 nearly everywhere, and random networks soon overrule an unsure start.
 
     Parameters
     ----------
     hint : numpy.ndarray, `(H, W)`, in [0, 1]
     sureness : {"map", "sharpened", "otsu"}
-        As it is; through a logistic of slope 12 about its Otsu threshold; 1 above the threshold and 0 below.
+        The hint itself; a logistic of slope 12 about its Otsu threshold; 1 above the threshold and 0 below.
     """
     if sureness == "map":
         return hint

@@ -1,21 +1,20 @@
-"""Saliency by structured matrix decomposition [34]: where the hint comes from when nobody draws one.
+"""Saliency by structured matrix decomposition [34]: the default hint.
 
-An image is cut into superpixels, and each becomes a column of a feature matrix `F` `(53, n)`. Background columns
-repeat one another and so form a low-rank part `L`; the object's columns are what is left, a part `S` that is
-sparse in groups of neighbouring superpixels:
+Each of n superpixels is a column of a feature matrix `F` `(53, n)`. Background columns resemble each other and form a
+low-rank part `L`; the object's columns remain in a part `S` that is sparse in groups of neighbouring superpixels:
 
     min_{L,S}  ‖L‖_*  +  α tr(S M Sᵀ)  +  β Σ_g w_g ‖S_g‖_∞      subject to  F = L + S,
 
-with `M` the Laplacian of a graph of superpixels and `g` the nodes of a tree of ever larger image regions; a node
-that the priors find unlike an object weighs more. A superpixel's saliency is the l1 norm of its column of `S`,
+with `M` the Laplacian of a graph of superpixels and `g` the nodes of a tree of ever larger image regions; a node that
+the priors find unlike an object has a larger weight. A superpixel's saliency is the l1 norm of its column of `S`,
 smoothed and sharpened afterwards.
 
-Where this deviates from [34]:
+Deviations from [34]:
 
 - no colour prior: the table in use has no clear licence, and one learnt from labels would not be unsupervised;
-- boundary connectivity is averaged over several geodesic widths, with and without texture, and falls off more
-  slowly, because a single width zeroes the object wherever it reaches the image's border;
-- the whole chain runs at three superpixel counts and the maps are averaged;
+- boundary connectivity is averaged over several geodesic widths, with and without texture, and falls off more slowly,
+  because a single width zeroes objects that reach the image's border;
+- maps of three superpixel counts are averaged;
 - the last step is our own reading of the paper's chain (`sharpen`), with a colour width fitted to the image.
 
 References
@@ -33,7 +32,7 @@ import numpy as np
 
 from deepcv.checks import resolve
 from deepcv.hints.decomposition import decompose
-from deepcv.hints.features import PixelMaps, _distances, _gaussian, noise_level, pixel_maps
+from deepcv.hints.features import PixelMaps, distances, gaussian, noise_level, pixel_maps
 from deepcv.hints.settings import SaliencySettings
 from deepcv.hints.superpixels import (
     SuperpixelGraph,
@@ -48,25 +47,25 @@ from deepcv.images import SMALLEST_SIDE, as_colour, as_image, resize
 
 
 def structured_matrix_decomposition(image, **settings) -> np.ndarray:
-    """Where the object is, found without labels or training.
+    """The saliency map of an image, found without labels or training.
 
     Parameters
     ----------
     image : array_like, `(H, W)` or `(H, W, 3)`
-        uint8 in 0..255 or float in [0, 1], of any size; worked on with its longer side between 128 and 300 pixels.
+        uint8 in 0..255 or float in [0, 1], of any size; the working size of the longer side is 128 to 300 pixels.
     **settings
-        Fields of `SaliencySettings`.
+        Fields of `SaliencySettings` that differ from the default.
 
     Returns
     -------
     numpy.ndarray of float32, `(H, W)`, in [0, 1]
-        High on the object; 0 and 1 both occur at working size. A flat frame around the picture is 0. Where the
-        decomposition finds nothing that stands out, the centre prior alone, so a map is never constant.
+        High on the object; 0 and 1 both occur at working size. A flat frame around the picture is 0. If nothing stands
+        out, the map is the centre prior, so it is never constant.
 
     Raises
     ------
     InputError
-        For what `deepcv.images.as_image` refuses (a constant image among it), and for unknown or unusable settings.
+        For an image that `deepcv.images.as_image` refuses, an unknown setting or one out of range.
     """
     chosen = resolve(SaliencySettings, settings)
     image = as_colour(as_image(image))
@@ -94,7 +93,7 @@ def _saliency_at(maps: PixelMaps, count: int, settings: SaliencySettings) -> np.
     prior = _stretch(centre * boundary_prior(graph, settings))
     levels = index_tree(graph.colour_distance, graph.neighbours, settings.merging)
     weights = node_weights(levels, prior)
-    affinity = np.where(graph.linked, _gaussian(_distances(graph.features), settings.affinity_width), 0)
+    affinity = np.where(graph.linked, gaussian(distances(graph.features), settings.affinity_width), 0)
     parts = decompose(graph.features * prior, laplacian(affinity), levels, weights, settings)
     raw = np.abs(parts.sparse).sum(axis=0)
     if not np.ptp(raw):
@@ -114,9 +113,9 @@ def _stretch(values: np.ndarray) -> np.ndarray:
 def inside_frame(image: np.ndarray, most: float = 0.1, tolerance: float = 0.06) -> tuple[slice, slice]:
     """The rows and columns within a flat frame, such as the black bars around a film still.
 
-    A side's frame is its outermost lines of one colour (to `tolerance` for 97 % of the pixels), at most a share
-    `most` of the picture, provided the next line departs from that colour over most of its length. A plain
-    background does not end so, and is kept. (The paper looks for long straight edges near the border.)
+    The frame of a side is its outermost lines of one colour (within `tolerance` for 97 % of the pixels), at most a
+    share `most` of the picture, if the next line differs from that colour over most of its length. A plain background
+    doesn't end like this and is kept. (The paper looks for long straight edges near the border.)
 
     Parameters
     ----------
@@ -129,7 +128,7 @@ def inside_frame(image: np.ndarray, most: float = 0.1, tolerance: float = 0.06) 
 
 
 def _flat_lines(lines: np.ndarray, most: float, tolerance: float) -> int:
-    """How many of the first `lines` `(n, length, 3)` are frame."""
+    """Number of first `lines` `(n, length, 3)` that belong to a frame."""
     deepest = int(most * len(lines))
     colour = np.median(lines[0], axis=0)
     same = (np.abs(lines[: deepest + 1] - colour).max(axis=2) < tolerance).mean(axis=1)
@@ -140,9 +139,9 @@ def _flat_lines(lines: np.ndarray, most: float, tolerance: float) -> int:
 
 
 def without_noise(image: np.ndarray, settings: SaliencySettings) -> np.ndarray:
-    """`image` `(H, W, 3)` blurred as much as its noise asks for, and as it is when the noise isn't noticeable.
+    """`image` `(H, W, 3)`, blurred in proportion to its noise if that is noticeable. Not in [34].
 
-    SLIC tears superpixels to pieces under strong noise and ends with a single one. (Not in [34].)
+    Strong noise fragments SLIC's superpixels until a single one is left.
     """
     import cv2
 
@@ -156,12 +155,11 @@ def without_noise(image: np.ndarray, settings: SaliencySettings) -> np.ndarray:
 
 
 def sharpen(raw: np.ndarray, graph: SuperpixelGraph, settings: SaliencySettings) -> np.ndarray:
-    """Smooth saliency over like superpixels, twice, with Otsu's threshold as the middle grey: `(n,)` in [0, 1].
+    """Smooth saliency over similar superpixels, twice, with Otsu's threshold as the middle grey: `(n,)` in [0, 1].
 
-    Quadratic smoothing; Otsu; propagation of the foreground and background so found; a Gaussian about the object's
-    own centre; Otsu and propagation once more. The steps are those of [34], the formulas ours. Colours count as
-    alike to a fixed share of the image's median colour distance, so that a pale object on a pale sky is not washed
-    away.
+    Quadratic smoothing; Otsu; propagation of the resulting foreground and background; a Gaussian about the object's own
+    centre; Otsu and propagation again. The steps are those of [34], the formulas ours. The colour width is a fixed
+    share of the image's median colour distance, so that a pale object on a pale sky survives.
 
     Parameters
     ----------
@@ -171,7 +169,7 @@ def sharpen(raw: np.ndarray, graph: SuperpixelGraph, settings: SaliencySettings)
 
     contrast = np.median(squareform(graph.colour_distance, checks=False))
     width = np.clip(settings.contrast_fraction * contrast, 3.0, 20.0)  # CIELAB: noise .. different colours
-    affinity = np.where(graph.linked, _gaussian(graph.colour_distance, width), 0) + 1e-6 * graph.neighbours
+    affinity = np.where(graph.linked, gaussian(graph.colour_distance, width), 0) + 1e-6 * graph.neighbours
     M = laplacian(affinity)
     strength = settings.smoothing / max(affinity.sum(axis=1).mean(), 1e-6)
     smooth = np.linalg.solve(np.eye(len(raw)) + strength * M, raw)
@@ -182,7 +180,7 @@ def sharpen(raw: np.ndarray, graph: SuperpixelGraph, settings: SaliencySettings)
 
 
 def around_otsu(values: np.ndarray) -> np.ndarray:
-    """`values` scaled so that Otsu's threshold lies at one half, cut off at 1: a belief, background against object."""
+    """`values` scaled to put Otsu's threshold at one half, clipped at 1: a belief in the object."""
     from skimage.filters import threshold_otsu
 
     threshold = threshold_otsu(values)
@@ -190,12 +188,12 @@ def around_otsu(values: np.ndarray) -> np.ndarray:
 
 
 def propagate(belief: np.ndarray, graph_laplacian: np.ndarray) -> np.ndarray:
-    """argmin_x Σ b (x-1)² + (1-b) x² + xᵀMx, stretched to [0, 1] (CVPR 2014): the belief b `(n,)` spread."""
+    """A belief b `(n,)` spread over the graph: argmin_x Σ b (x-1)² + (1-b) x² + xᵀMx, in [0, 1] (CVPR 2014)."""
     return _stretch(np.linalg.solve(graph_laplacian + np.eye(len(belief)), belief))
 
 
 def object_gaussian(saliency: np.ndarray, graph: SuperpixelGraph, width: float) -> np.ndarray:
-    """A Gaussian about the saliency's centre of gravity, at each superpixel: `(n,)` in (0, 1]."""
+    """A Gaussian about the centre of gravity of the saliency, at each superpixel: `(n,)` in (0, 1]."""
     mass = saliency * np.bincount(graph.labels.ravel())
     centre = (graph.centres * mass).sum(axis=1, keepdims=True) / max(mass.sum(), np.finfo(float).tiny)
     return np.exp(-((graph.centres - centre) ** 2).sum(axis=0) / (2 * width**2))

@@ -1,4 +1,4 @@
-"""Superpixels, the graph of neighbours, and the priors and index tree found on it."""
+"""Superpixels, their graph, and priors and index tree on it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from deepcv.hints.features import PixelMaps, _distances, _gaussian
+from deepcv.hints.features import PixelMaps, distances, gaussian
 from deepcv.hints.settings import SaliencySettings
 
 
 class SuperpixelGraph(NamedTuple):
-    """What one cut of the image into n superpixels offers the later steps."""
+    """An image cut into n superpixels."""
 
     labels: np.ndarray  # (H, W), 0..n-1
     features: np.ndarray  # (53, n), each row stretched over [0, 1]
@@ -23,7 +23,7 @@ class SuperpixelGraph(NamedTuple):
 
 
 def superpixels(image: np.ndarray, count: int, compactness: float) -> np.ndarray:
-    """SLIC superpixels: labels `(H, W)` from 0, about `count` of them, of at least 40 pixels on average."""
+    """About `count` SLIC superpixels, of at least 40 pixels on average: labels `(H, W)` from 0."""
     from skimage.segmentation import slic
 
     count = max(2, min(count, image.shape[0] * image.shape[1] // 40))
@@ -31,7 +31,7 @@ def superpixels(image: np.ndarray, count: int, compactness: float) -> np.ndarray
 
 
 def region_means(maps: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Mean of each of D maps `(D, H, W)` over each of n regions: `(D, n)`."""
+    """Means of D maps `(D, H, W)` over n regions: `(D, n)`."""
     from scipy.sparse import csr_matrix
 
     flat = labels.ravel()
@@ -41,7 +41,7 @@ def region_means(maps: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def adjacency(labels: np.ndarray) -> np.ndarray:
-    """Which regions touch, corners included: bool `(n, n)`, symmetric, False on the diagonal."""
+    """Whether two regions touch, also at corners: bool `(n, n)`, symmetric, False on the diagonal."""
     count = labels.max() + 1
     touching = np.zeros((count, count), dtype=bool)
     below, right = (labels[1:], labels[:-1]), (labels[:, 1:], labels[:, :-1])
@@ -53,7 +53,7 @@ def adjacency(labels: np.ndarray) -> np.ndarray:
 
 
 def superpixel_graph(maps: PixelMaps, count: int, compactness: float) -> SuperpixelGraph:
-    """About `count` superpixels, the means of `maps` over them, and their graph."""
+    """The graph of about `count` superpixels, with the means of `maps` over them."""
     labels = superpixels(maps.image, count, compactness)
     means = region_means(maps.features, labels)
     low, span = means.min(axis=1, keepdims=True), np.ptp(means, axis=1, keepdims=True)
@@ -69,7 +69,7 @@ def superpixel_graph(maps: PixelMaps, count: int, compactness: float) -> Superpi
     steps = neighbours.astype(np.float32)
     linked = neighbours | (steps @ steps > 0) | np.outer(boundary, boundary)
     np.fill_diagonal(linked, False)
-    distance = _distances(region_means(maps.colours, labels))
+    distance = distances(region_means(maps.colours, labels))
     return SuperpixelGraph(labels, features, region_means(positions, labels), distance, neighbours, linked, boundary)
 
 
@@ -77,19 +77,19 @@ def superpixel_graph(maps: PixelMaps, count: int, compactness: float) -> Superpi
 
 
 def centre_prior(centres: np.ndarray, width: float) -> np.ndarray:
-    """A Gaussian around the middle of the image, at `centres` `(2, n)` in image sides: `(n,)` in (0, 1]."""
+    """A Gaussian about the image's centre, at `centres` `(2, n)` in image sides: `(n,)` in (0, 1]."""
     return np.exp(-((centres - 0.5) ** 2).sum(axis=0) / (2 * width**2))
 
 
 def boundary_prior(graph: SuperpixelGraph, settings: SaliencySettings) -> np.ndarray:
-    """How little each superpixel belongs to a region that runs along the image's border: `(n,)` in [0, 1].
+    """Boundary prior `(n,)` in [0, 1]: low for superpixels in regions that run along the image's border.
 
-    The mean of exp(-connectivity² / 2σ²) over the geodesic widths, by colour alone and by colour and texture.
+    The mean of exp(-connectivity² / 2σ²) over the geodesic widths, with distances in colour, and in colour and texture.
     """
-    texture = _distances(graph.features[5:])
+    texture = distances(graph.features[5:])
     with_texture = np.hypot(graph.colour_distance, settings.texture_weight * texture)
     priors = [
-        _gaussian(connectivity, settings.connectivity_width)
+        gaussian(connectivity, settings.connectivity_width)
         for distance in (graph.colour_distance, with_texture)
         for connectivity in boundary_connectivity(distance, graph.neighbours, graph.boundary, settings.geodesic_widths)
     ]
@@ -99,10 +99,10 @@ def boundary_prior(graph: SuperpixelGraph, settings: SaliencySettings) -> np.nda
 def boundary_connectivity(
     distance: np.ndarray, neighbours: np.ndarray, boundary: np.ndarray, widths: tuple[float, ...]
 ) -> np.ndarray:
-    """Length on the border over the root of the area, of the soft region around each superpixel (CVPR 2014).
+    """Length on the border over the square root of the area, of the soft region around each superpixel (CVPR 2014).
 
-    The region of a superpixel is a Gaussian of geodesic distance, one `width` after another; border superpixels
-    are linked to each other, so that a background in several pieces counts as one.
+    The region of a superpixel is a Gaussian of geodesic distance, for each of `widths`. Border superpixels are linked
+    to each other, so that a background in several pieces counts as one.
 
     Parameters
     ----------
@@ -117,22 +117,22 @@ def boundary_connectivity(
     """
     from scipy.sparse.csgraph import floyd_warshall
 
-    # steps as small as those to the likest neighbour are noise, and would add up along a path
-    likest = np.where(neighbours, distance, np.inf).min(axis=1)
-    noise = likest[np.isfinite(likest)].mean() if neighbours.any() else 0.0
-    steps = np.maximum(distance - noise, 1e-6)  # a zero, or all but a zero, would mean "no edge"
+    # steps as small as that to the most similar neighbour are noise, which would add up along a path
+    nearest = np.where(neighbours, distance, np.inf).min(axis=1)
+    noise = nearest[np.isfinite(nearest)].mean() if neighbours.any() else 0.0
+    steps = np.maximum(distance - noise, 1e-6)  # (nearly) zero would mean "no edge"
     linked = neighbours | np.outer(boundary, boundary)
     geodesic = floyd_warshall(np.where(linked, steps, np.inf), directed=False)
-    regions = [_gaussian(geodesic, width) for width in widths]
+    regions = [gaussian(geodesic, width) for width in widths]
     return np.stack([region[:, boundary].sum(axis=1) / np.sqrt(region.sum(axis=1)) for region in regions])
 
 
 def index_tree(distance: np.ndarray, neighbours: np.ndarray, merging: tuple[float, ...]) -> list[np.ndarray]:
-    """Partitions of the superpixels, from singletons to ever larger regions, each within the next.
+    """Nested partitions of the superpixels, from singletons to ever larger regions.
 
-    Felzenszwalb and Huttenlocher's rule: two regions merge across an edge no longer than the longest edge of
-    either one's spanning tree plus k over its size, here counted in superpixels. Each k goes on from the regions
-    of the last, so the nodes form a tree; the rule run anew for each k would not ensure that.
+    Felzenszwalb and Huttenlocher's rule: two regions merge across an edge that is at most the longest edge of either
+    spanning tree plus k over the region's size, here in superpixels. Each k starts from the regions of the one before,
+    which makes the nodes a tree; independent runs would not.
 
     Parameters
     ----------
@@ -140,19 +140,19 @@ def index_tree(distance: np.ndarray, neighbours: np.ndarray, merging: tuple[floa
         CIELAB.
     neighbours : numpy.ndarray of bool, `(n, n)`
     merging : tuple of float
-        The k of each level above the leaves; larger gives larger regions.
+        The k of each level above the leaves; a larger k gives larger regions.
 
     Returns
     -------
     list of numpy.ndarray of int, `(n,)`
-        The region of each superpixel, 0.., one array a level.
+        The region of each superpixel, from 0; one array per level.
     """
     count = len(distance)
     row, column = np.nonzero(np.triu(neighbours))
     order = np.argsort(distance[row, column], kind="stable")
     row, column = row[order], column[order]
     edges = list(zip(row.tolist(), column.tolist(), distance[row, column].tolist(), strict=True))
-    region = np.arange(count)  # of each superpixel, named by one of its members
+    region = np.arange(count)  # of each superpixel, numbered as one of its members
     size, longest = np.ones(count), np.zeros(count)
     levels = [region.copy()]
     for k in merging:
@@ -167,7 +167,7 @@ def index_tree(distance: np.ndarray, neighbours: np.ndarray, merging: tuple[floa
 
 
 def node_weights(levels: list[np.ndarray], prior: np.ndarray) -> list[np.ndarray]:
-    """w_g = max(0, 1 - greatest prior in g) of each node, level by level [34]: what looks like an object is free."""
+    """w_g = max(0, 1 - largest prior in g) of the nodes of each level [34]: nodes that look like objects are free."""
     weights = []
     for regions in levels:
         greatest = np.zeros(regions.max() + 1)
@@ -177,5 +177,5 @@ def node_weights(levels: list[np.ndarray], prior: np.ndarray) -> list[np.ndarray
 
 
 def laplacian(affinity: np.ndarray) -> np.ndarray:
-    """M = diag(row sums) - affinity, `(n, n)`: x M xᵀ sums affinity times squared difference over the pairs."""
+    """M = diag(row sums) - affinity, `(n, n)`: x M xᵀ sums affinity times squared difference over all pairs."""
     return np.diag(affinity.sum(axis=1)) - affinity

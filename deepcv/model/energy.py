@@ -1,8 +1,8 @@
 """The terms of the energy, as pure functions of tensors.
 
 Shapes: `H, W` pixels, `B` independent problems solved side by side, `N` phases, `d` latent dimensions, `C` image
-channels. A field of vectors has its two components (down, right) in front of the pixels: `(..., 2, H, W)`. Sums run
-over pixels, as in the paper, and leave one number a problem.
+channels. A vector field has its two components (down, right) before the pixels: `(..., 2, H, W)`. As in the paper, sums
+run over pixels; they leave one number per problem.
 
 Equation numbers are those of Zheng, Bao, Shi, Ling and Ma, "Unsupervised Deep Learning Meets Chan-Vese Model".
 """
@@ -26,7 +26,7 @@ def gradient(u: Tensor) -> Tensor:
     Returns
     -------
     Tensor, `(..., 2, H, W)`
-        Zero where the neighbour lies outside the image, which the paper leaves open: the frame is no boundary.
+        Zero where the neighbour is outside the image, so that the frame is no boundary; the paper leaves this open.
     """
     down = torch.zeros_like(u)
     right = torch.zeros_like(u)
@@ -35,30 +35,10 @@ def gradient(u: Tensor) -> Tensor:
     return torch.stack((down, right), dim=-3)
 
 
-def divergence(w: Tensor) -> Tensor:
-    """Minus the adjoint of `gradient`: `⟨∇u, w⟩ = -⟨u, div w⟩` for every u and w.
-
-    Parameters
-    ----------
-    w : Tensor, `(..., 2, H, W)`
-
-    Returns
-    -------
-    Tensor, `(..., H, W)`
-    """
-    down, right = w[..., 0, :, :], w[..., 1, :, :]
-    result = torch.zeros_like(down)
-    result[..., 1:, :] -= down[..., 1:, :]
-    result[..., :-1, :] += down[..., 1:, :]
-    result[..., :, 1:] -= right[..., :, 1:]
-    result[..., :, :-1] += right[..., :, 1:]
-    return result
-
-
 def norm_12(w: Tensor) -> Tensor:
     """`‖w‖₁,₂ = Σₓ ‖wₓ‖₂` of a vector field `(..., 2, H, W)`, as under (3.16); the result has shape `(...)`.
 
-    The gradient at `wₓ = 0`, where the norm has a kink, is taken as 0 (a subgradient).
+    Its gradient at `wₓ = 0`, where the norm has a kink, is 0 (a subgradient).
     """
     return torch.linalg.vector_norm(w, dim=-3).sum(dim=(-2, -1))
 
@@ -69,7 +49,7 @@ def total_variation(u: Tensor) -> Tensor:
 
 
 def shrink(v: Tensor, threshold: float) -> Tensor:
-    """Proposition 3.2: `argmin_w threshold·‖w‖₁,₂ + ½‖w - v‖₂²`, by pulling each vector towards 0 (3.21).
+    """Proposition 3.2: `argmin_w threshold·‖w‖₁,₂ + ½‖w - v‖₂²`, by shrinking each vector towards 0 (3.21).
 
     Parameters
     ----------
@@ -79,12 +59,12 @@ def shrink(v: Tensor, threshold: float) -> Tensor:
         `ν/λ` in the paper.
     """
     length = torch.linalg.vector_norm(v, dim=-3, keepdim=True)
-    # where the vector is 0 the quotient in (3.21) is 0/0 and the solution 0
+    # for a zero vector the quotient in (3.21) is 0/0, and the solution is 0
     return v * ((length - threshold).clamp(min=0) / length.clamp(min=torch.finfo(v.dtype).tiny))
 
 
 def gaussian_kl(mean: Tensor, variance: Tensor | float, prior_mean: Tensor, prior_variance: Tensor) -> Tensor:
-    """`KLₓ^Ωᵢ` of (3.14): from the encoder's Gaussian at each pixel to each phase's prior, diagonal covariances.
+    """`KLₓ^Ωᵢ` of (3.14): from the encoder's Gaussian at each pixel to each phase's prior, for diagonal covariances.
 
     Parameters
     ----------
@@ -116,7 +96,7 @@ def reconstruction(
     decode : callable, `(B, d, H, W)` to `(B, C, H, W)`
         The decoder ℱ.
     mean, variance : Tensor `(B, d, H, W)`, or float for the variance
-        What the encoder gives.
+        The encoder's outputs.
     image : Tensor, `(B, C, H, W)`
     noise : Tensor, `(M, B, d, H, W)`
         M draws of η ~ N(0, I); the paper takes M = 1 (Remark 1).
@@ -141,7 +121,7 @@ def splitting(contours: Tensor, w: Tensor, penalty: float) -> Tensor:
     Parameters
     ----------
     contours : Tensor, `(B, K, H, W)`
-        The memberships whose boundaries count: u alone with two phases, all N otherwise (`phases.contours`).
+        Memberships whose boundaries count: u for two phases, all N for more (`phases.contours`).
     w : Tensor, `(B, K, 2, H, W)`
     penalty : float
         λ.

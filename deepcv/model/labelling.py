@@ -1,25 +1,25 @@
-"""The u-step solved exactly: the labelling problems (3.16) and (4.1) with the networks held fixed.
+"""The exact u-step: the labelling problems (3.16) and (4.1) for fixed networks.
 
 For fixed networks (3.16) is `min Σₓ nuₓ ‖∇uₓ‖₂ + Σₓ costₓ uₓ` over u ∈ {0, 1}, with `cost = KL^Ω₁ - KL^Ω₂`.
 
-On a binary mask the length at a pixel depends on how many of its two neighbours (above, left) differ from it: 0, 1 or
-√2. Three differences give the same three values,
+For a binary mask the length at a pixel is 0, 1 or √2 if none, one or both of its neighbours (above, left) differ from
+it. Three differences give the same values,
 
     ‖∇u‖₂ = (√2/2) |u - u_above| + (√2/2) |u - u_left| + (1 - √2/2) |u_above - u_left|,
 
-with nonnegative weights, so (3.16) is a minimum cut and its relaxation to u ∈ [0, 1] with this length is tight: each
-superlevel set of a solution is a global minimiser (the co-area argument of Chan, Esedoğlu and Nikolova [10], which the
-isotropic discrete length itself doesn't satisfy). The relaxation is solved by the primal-dual method of Chambolle and
-Pock (2011) with the diagonal preconditioning of Pock and Chambolle (2011), from coarse to fine; the duality gap says
-how far from the global minimum the returned mask can be.
+with nonnegative weights. So (3.16) is a minimum cut, and its relaxation to u ∈ [0, 1] with this length is tight: each
+superlevel set of a solution is a global minimiser (by the co-area argument of Chan, Esedoğlu and Nikolova [10], which
+fails for the isotropic discrete length itself). The relaxation is solved by the primal-dual method of Chambolle and
+Pock (2011) with the diagonal preconditioning of Pock and Chambolle (2011), from coarse to fine; the duality gap bounds
+the distance of the mask's energy to the global minimum.
 
 With N phases the lengths in (4.1) are those of indicator functions, so the same three differences make it a Potts
 problem. Its relaxation, u on the simplex at each pixel (the linear programme of Kleinberg and Tardos, 2002), is solved
-alike and rounded to the largest membership; it is tight often, not always, and the gap tells.
+the same way and rounded to the largest membership. It is often tight, but not always; the gap tells.
 
-In memory the pixels of all images lie in one row, and the neighbours above, left and above right of a pixel lie W, 1
-and W - 1 places before it. The differences to one of them are then one subtraction of two long pieces of the same
-array, several times as fast as row by row; the pairs that reach over the frame weigh nothing.
+In memory the pixels of all images form one row, in which the neighbours above, left and above right of a pixel are W, 1
+and W - 1 places before it. The differences to a neighbour are then one subtraction of two long pieces of the same
+array, several times as fast as row by row; pairs across the frame have weight 0.
 """
 
 from __future__ import annotations
@@ -35,15 +35,9 @@ from torch import Tensor
 from deepcv.errors import InputError
 
 _AXIS = math.sqrt(0.5)
-
-
 _DIAGONAL = 1 - _AXIS
-
-
 _SMALLEST = 8  # pixels on the shorter side of the coarsest grid
-
-
-_COARSE = 10  # how much larger a gap will do on the coarser grids
+_COARSE = 10  # factor of the tolerance on the coarser grids
 
 
 class Labelling(NamedTuple):
@@ -53,14 +47,14 @@ class Labelling(NamedTuple):
     ----------
     mask : Tensor of bool, `(B, H, W)`
     relaxed : Tensor, `(B, H, W)`
-        The relaxed u in [0, 1] that `mask` is the ½-superlevel set of.
+        The relaxed u in [0, 1]; `mask` is its ½-superlevel set.
     dual : Tensor, `(3, B, H, W)`
-        Dual variables in [-1, 1] of the differences to the pixels above, left and above right; with `relaxed` a warm
-        start for the next call with similar costs.
+        Dual variables in [-1, 1] of the differences to the pixels above, left and above right; together with `relaxed`
+        a warm start for similar costs.
     gap : Tensor, `(B,)`
-        Upper bound of the energy of `mask` above the global minimum.
+        Upper bound on the difference between the energy of `mask` and the global minimum.
     iterations : int
-        Of the image that took the most; those on coarser grids don't count.
+        Of the slowest image, on the finest grid.
     """
 
     mask: Tensor
@@ -68,16 +62,6 @@ class Labelling(NamedTuple):
     dual: Tensor
     gap: Tensor
     iterations: int
-
-
-def binary_length(u: Tensor, nu: Tensor) -> Tensor:
-    """`Σₓ nuₓ ‖∇uₓ‖₂` for binary u through the three differences; on u in [0, 1] its tight convex extension.
-
-    Two `(B, H, W)` to `(B,)`.
-    """
-    total = torch.zeros_like(u, memory_format=torch.contiguous_format)
-    _add_length(total, u.contiguous(), _weights(nu))
-    return total.sum(dim=(-2, -1))
 
 
 @torch.no_grad()
@@ -92,26 +76,26 @@ def solve(
 ) -> Labelling:
     """Minimise `Σₓ nuₓ ‖∇uₓ‖₂ + Σₓ costₓ uₓ` over masks, globally up to the reported gap.
 
-    An image leaves the batch as soon as it is done: its result is that of the image alone, up to the order of sums.
+    An image leaves the batch as soon as it is done, so its result is that of the image alone, up to rounding.
 
     Parameters
     ----------
     cost : Tensor, `(B, H, W)`
-        What it costs to call a pixel foreground rather than background: `KL^Ω₁ - KL^Ω₂` in (3.15),
-        `(I - c₁)² - (I - c₂)²` in (3.7).
+        Cost of labelling a pixel foreground rather than background: `KL^Ω₁ - KL^Ω₂` in (3.15), `(I - c₁)² - (I - c₂)²`
+        in (3.7).
     nu : float or Tensor broadcastable to `(B, H, W)`, at least 0
-        Weight of the length; a tensor makes it depend on the place (geodesic length, as in Bresson et al. [6]).
+        Weight of the length; as a tensor it varies over the image (geodesic length, as in Bresson et al. [6]).
     start : Labelling, optional
-        An earlier solution to start from; default the one on a grid of half the size, which is found alike.
+        Solution to start from; default the solution on a grid of half the size.
     tolerance : float
-        An image is done when its gap is below this share of its `Σ |cost|`.
+        An image is done when its gap is at most this share of its `Σ |cost|`.
     max_iterations, check_every : int
-        The gap is computed every `check_every` iterations. A GPU is waited for only then.
+        The gap is computed, and a GPU synchronised, every `check_every` iterations.
 
     Raises
     ------
     InputError
-        When `nu` is negative somewhere.
+        For a negative `nu`.
     """
     nu = _checked(nu, cost)
     return _solve(_Saddle, cost, nu, start, tolerance, max_iterations, check_every)
@@ -129,27 +113,28 @@ def partition(
 ) -> Labelling:
     """Minimise `Σᵢ Σₓ (nuₓ ‖∇uᵢₓ‖₂ + costᵢₓ uᵢₓ)` over partitions into N phases, up to the reported gap.
 
-    For three phases and more that is NP-hard. The relaxation needn't be tight, so the gap need not vanish with more
-    iterations; where it does, the partition is a global minimiser.
+    For three phases and more this is NP-hard. If the relaxation isn't tight, the gap doesn't vanish with more
+    iterations; if it vanishes, the partition is a global minimiser.
 
     Parameters
     ----------
     cost : Tensor, `(B, N, H, W)`
-        What each phase costs at each pixel: `KL^Ωᵢ` in (4.1).
+        Cost of each phase at each pixel: `KL^Ωᵢ` in (4.1).
     nu : float or Tensor broadcastable to `(B, H, W)`, at least 0
         Weight of the length, which (4.1) counts for each phase, so twice for each boundary.
     start, tolerance, max_iterations, check_every
-        As in `solve`, a cost being counted by what it exceeds the least at its pixel.
+        As for `solve`, with costs relative to the smallest at their pixel.
 
     Returns
     -------
     Labelling
-        With indicator functions `(B, N, H, W)` for the mask, and `(3, B, N, H, W)` for the dual.
+        `mask` holds indicator functions `(B, N, H, W)`, `relaxed` memberships of this shape; `dual` is `(3, B, N, H,
+        W)`.
 
     Raises
     ------
     InputError
-        When `nu` is negative somewhere.
+        For a negative `nu`.
     """
     nu = _checked(nu, cost[:, 0])
     cost = (cost - cost.amin(dim=1, keepdim=True)).contiguous()
@@ -187,23 +172,23 @@ def _solve(
         if bool(done.any()):
             finished = at_work[done]
             relaxed[finished], gap[finished] = saddle.relaxed[done], reached[done]
-            dual[:, finished] = (saddle.dual * (saddle.weights > 0))[:, done]  # pairs over the frame mean nothing
+            dual[:, finished] = (saddle.dual * (saddle.weights > 0))[:, done]  # zero for pairs across the frame
             at_work, saddle = at_work[~done], saddle.only(~done)
     return Labelling(kind.mask_of(relaxed), relaxed, dual, gap, iterations)
 
 
 def _coarse_start(kind: type[_Saddle], cost: Tensor, nu: Tensor, *options) -> Labelling:
-    """Where to start: the solution for pixels of twice the size, or on a small grid what each pixel alone prefers."""
+    """Solution for pixels of twice the size, as a start; on a small grid each pixel's own preference."""
     if min(cost.shape[-2:]) < 2 * _SMALLEST:
         mask = kind.mask_of(0.5 - cost)
         return Labelling(mask, mask.to(cost), cost.new_zeros(3, *cost.shape), cost.new_zeros(len(cost)), 0)
     coarse_cost = F.avg_pool2d(cost, 2, ceil_mode=True, divisor_override=1)
-    coarse_nu = 2 * F.avg_pool2d(nu, 2, ceil_mode=True)  # the side of a larger pixel is twice as long
+    coarse_nu = 2 * F.avg_pool2d(nu, 2, ceil_mode=True)  # a larger pixel's side is twice as long
     return enlarged(_solve(kind, coarse_cost, coarse_nu, None, *options), cost.shape[-2:])
 
 
 def enlarged(solution: Labelling, shape: tuple[int, int]) -> Labelling:
-    """A solution as a start on a grid of twice the size: `shape` (H, W), whose sides may be odd."""
+    """A solution as a start on a grid of twice the size, `(H, W)`, whose sides may be odd."""
     height, width = shape
 
     def twice(values: Tensor) -> Tensor:
@@ -216,7 +201,7 @@ def _weights(nu: Tensor) -> Tensor:
     """Weights `(3, B, H, W)` of each pixel's differences to those above, left and above right."""
     weights = nu.new_zeros(3, *nu.shape)
     down, right, diagonal = weights
-    # in the first row and column a pixel has one neighbour only, and the length there is |u - u_neighbour|
+    # a pixel of the first row or column has only one neighbour, and its length is |u - u_neighbour|
     down[..., 1:, :1], down[..., 1:, 1:] = nu[..., 1:, :1], nu[..., 1:, 1:] * _AXIS
     right[..., :1, 1:], right[..., 1:, 1:] = nu[..., :1, 1:], nu[..., 1:, 1:] * _AXIS
     diagonal[..., 1:, :-1] = nu[..., 1:, 1:] * _DIAGONAL
@@ -224,25 +209,25 @@ def _weights(nu: Tensor) -> Tensor:
 
 
 def _pairs(values: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """Views of `(B, H, W)` in reading order: the pixels with one above, left, above right of them; and these."""
+    """Views of `(B, H, W)` in reading order: pixels and their neighbours above, left and above right."""
     row, width = values.view(-1), values.shape[-1]
     return [(row[shift:], row[: len(row) - shift]) for shift in (width, 1, width - 1)]
 
 
 def _of_pairs(values: Tensor) -> list[Tensor]:
-    """Views of `(3, B, H, W)` in reading order: what belongs to each of `_pairs`."""
+    """Views of `(3, B, H, W)` in reading order: the values for each of `_pairs`."""
     return [_pairs(each)[index][0] for index, each in enumerate(values)]
 
 
 def _add_length(total: Tensor, u: Tensor, weights: Tensor) -> None:
-    """Add to each pixel what its three differences contribute to the length."""
+    """Add the length at each pixel to `total`, in place."""
     for (there, _), weight, (pixel, neighbour) in zip(_pairs(total), _of_pairs(weights), _pairs(u), strict=True):
         there.addcmul_(weight, (pixel - neighbour).abs_())
 
 
 @dataclass
 class _Saddle:
-    """Where the primal-dual iteration stands; images `(B, H, W)`, what belongs to differences `(3, B, H, W)`."""
+    """State of the primal-dual iteration; images are `(B, H, W)`, values of differences `(3, B, H, W)`."""
 
     cost: Tensor
     weights: Tensor
@@ -263,7 +248,7 @@ class _Saddle:
         return cls(cost.contiguous(), weights, step, relaxed, relaxed.clone(), touching, start.dual.clone())
 
     def advance(self, steps: int) -> None:
-        """So many iterations."""
+        """Run this many iterations."""
         following = torch.empty_like(self.relaxed)
         edges = list(
             zip(*map(_of_pairs, (self.dual, self.weights)), _pairs(self.leading), _pairs(self.slope), strict=True)
@@ -282,14 +267,14 @@ class _Saddle:
             self.relaxed, following = following, self.relaxed
 
     def gap(self) -> Tensor:
-        """How far the mask's energy may be above the minimum, `(B,)`: its energy minus the dual's."""
+        """Upper bound on the mask's energy minus the minimum, `(B,)`: its energy minus the dual's."""
         u = self.mask_of(self.relaxed).to(self.cost)
         difference = (self.cost * u).sub_(self.least(self.slope))
         _add_length(difference, u, self.weights)
-        return difference.flatten(1).sum(dim=1).clamp_(min=0)  # rounding may take it below
+        return difference.flatten(1).sum(dim=1).clamp_(min=0)  # rounding may make it negative
 
     def only(self, images: Tensor) -> _Saddle:
-        """Without the images that are False in `(B,)`."""
+        """The same for the images that are True in `(B,)`."""
         paired = ("weights", "dual")
         return type(self)(
             **{name: value[:, images] if name in paired else value[images] for name, value in vars(self).items()}
@@ -297,22 +282,22 @@ class _Saddle:
 
     @staticmethod
     def mask_of(relaxed: Tensor) -> Tensor:
-        """The mask that a relaxed solution is rounded to."""
+        """Round a relaxed solution."""
         return relaxed > 0.5
 
     @staticmethod
     def project(u: Tensor) -> None:
-        """Move u to the nearest one that is allowed, in place."""
+        """Project u onto the feasible set, in place."""
         u.clamp_(0, 1)
 
     @staticmethod
     def least(slope: Tensor) -> Tensor:
-        """What any allowed u costs at least at a pixel."""
+        """Lower bound on the cost of a feasible u at each pixel."""
         return slope.clamp(max=0)
 
 
 class _PhasesSaddle(_Saddle):
-    """The same for partitions, images `(B, N, H, W)`: at each pixel u is on the simplex."""
+    """The same for partitions `(B, N, H, W)`, with u on the simplex at each pixel."""
 
     @staticmethod
     def mask_of(relaxed: Tensor) -> Tensor:
@@ -320,7 +305,7 @@ class _PhasesSaddle(_Saddle):
 
     @staticmethod
     def project(u: Tensor) -> None:
-        # Michelot (1986): onto the hyperplane of sum 1 among the phases not yet 0; each round takes at least one to 0
+        # Michelot (1986): onto the hyperplane of sum 1 over the phases not yet 0; each round sets at least one to 0
         active = torch.ones_like(u)
         for _ in range(u.shape[1] - 1):
             excess = ((u * active).sum(dim=1, keepdim=True) - 1) / active.sum(dim=1, keepdim=True)

@@ -1,10 +1,9 @@
-"""Encoder and decoder networks, built as stacks of B independent networks that are evaluated side by side.
+"""Networks: encoders and decoders as stacks of B independent networks, and those of Algorithm 3 and ReDO.
 
-A network takes and gives `(B, channels, H, W)`, and its b-th member sees only slice b. Inside, the stack is one image
-of B·channels channels, `(1, B·channels, H, W)`: a convolution of the stack is one grouped convolution, a normalisation
-one batch normalisation. B is the number of problems solved at once (images, or restarts of one image); with B = 1
-these are ordinary networks. Network b starts from seed b whatever else is in the stack, so an image's result does not
-depend on its neighbours.
+A stack maps `(B, channels, H, W)` to the same, and its b-th network sees only slice b. Inside, the stack is one image
+of B·channels channels, `(1, B·channels, H, W)`, so that its convolutions are one grouped convolution and its
+normalisations one batch normalisation. B is the number of problems solved at once (images, or restarts of one image).
+Network b starts from seed b regardless of the others, so an image's result doesn't depend on its neighbours.
 """
 
 from __future__ import annotations
@@ -21,13 +20,14 @@ from torch import Tensor, nn
 from deepcv.errors import InputError
 
 _ORTHOGONAL_GAIN = 0.8
-
-
 _POOLED = (1, 2, 3, 6)  # sides of the pyramid's grids
 
 
 class MaskNetwork(nn.Module):
-    """Images `(B, 3, H, W)` in [-1, 1] to the first region's membership `(B, 1, H, W)`; H and W divide by 4."""
+    """ReDO's mask network: images `(B, 3, H, W)` in [-1, 1] to the first region's membership `(B, 1, H, W)`.
+
+    H and W must be multiples of 4.
+    """
 
     def __init__(self, width: int):
         super().__init__()
@@ -54,7 +54,7 @@ class MaskNetwork(nn.Module):
             nn.Conv2d(w, 1, 7, padding=3, padding_mode="reflect"),
             nn.Sigmoid(),
         )
-        _make_orthogonal(self)
+        make_orthogonal(self)
 
     def forward(self, image: Tensor) -> Tensor:
         x = self.down(image)
@@ -71,7 +71,8 @@ def _normalised(convolution: nn.Conv2d) -> tuple[nn.Module, ...]:
     return convolution, nn.InstanceNorm2d(convolution.out_channels, affine=True), nn.ReLU(inplace=True)
 
 
-def _make_orthogonal(module: nn.Module) -> None:
+def make_orthogonal(module: nn.Module) -> None:
+    """Initialise all convolutions and linear layers with orthogonal weights and zero biases, as ReDO does."""
     for each in module.modules():
         if isinstance(each, nn.Conv2d | nn.Linear):
             nn.init.orthogonal_(each.weight, _ORTHOGONAL_GAIN)
@@ -85,14 +86,14 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "softplus": F.softplus,
     "sigmoid": torch.sigmoid,
 }
-"""What a U-Net can be built with."""
+"""Activations of the U-Net, by name."""
 
 
 class StackedConv2d(nn.Module):
     """B independent convolutions with zero padding to the same size, as one grouped convolution.
 
-    `(1, B·in_channels, H, W)` to `(1, B·out_channels, H, W)`. Weights are drawn uniformly in ±1/√fan_in, the default of
-    `torch.nn.Conv2d`, each network's from its own generator.
+    `(1, B·in_channels, H, W)` to `(1, B·out_channels, H, W)`. Weights are uniform in ±1/√fan_in, the default of
+    `torch.nn.Conv2d`, each network's drawn from its own generator.
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int, generators: Sequence[torch.Generator]):
@@ -113,7 +114,7 @@ class StackedConv2d(nn.Module):
 class StackedInstanceNorm2d(nn.Module):
     """Instance normalisation [44] with each network's own scale and shift, `(1, B·channels, H, W)` to the same.
 
-    Of one image that is batch normalisation in training mode, which scales and shifts in the same pass.
+    For one image it equals batch normalisation in training mode, which scales and shifts in the same pass.
     """
 
     def __init__(self, channels: int, stack: int):
@@ -126,7 +127,7 @@ class StackedInstanceNorm2d(nn.Module):
 
 
 class DoubleConv(nn.Module):
-    """Twice a 3×3 convolution, instance normalisation and the activation: one level of the U-Net."""
+    """One level of the U-Net: twice a 3×3 convolution, instance normalisation and the activation."""
 
     def __init__(
         self,
@@ -156,9 +157,9 @@ class DoubleConv(nn.Module):
 class UNet(nn.Module):
     """U-Net [39] with `levels` halvings, `(B, in_channels, H, W)` to `(B, out_channels, H, W)`.
 
-    Each halving doubles the channels up to 8·width, each doubling halves them, and every level is handed across
-    by concatenation (section 5.1). Max pooling down, bilinear upsampling to the partner's size up, so any image of at
-    least 2^levels pixels on one side and 2^(levels + 1) on the other fits.
+    Each halving doubles the channels up to 8·width, each doubling halves them, and levels are connected by
+    concatenation (section 5.1). Max pooling on the way down, bilinear upsampling to the partner's size on the way up,
+    so any image of at least 2^levels pixels on one side and 2^(levels + 1) on the other fits.
 
     Parameters
     ----------
@@ -168,12 +169,12 @@ class UNet(nn.Module):
     levels : int
         Number of halvings; 4 in the paper.
     seeds : sequence of int
-        One a network in the stack.
+        One per network of the stack.
     activation : callable
         Elementwise, may work in place. ReLU by default: the released code's CELU with α = 1e-3 differs from it by at
         most 1e-3 and takes several times longer on a CPU. Theorem 3.3 asks for a smooth one, such as `torch.sigmoid`.
     shared : bool
-        One network for all images of a batch, as Algorithm 3 trains it, instead of one for each.
+        One network for all images of a batch, as in Algorithm 3, instead of one per image.
     """
 
     def __init__(
@@ -210,7 +211,7 @@ class UNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[-2:]
-        # one pixel alone has no variance for the instance norm to divide by
+        # the instance norm can't divide by the variance of a single pixel
         if (height >> self.levels) * (width >> self.levels) < 2:
             raise _too_small(height, width, self.levels)
         stack = 1 if self.shared else len(x)
@@ -230,23 +231,23 @@ class UNet(nn.Module):
 class SkipNetwork(nn.Module):
     """The encoder-decoder of the deep image prior [45], `(B, in_channels, H, W)` to `(B, out_channels, H, W)`.
 
-    Down, at each level: a 3×3 convolution with stride 2 and another one. What enters a level is also handed across, by
-    a 1×1 convolution to a few channels. Up: bilinear to the partner's size, concatenation, normalisation, a 3×3 and a
-    1×1 convolution. After every convolution but the last come a normalisation and leaky ReLU with slope 0.2; the image
-    is mirrored at its edges. Any image whose sides are over 2^levels pixels fits.
+    Each level down: two 3×3 convolutions, the first with stride 2; a skip connection passes the level's input through a
+    1×1 convolution to a few channels. Each level up: bilinear upsampling to the partner's size, concatenation,
+    normalisation, a 3×3 and a 1×1 convolution. All convolutions but the last are followed by a normalisation and leaky
+    ReLU with slope 0.2, and mirror the image at its edges. Any image with sides over 2^levels pixels fits.
 
-    Its authors feed it with noise and end it with a sigmoid; here it maps an image to a latent image and back, as the
-    U-Net does, so neither is in it. They use 128 channels at every level, 4 of them across, and 5 levels.
+    Its authors feed it with noise and end it with a sigmoid; here it maps an image to a latent image and back like the
+    U-Net, so it has neither. They use 5 levels of 128 channels, and 4 channels in the skip connections.
 
     Parameters
     ----------
     in_channels, out_channels : int
     widths : sequence of int
-        Channels of each level; their number is the network's depth.
+        Channels of each level.
     across : int
-        Channels of the skip connections; 0 leaves these out.
+        Channels of the skip connections; 0 leaves them out.
     seeds : sequence of int
-        One a network in the stack.
+        One per network of the stack.
     """
 
     def __init__(
@@ -275,7 +276,7 @@ class SkipNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         stack, _, height, width = x.shape
-        if min(height, width) <= 2 ** len(self.down):  # no edge to mirror at would be left
+        if min(height, width) <= 2 ** len(self.down):  # the deepest level couldn't be mirrored at its edges
             raise _too_small(height, width, len(self.down))
         x = one_image(x)
         entering = []
@@ -292,19 +293,19 @@ class SkipNetwork(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """𝒟 of Algorithm 3: `(B, 3, S, S)` to one number an image `(B,)`, the logit of "this is a real image".
+    """𝒟 of Algorithm 3: `(B, 3, S, S)` to the logit `(B,)` that an image is real.
 
-    Convolutions of 4×4 with stride 2, each doubling the channels, instance normalisation after all but the first, leaky
-    ReLU with slope 0.2, the sum over pixels, one linear layer. The paper (section 5.1) has five, from 32 channels to
-    512; where the kernel, the pooling and the place of the normalisation are not told, this is the released code's or
-    the field's habit.
+    4×4 convolutions with stride 2 that double the channels, instance normalisation after all but the first, leaky ReLU
+    with slope 0.2, the sum over pixels, one linear layer. The paper (section 5.1) has five convolutions, from 32
+    channels to 512; kernel, pooling and place of the normalisation, which it doesn't give, follow the released code or
+    common practice.
 
     Parameters
     ----------
     width : int
         Channels of the first convolution.
     levels : int
-        Convolutions; an image of 2^(levels + 1) pixels a side is the smallest that fits.
+        Number of convolutions; images need at least 2^(levels + 1) pixels per side.
     seed : int
     """
 
@@ -327,20 +328,20 @@ class Discriminator(nn.Module):
 
 
 def instance_norm(channels: int) -> nn.Module:
-    """Instance normalisation [44] for a network that many images share: a group normalisation of one channel a group.
+    """Instance normalisation [44] for a network shared by many images, as group normalisation of single channels.
 
-    On a CPU that is twice as fast as torch's own with the channels innermost in memory.
+    On a CPU with the channels innermost in memory this is twice as fast as torch's instance normalisation.
     """
     return nn.GroupNorm(channels, channels)
 
 
 def channels_innermost(x: Tensor) -> Tensor:
-    """`(B, C, H, W)` as it is, on a CPU with the channels innermost in memory, where convolutions are faster."""
+    """The same `(B, C, H, W)`; on a CPU with the channels innermost in memory, which speeds up convolutions."""
     return x.contiguous(memory_format=torch.channels_last) if x.device.type == "cpu" else x
 
 
 class ReflectedConv2d(StackedConv2d):
-    """`StackedConv2d` of the image mirrored at its edges, every `stride` pixels."""
+    """`StackedConv2d` that mirrors the image at its edges, with a stride."""
 
     def __init__(
         self, in_channels: int, out_channels: int, kernel: int, generators: Sequence[torch.Generator], stride: int = 1
@@ -364,16 +365,16 @@ def _convolution(in_channels: int, out_channels: int, kernel: int, generators, s
 
 def _too_small(height: int, width: int, levels: int) -> InputError:
     return InputError(
-        f"the image is {height}×{width} pixels, too few to be halved {levels} times; "
-        f"enlarge its sides, and the size that it is worked on at, to {2 ** (levels + 1)}, or ask for fewer levels"
+        f"the image is {height}×{width} pixels, too small to be halved {levels} times; "
+        f"enlarge its sides and `size` to at least {2 ** (levels + 1)}, or ask for fewer levels"
     )
 
 
 def one_image(x: Tensor) -> Tensor:
     """`(B, C, H, W)` as `(1, B·C, H, W)`; on a CPU with the channels innermost in memory.
 
-    That is where its convolutions of few channels are three to four times as fast. torch takes a single channel for
-    channels-last only with strides that say so, hence the detour.
+    That makes convolutions of few channels three to four times as fast. torch recognises a single channel as
+    channels-last only by its strides, hence the detour.
     """
     stack, channels, height, width = x.shape
     x = x.reshape(1, stack * channels, height, width)
@@ -385,7 +386,7 @@ def one_image(x: Tensor) -> Tensor:
 
 
 def _concatenate(first: Tensor, second: Tensor, stack: int) -> Tensor:
-    """The channels of both, network by network: `(1, B·C₁, H, W)` and `(1, B·C₂, H, W)` to `(1, B·(C₁ + C₂), H, W)`."""
+    """Channels concatenated per network: `(1, B·C₁, H, W)` and `(1, B·C₂, H, W)` to `(1, B·(C₁ + C₂), H, W)`."""
     if stack == 1:
         return torch.cat((first, second), dim=1)
     parts = [x.unflatten(1, (stack, -1)) for x in (first, second)]

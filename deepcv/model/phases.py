@@ -1,7 +1,7 @@
-"""Level-set fields φ → memberships u → labels, and the Gaussian that each phase has in the latent space.
+"""Memberships u as functions of φ, and the Gaussian of each phase in the latent space.
 
-Labels follow the order of the memberships. With two phases label 1 is the foreground Ω₁ of the paper and label 0 the
-background, so a mask reads as usual.
+Labels follow the order of the memberships. With two phases label 1 is the paper's foreground Ω₁ and label 0 the
+background.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-
-from deepcv.checks import check_whole
 
 
 def sigmoid_memberships(phi: Tensor) -> Tensor:
@@ -44,16 +42,16 @@ def softmax_memberships(phi: Tensor) -> Tensor:
 def contours(memberships: Tensor) -> Tensor:
     """The memberships whose boundaries the length term counts.
 
-    Two phases share one boundary and (3.15) counts it once; (4.1) counts every phase's own, so each boundary twice.
-    N phases with N = 2 are therefore the two-phase model at 2ν.
+    Two phases share one boundary, which (3.15) counts once; (4.1) counts the boundary of every phase, so each one
+    twice. For N = 2 it is the two-phase model with 2ν.
     """
     return memberships[:, 1:] if memberships.shape[1] == 2 else memberships
 
 
 def initial_phi(hint: Tensor, limit: float = 1.0) -> Tensor:
-    """The field whose sigmoid is the hint, kept within ±`limit` so that the gradient of S doesn't vanish.
+    """The field whose sigmoid is the hint, clipped to ±`limit` so that the gradient of S doesn't vanish.
 
-    The paper says that u starts from the saliency map; the clipping is the released code's.
+    In the paper u starts from the saliency map; the clipping is the released code's.
 
     Parameters
     ----------
@@ -73,7 +71,7 @@ class LatentPrior:
     Attributes
     ----------
     mean, variance : Tensor, `(N, d)`
-        One row a phase, in the order of the labels.
+        One row per phase, in the order of the labels.
     """
 
     mean: Tensor
@@ -86,17 +84,5 @@ class LatentPrior:
 
     @classmethod
     def multi_phase(cls, phases: int, mean: float = 5.0) -> LatentPrior:
-        """d = N and `μᵢ = mean · eᵢ`, unit variances (section 5.1).
-
-        Raises
-        ------
-        InputError
-            For fewer than two phases.
-        """
-        check_phases(phases)
+        """d = N and `μᵢ = mean · eᵢ`, unit variances (section 5.1)."""
         return cls(mean * torch.eye(phases), torch.ones(phases, phases))
-
-
-def check_phases(phases: int) -> None:
-    """Raise `InputError` unless there are 2 to 256 phases (labels are uint8)."""
-    check_whole("phases", phases, 2, 256)

@@ -1,4 +1,4 @@
-"""The guided filter [21], with which the paper refines every mask."""
+"""The guided filter [21], which refines the paper's masks."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ def guided_filter(guide: np.ndarray, soft: np.ndarray, *, radius: int = 50, eps:
     Parameters
     ----------
     guide : numpy.ndarray, `(H, W)` or `(H, W, 3)`, float in [0, 1]
-        The image. It is handed to OpenCV on the 0..255 scale: with a guide in [0, 1] and an `eps` below 1e-2 OpenCV
-        clamps small covariance determinants and the result is not the textbook filter's.
+        The image, passed to OpenCV in 0..255: for a guide in [0, 1] and an `eps` below 1e-2 OpenCV clamps small
+        covariance determinants, and the result is not the textbook filter's.
     soft : numpy.ndarray, `(H, W)`, float
-        The mask to be filtered.
+        The mask to filter.
     radius : int, pixels, at least 1
         50 as in the authors' released code; larger windows smooth more.
-    eps : float, positive, on the 0..255 scale squared
+    eps : float, positive, in squared units of 0..255
         1e-4 as in the released code, in effect no regularisation; larger values smooth across weak edges.
 
     Returns
@@ -30,7 +30,7 @@ def guided_filter(guide: np.ndarray, soft: np.ndarray, *, radius: int = 50, eps:
     Raises
     ------
     InputError
-        When the sizes differ or a parameter is out of range.
+        For different sizes, or a parameter out of range.
     """
     import cv2
 
@@ -40,11 +40,11 @@ def guided_filter(guide: np.ndarray, soft: np.ndarray, *, radius: int = 50, eps:
         raise InputError(f"radius is {radius} and eps {eps}; radius must be at least 1 and eps positive")
     levels, soft = to_uint8(guide), np.ascontiguousarray(soft, np.float32)
     if levels.ndim == 3 and (levels == levels[..., :1]).all():
-        levels = levels[..., 0]  # three equal channels have a singular covariance, which OpenCV clamps
+        levels = levels[..., 0]  # OpenCV clamps the singular covariance of three equal channels
     filtered = cv2.ximgproc.guidedFilter(levels, soft, radius, eps)
     if not np.isfinite(filtered).all():
-        # in a flat window the rounded variance can be -eps, and one division by 0 spreads over the whole image; noise
-        # of less than a level keeps windows from being flat
+        # rounding can give a flat window the variance -eps, and one division by 0 spreads over the whole image; noise
+        # below one level keeps windows from being flat
         noise = np.random.default_rng(0).uniform(-0.5, 0.5, levels.shape)
         filtered = cv2.ximgproc.guidedFilter((levels + noise).astype(np.float32), soft, radius, eps)
     return filtered

@@ -235,7 +235,7 @@ def test_seed_and_iterations_are_reported_and_the_seed_changes_nothing():
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        ({"solver": "graph-cut"}, "solver is 'graph-cut'; it is 'exact' or 'level-set'"),
+        ({"solver": "graph-cut"}, "solver is 'graph-cut'; it must be 'level-set' or 'exact'"),
         ({"nu": -0.1}, r"nu is -0\.1"),
         ({"nu": float("nan")}, "nu is nan"),
         ({"nu": float("inf")}, "nu is inf"),

@@ -188,7 +188,7 @@ def test_without_the_target_the_last_mask_counts_unless_that_of_step_1_fits_bett
 
 
 def test_it_stops_soon_after_all_have_reached_the_target(monkeypatch):
-    monkeypatch.setattr(module, "_ASKED_EVERY", 3)
+    monkeypatch.setattr(module, "_CHECKED_EVERY", 3)
     psnrs = [(9.0, 9.0)] * 2 + [(31.0, 9.0), (31.0, 31.0)] + [(35.0, 35.0)] * 9
     taken = []
     counted = (taken.append(each) or each for each in states(psnrs))

@@ -217,7 +217,7 @@ def test_a_large_image_is_worked_at_the_size_asked_for_and_comes_back_whole(monk
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        ({"start": "corner"}, "start is 'corner'; it is 'centre' or 'hint'"),
+        ({"start": "corner"}, "start is 'corner'; it must be 'centre' or 'hint'"),
         ({"size": 4}, "size is 4; it must be a whole number of at least 8"),
         ({"iterations": 0}, "iterations is 0"),
         ({"kernel_size": 10}, "kernel_size is 10; it must be odd"),

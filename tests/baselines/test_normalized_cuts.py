@@ -11,7 +11,6 @@ from deepcv.baselines.normalized_cuts import (
     affinity,
     best_segment,
     by_size,
-    cut_value,
     marked_regions,
     node_features,
     normalized_cuts,
@@ -26,6 +25,13 @@ COLOURS = np.array(
     [[0.9, 0.2, 0.2], [0.2, 0.8, 0.3], [0.2, 0.3, 0.9], [0.9, 0.9, 0.3], [0.1, 0.1, 0.1], [0.9, 0.9, 0.9]],
     dtype=np.float32,
 )
+
+
+def cut_value(weights, labels):
+    """Ncut of a partition `(n,)`, between 0 and the number of regions."""
+    member = (np.asarray(labels) == np.unique(labels)[:, None]).astype(float)
+    within = member @ weights @ member.T
+    return float((1 - np.diag(within) / within.sum(axis=1)).sum())
 
 
 def blocks(k, noise=0.02):
@@ -193,7 +199,7 @@ def test_the_oracle_takes_the_single_segment_of_greatest_f():
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        ({"regions": 1}, "regions is 1; it must be a whole number of at least 2 and at most 255"),
+        ({"regions": 1}, "regions is 1; it must be a whole number from 2 to 255"),
         ({"regions": 256}, "regions is 256"),
         ({"regions": 200}, r"regions is 200 but the image has only \d+ superpixels; ask for fewer"),
         ({"superpixels": 1}, "superpixels is 1"),

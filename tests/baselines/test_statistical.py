@@ -170,7 +170,7 @@ def test_settings_are_reported_and_the_seed_changes_nothing():
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        ({"covariance": "spherical"}, "covariance is 'spherical'; it is 'full' or 'diagonal'"),
+        ({"covariance": "spherical"}, "covariance is 'spherical'; it must be 'full' or 'diagonal'"),
         ({"floor": 0.0}, r"floor is 0\.0"),
         ({"floor": float("nan")}, "floor is nan"),
         ({"nu": -1.0}, r"nu is -1\.0"),

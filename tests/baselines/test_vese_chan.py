@@ -177,7 +177,7 @@ def test_settings_are_reported_and_circles_do_not_depend_on_the_seed():
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        ({"start": "random"}, "start is 'random'; it is 'circles' or 'clusters'"),
+        ({"start": "random"}, "start is 'random'; it must be 'circles' or 'clusters'"),
         ({"spacing": 3}, "spacing is 3"),
         ({"nu": float("nan")}, "nu is nan"),
         ({"dt": -1.0}, r"dt is -1\.0"),

@@ -15,19 +15,10 @@ def random(*shape, seed=0):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-@pytest.mark.parametrize("shape", [(5, 7), (1, 6), (6, 1), (2, 3, 5, 4)])
-def test_minus_divergence_is_the_adjoint_of_the_gradient(shape):
-    u, w = random(*shape), random(*shape[:-2], 2, *shape[-2:], seed=1)
-    torch.testing.assert_close((energy.gradient(u) * w).sum(), -(u * energy.divergence(w)).sum())
-
-
-def test_gradient_and_divergence_take_views_that_are_not_contiguous():
+def test_gradient_takes_views_that_are_not_contiguous():
     u = random(6, 4, 3).permute(2, 1, 0)[:, ::2]
-    w = random(7, 2, 8, 3, seed=1).permute(3, 1, 2, 0)[..., ::3]
-    assert not u.is_contiguous() and not w.is_contiguous()
+    assert not u.is_contiguous()
     torch.testing.assert_close(energy.gradient(u), energy.gradient(u.clone(memory_format=torch.contiguous_format)))
-    u = random(3, 8, 3, seed=2)
-    torch.testing.assert_close((energy.gradient(u) * w).sum(), -(u * energy.divergence(w)).sum())
 
 
 def test_gradient_is_the_backward_difference_and_zero_at_the_frame():
@@ -60,7 +51,7 @@ def test_length_has_a_finite_gradient_where_the_field_is_flat():
     assert (u.grad == 0).all()
 
 
-@pytest.mark.parametrize("term", [energy.total_variation, lambda u: energy.gradient(u), lambda u: energy.divergence(u)])
+@pytest.mark.parametrize("term", [energy.total_variation, energy.gradient])
 def test_gradients_of_the_differential_operators(term):
     assert torch.autograd.gradcheck(term, (random(2, 3, 4).requires_grad_(),))
 

@@ -325,7 +325,7 @@ def test_each_exact_step_is_the_best_mask_for_its_networks():
     for (cost, nu, found), u in zip(seen, steps, strict=True):
 
         def value(mask, cost=cost, nu=nu):
-            return labelling.binary_length(mask.float(), nu) + (cost * mask).sum(dim=(1, 2))
+            return (nu * energy.gradient(mask.float()).norm(dim=-3)).sum(dim=(1, 2)) + (cost * mask).sum(dim=(1, 2))
 
         assert torch.equal(u[:, 1] > 0.5, found.mask)
         for other in (cost < 0, ~found.mask, found.mask.roll(1, 1), posed.memberships[:, 1] > 0.5):
