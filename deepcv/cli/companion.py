@@ -67,55 +67,66 @@ def run(
 
 
 def record(
-    experiments: Annotated[
-        list[str] | None, typer.Argument(help="table1 … [default: all that are recorded, most wanted first]")
-    ] = None,
+    experiments: Annotated[list[str] | None, typer.Argument(help="table1 … [default: all that are recorded]")] = None,
     minutes: Annotated[
-        float | None, typer.Option(help="Stop before so many are over. [default: when nothing is lacking]")
+        float | None, typer.Option(help="Stop before this time is over. [default: when nothing is missing]")
     ] = None,
     profile: Annotated[str | None, typer.Option(help="[default: paper on a GPU, otherwise cpu]")] = None,
     list_: Annotated[
-        bool, typer.Option("--list", help="Only show what is recorded, what lacks, and how long it would take.")
+        bool, typer.Option("--list", help="Only show what is recorded, what is missing, and how long it would take.")
     ] = False,
     outdated: Annotated[
-        bool, typer.Option("--outdated", help="Compute rows again that older code made, after the lacking ones.")
+        bool, typer.Option("--outdated", help="Also recompute rows whose code changed since, after the missing ones.")
     ] = False,
+    check: Annotated[
+        int | None,
+        typer.Option(metavar="ROWS", help="Recompute so many recorded rows, drawn at random, and compare the numbers."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the draw of --check.")] = 0,
     merge: Annotated[
         Path | None, typer.Option(help="Compute nothing, merge the recorded runs of this folder; newer rows win.")
     ] = None,
     into: Annotated[Path | None, typer.Option(help="Write to this folder, not to results/recorded.")] = None,
     workers: Annotated[int | None, typer.Option(help=WORKERS)] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda … [default: the GPU when there is one]")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda … [default: the GPU if there is one]")] = None,
     scheduler: Annotated[str | None, typer.Option(help=SCHEDULER)] = None,
 ) -> None:
-    """Compute what results/recorded still lacks, for as long as you say, and merge it in.
+    """Compute what is missing from results/recorded, for as long as you say, and merge it in.
 
-    Stopped by the time or by Ctrl-C, it keeps what it has and goes on from there next time. With --into and --merge,
-    part of it can be computed on another machine.
+    Stopped by the time or by Ctrl-C, it keeps what it has; the next call continues from there. With --into and
+    --merge, part of it can be computed on another machine. With --check it only tests whether recorded numbers come
+    out here too; the exit status is 1 if one doesn't.
 
     \b
     deepcv record --list
     deepcv record --minutes 30
+    deepcv record --check 20
     deepcv record table1 --minutes 10 --into pieces
     deepcv record --merge pieces
     """
     started = time.monotonic()
-    from deepcv.companion import recording
-    from deepcv.companion.experiments import get_experiment
+    from deepcv.companion import checking, recording
+    from deepcv.companion.experiments import EXPERIMENTS, get_experiment
     from deepcv.errors import InputError
 
-    if minutes is not None and not minutes > 0:
-        raise InputError(f"--minutes is {minutes:g}; it must be more than 0")
-    wanted = [get_experiment(name) for name in experiments or recording.WANTED]
+    for name, value in (("--minutes", minutes), ("--check", check)):
+        if value is not None and not value > 0:
+            raise InputError(f"{name} is {value:g}; it must be more than 0")
     if merge is not None:
         recording.merge(merge, experiments or (), into=into)
         return
+    names = experiments or [each.name for each in EXPERIMENTS.values() if each.recorded]
+    wanted = [get_experiment(name) for name in names]
     with _workers(workers, scheduler) as where:
-        profile = profile or recording.profile_for(device, where)
         at = {"device": device, "workers": where}
+        if check is not None:
+            if not checking.check(wanted, check, seed=seed, trained=bool(experiments), **at):
+                raise typer.Exit(1)
+            return
+        profile = profile or recording.profile_for(device, where)
         gaps = [recording.find_gap(each, profile=profile, into=into, **at) for each in wanted]
         if list_:
-            _print_listing(recording.listing(gaps, profile=profile, **at), profile)
+            _print_listing(recording.listing(gaps, profile=profile, **at))
         else:
             until = started + 60 * minutes if minutes else float("inf")
             recording.fill(gaps, profile=profile, until=until, into=into, outdated=outdated, **at)
@@ -140,13 +151,12 @@ def verdict(
     print(verdict.as_json(decided) if format_ == "json" else verdict.as_text(decided, min(columns, 100)))
 
 
-def _print_listing(table, profile: str) -> None:
+def _print_listing(table) -> None:
     print(table.to_string(float_format="{:.1f}".format, na_rep="unknown"))
-    unknown = table["minutes"].isna().any()
+    unknown = " and an unknown time" if table["minutes"].isna().any() else ""
     print(
-        f"profile {profile}: {table['recorded'].sum()} recorded, {table['outdated'].sum()} of them by older code; "
-        f"{table['lacking'].sum()} lacking, {table['minutes'].sum():.1f} minutes"
-        + (" and what is unknown" if unknown else "")
+        f"{table['recorded'].sum()} recorded, the code of {table['code changed since'].sum()} changed since; "
+        f"{table['missing'].sum()} missing, {table['minutes'].sum():.1f} minutes{unknown}"
     )
 
 

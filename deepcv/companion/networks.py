@@ -109,7 +109,7 @@ def trained(item: Item, device: str | None) -> Run:
     if teacher(item):  # networks of two seeds may be trained at once and share their hints
         start = item.seed % 3 / 3
         hints = hints_of(images, get_method(teacher(item)), start=start, workers=workers, progress=progress)
-    folder = cache_folder() / "trained" / key(item)[:32]
+    folder = _folder(item)
     with locked(folder):  # several pages of the book want the same network
         return training.train(
             chosen,
@@ -123,6 +123,15 @@ def trained(item: Item, device: str | None) -> Run:
             dataset=settings.collection,
             progress=progress,
         )
+
+
+def is_trained(item: Item) -> bool:
+    """Whether the item's network is in the cache, so that its images can be segmented at once."""
+    return (_folder(item) / training.LAST).is_file()
+
+
+def _folder(item: Item) -> Path:
+    return cache_folder() / "trained" / key(item)[:32]
 
 
 def _is_timed(item: Item) -> bool:

@@ -1,9 +1,8 @@
-"""Filling the recorded runs: what they lack, how long that takes, and as much of it as a given time allows.
+"""Filling the recorded runs, and recomputing some of their rows.
 
-A recorded run holds a row for each profile, data set, image, method, preset and seed. An item is lacking when there is
-no such row with its settings and its image; it is then computed into the store and merged into `results/recorded/` from
-there. A row with the same settings that older code or other libraries made is not lacking but outdated; a setting that
-the older code didn't know counts as left at its default, or the preset's.
+An item is missing from a recorded run if the run has no row of its identity with its settings and its image. A setting
+that a recorded row doesn't have counts as left at the preset's value: the code that made the row didn't know it yet. A
+row is recorded but "code changed since" if the meaning of the code that computes it is another one today.
 """
 
 from __future__ import annotations
@@ -16,192 +15,180 @@ import statistics
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deepcv.companion import compute as _scored
+from deepcv import parallel
 from deepcv.companion import recorded, timings
-from deepcv.companion import store as results
-from deepcv.companion.recorded import record
-from deepcv.companion.recorded import recorded as recorded_run
-from deepcv.companion.store import Item, Store, Unit
+from deepcv.companion.experiments.experiment import Experiment, kind_at, processes
+from deepcv.companion.items import DATA_CONDITIONS, Item, Unit, as_json
+from deepcv.companion.store import Store
 from deepcv.errors import InputError
 from deepcv.methods import METHODS
-from deepcv.parallel import concurrency
-from deepcv.provenance import MADE_BY, provenance
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-WANTED = (
-    "table1",
-    "figure08",
-    "figure01",
-    "figure07",
-    "figure04",
-    "table2",
-    "table3",
-    "figure10a",
-    "figure06",
-    "ambiguities",
-    "readings",
-    "choices",
-    "figure09",
-    "theory",
-    "figure10b",
-)
-"""The experiments whose full runs are recorded, most wanted first."""
+_MERGING = 5  # seconds reserved at the end for merging
+_MERGED_EVERY = 300  # seconds
+_CACHED = 1e-3  # a hint that took fewer seconds came from memory
 
 
-_MERGING = 5  # seconds kept at the end, to write what was computed
-
-
-_CACHED = 1e-3  # a hint that takes fewer seconds was at hand
+# -- what is missing ---------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Gap:
-    """What a recorded run lacks.
+    """What is missing from an experiment's recorded run.
 
     Attributes
     ----------
-    name : str
-        Of the experiment.
+    experiment : Experiment
     items : list of Item
-        All that belongs into the run, in the experiment's order.
-    lacking, outdated : set of str
-        Keys of the items that are not recorded, and of those that other code or libraries made.
+        All items of the run.
+    missing, outdated : set of str
+        Keys of the items that aren't recorded, and of those recorded whose code changed since.
     """
 
-    name: str
+    experiment: Experiment
     items: list[Item]
-    lacking: set[str]
+    missing: set[str]
     outdated: set[str]
 
     def to_do(self, *, outdated: bool = False) -> list[Item]:
-        """What to compute: the lacking items, after them the outdated ones if they are wanted, too."""
-        keys = (self.lacking, self.outdated) if outdated else (self.lacking,)
+        """The items to compute: the missing ones, then, if asked for, those whose code changed."""
+        keys = (self.missing, self.outdated) if outdated else (self.missing,)
         return [item for wanted in keys for item in self.items if item.key in wanted]
 
 
-class Pace:
-    """How long an item takes here: medians over rows of the same method and preset.
+def profile_for(device: str | None, workers=None) -> str:
+    """The profile for the device: `"paper"` on a GPU, otherwise `"cpu"`."""
+    return "cpu" if kind_at(workers, device) == "cpu" else "paper"
 
-    Rows of this code count before older ones, and what is learnt on the way counts with them.
+
+def find_gap(experiment: Experiment, *, profile: str, device: str | None = None, workers=None, into=None) -> Gap:
+    """Compare an experiment's items with its recorded run.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    profile : str
+    device, workers
+        Where the items would be computed, as in `fill`.
+    into : path, optional
+        Another folder of recorded runs, whose rows count too.
+    """
+    items = experiment.items(experiment.settings(profile=profile), device=kind_at(workers, device))
+    present: dict[tuple, str] = {}
+    for folder in (None, into) if into else (None,):
+        for found, row in recorded_items(experiment.name, folder):
+            if row["profile"] == profile:
+                present[_fingerprint(found)] = found.code
+    codes = {item.key: (item.code, present.get(_fingerprint(item))) for item in items}
+    missing = {key for key, (_, then) in codes.items() if then is None}
+    outdated = {key for key, (now, then) in codes.items() if then not in (None, now)}
+    return Gap(experiment, items, missing, outdated)
+
+
+def recorded_items(name: str, folder=None) -> Iterator[tuple[Item, dict[str, Any]]]:
+    """The items of a recorded run, each with its row; `data_hash` is cut to the recorded digits."""
+    rows, described = recorded.recorded(name, folder)
+    types = {kind.__name__: kind for kind in (str, bool, int, float)}
+    conditions = {each: types[kind] for each, kind in described.get("conditions", {}).items()}
+    for row in rows.to_dict("records"):
+        run = described["runs"][row["run"]]
+        told = {each: kind(row[each]) for each, kind in conditions.items() if _is_told(row[each])}
+        identity = (row[each] for each in ("dataset", "image", "method", "preset", "seed"))
+        yield Item(name, *identity, run["settings"], told, row["data"], run["device"], run["code"]), row
+
+
+def _is_told(value) -> bool:
+    return value != "" and value == value  # not NaN
+
+
+def complete_settings(item: Item) -> dict[str, Any]:
+    """The item's settings; those that it doesn't have are the preset's."""
+    return _merged(_preset(item.method, item.preset), item.settings)
+
+
+@functools.cache
+def _preset(method: str, preset: str) -> dict[str, Any]:
+    return METHODS[method].settings(preset)
+
+
+def _merged(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    inner = {name: _merged(defaults.get(name) or {}, each) for name, each in given.items() if isinstance(each, Mapping)}
+    return {**defaults, **given, **inner}
+
+
+def _fingerprint(item: Item) -> tuple:
+    """What a recorded row has in common with the item that it is the row of."""
+    settings = complete_settings(item)
+    settings |= dict.fromkeys(METHODS[item.method].idle(settings))  # these have no effect
+    told = frozenset((name, value) for name, value in item.conditions.items() if _is_told(value))
+    return item.dataset, item.image, item.method, item.preset, item.seed, told, item.data_hash[:8], as_json(settings)
+
+
+# -- how long it takes -------------------------------------------------------------------------------------------------
+
+
+class Pace:
+    """How long an item takes here: the median over rows of the same method, preset and conditions.
+
+    Rows of the store and those learnt later count before recorded ones, which another machine may have computed.
 
     Parameters
     ----------
     store : Store
     names : sequence of str
-        The recorded runs to learn from, too.
+        Recorded runs to learn from.
     profile, device : str
-        Only rows of this profile and kind of device.
+        Only rows of this profile and kind of device count.
     """
 
-    def __init__(self, store: Store, names: Sequence[str], *, profile: str, device: str):
-        self._before: dict[tuple[str, str], list[float]] = defaultdict(list)
-        self._now: dict[tuple[str, str], list[float]] = defaultdict(list)
+    def __init__(self, store: Store, names: Iterable[str], *, profile: str, device: str):
+        self._recorded: dict[tuple, list[float]] = defaultdict(list)
+        self._here: dict[tuple, list[float]] = defaultdict(list)
         self._hints: list[float] = []
         for name in names:
-            rows, described = recorded_run(name)
-            here = {digest for digest, run in described.get("runs", {}).items() if run["device"] == device}
-            for row in rows[(rows["profile"] == profile) & rows["run"].isin(here)].itertuples():
-                self._before[row.method, row.preset].append(row.seconds)
-        for row in store.rows(outdated=True, profile=profile, device=device).itertuples():
-            self._before[row.method, row.preset].append(row.seconds)
-        for row in store.rows(profile=profile, device=device).itertuples():
-            self._learn(row.method, row.preset, row.seconds, row.extra)
+            for item, row in recorded_items(name):
+                if row["profile"] == profile and item.device == device:
+                    self._recorded[_kind(item)].append(row["seconds"])
+        for row in store.rows().to_dict("records"):
+            if row["profile"] == profile and row["device"] == device:
+                item = Item("", "", "", row["method"], row["preset"], conditions=row["conditions"])
+                self._learn(item, row)
 
     def learn(self, unit: Unit, found: Iterable[dict[str, Any]]) -> None:
-        """Take in what `Store.fill` gave."""
+        """Take in what `Store.fill` yields."""
         for item, row in zip(unit, found, strict=True):
-            self._learn(item.method, item.preset, row["seconds"], row["extra"])
+            self._learn(item, row)
 
-    def _learn(self, method: str, preset: str, seconds: float, extra: dict[str, Any]) -> None:
-        self._now[method, preset].append(seconds)
-        if extra.get("hint_seconds", 0) > _CACHED:
-            self._hints.append(extra["hint_seconds"])
+    def _learn(self, item: Item, row: Mapping[str, Any]) -> None:
+        self._here[_kind(item)].append(row["seconds"])
+        if row.get("hint_seconds", 0) > _CACHED:
+            self._hints.append(row["hint_seconds"])
 
     @property
     def hint(self) -> float:
-        """Seconds to find a hint; 0 as long as none was seen."""
+        """Seconds per hint; 0 while none is known."""
         return statistics.median(self._hints) if self._hints else 0.0
 
     def of(self, item: Item) -> float:
-        """Seconds for an item that has its hint; NaN when nothing is known."""
-        kind = (item.method, item.preset)
-        known = self._now.get(kind) or self._before.get(kind)
+        """Seconds for an item whose hint is known; NaN if no row tells."""
+        known = self._here.get(_kind(item)) or self._recorded.get(_kind(item))
         return statistics.median(known) if known else math.nan
 
 
-def profile_for(device: str | None, workers=None) -> str:
-    """The profile for the device at hand: `"paper"` on a GPU, otherwise `"cpu"`."""
-    return "cpu" if _scored.kind_at(workers, device) == "cpu" else "paper"
-
-
-def find_gap(experiment, *, profile: str, device: str | None = None, workers=None, into=None) -> Gap:
-    """Compare what belongs into an experiment's recorded run with what is there.
-
-    Parameters
-    ----------
-    experiment : module
-        Of `deepcv.companion.experiments.experiment`: its `Settings` and `items`.
-    profile : str
-    device, workers
-        Where the items would be computed, as in `fill`.
-    into : path, optional
-        Another folder of recorded runs; its rows are there, too.
-    """
-    name = experiment.__name__.rpartition(".")[2]
-    settings = experiment.Settings(profile=profile, device=None if isinstance(workers, Executor) else device)
-    items = _scored.placed(experiment.items(settings), _scored.kind_at(workers, device))
-    there = _recorded(name, None) | (_recorded(name, into) if into else {})
-    current = _made_by(provenance())
-    lacking, outdated = set(), set()
-    for item in items:
-        made_by = there.get(_fingerprint(profile, item.data_hash, item.settings, item))
-        if made_by is None:
-            lacking.add(item.key)
-        elif made_by != current:
-            outdated.add(item.key)
-    return Gap(name, items, lacking, outdated)
-
-
-def _recorded(name: str, folder) -> dict[tuple, dict[str, Any]]:
-    """What made each recorded row, by the row's fingerprint."""
-    rows, described = recorded_run(name, folder)
-    runs = [described["runs"][digest] for digest in rows["run"]]
-    return {
-        _fingerprint(row.profile, row.data, run["settings"], row): _made_by(run)
-        for row, run in zip(rows.itertuples(), runs, strict=True)
-    }
-
-
-def _fingerprint(profile: str, data: str, settings: dict[str, Any], row) -> tuple:
-    settings = _defaults(row.method, row.preset) | settings
-    if row.method in METHODS:
-        settings |= dict.fromkeys(METHODS[row.method].idle(settings))
-    named = results.as_json(settings)
-    return profile, row.dataset, row.image, row.method, row.preset, row.seed, data[:8], named
-
-
-@functools.cache
-def _defaults(method: str, preset: str) -> dict[str, Any]:
-    if method not in METHODS:
-        return {}
-    found = METHODS[method]
-    return found.settings(preset if preset in found.presets else "default")
-
-
-def _made_by(run: dict[str, Any]) -> dict[str, Any]:
-    return {name: run[name] for name in MADE_BY}
+def _kind(item: Item) -> tuple:
+    told = frozenset((name, value) for name, value in item.conditions.items() if name not in DATA_CONDITIONS)
+    return item.method, item.preset, told
 
 
 def listing(gaps: Sequence[Gap], *, profile: str, device: str | None = None, workers=None) -> DataFrame:
-    """What is recorded and what lacks, a row per experiment, method and preset; computes nothing.
+    """What is recorded and what is missing, one row per experiment; computes nothing.
 
     Parameters
     ----------
@@ -211,30 +198,36 @@ def listing(gaps: Sequence[Gap], *, profile: str, device: str | None = None, wor
     Returns
     -------
     pandas.DataFrame
-        `recorded`, of these `outdated`; `lacking`, and the `minutes` these would take, NaN when nothing is known. A
-        hint counts where its image comes first, and undivided among workers: each finds its own.
+        Indexed by `experiment` and `profile`: `recorded`; of these, `code changed since`; `missing`; and the `minutes`
+        for these, NaN if unknown. A hint counts once per image.
     """
     import pandas as pd
 
-    kind = _scored.kind_at(workers, device)
-    at_once = concurrency(_scored.processes(workers, kind))
+    kind = kind_at(workers, device)
     with Store() as store:
-        pace = Pace(store, [gap.name for gap in gaps], profile=profile, device=kind)
-    table: dict[tuple[str, str, str], dict[str, float]] = {}
-    images = set()
+        pace = Pace(store, [gap.experiment.name for gap in gaps], profile=profile, device=kind)
+    table, hinted = {}, set()
     for gap in gaps:
-        for item in gap.items:
-            empty = {"recorded": 0, "outdated": 0, "lacking": 0, "minutes": 0.0}
-            row = table.setdefault((gap.name, item.method, item.preset), empty)
-            lacks = item.key in gap.lacking
-            row["lacking" if lacks else "recorded"] += 1
-            row["outdated"] += item.key in gap.outdated
-            if lacks:
-                hint = 0.0 if (item.dataset, item.image) in images else pace.hint
-                row["minutes"] += (pace.of(item) / at_once + hint) / 60
-                images.add((item.dataset, item.image))
-    table = pd.DataFrame.from_dict(table, orient="index", columns=["recorded", "outdated", "lacking", "minutes"])
-    return table.rename_axis(["experiment", "method", "preset"])
+        at_once = parallel.concurrency(_workers(gap.experiment, workers, kind))
+        minutes = 0.0
+        for item in gap.to_do():
+            image = (item.dataset, *item.data.items(), item.image)
+            minutes += (pace.of(item) / at_once + (0.0 if image in hinted else pace.hint)) / 60
+            hinted.add(image)
+        table[gap.experiment.name, profile] = {
+            "recorded": len(gap.items) - len(gap.missing),
+            "code changed since": len(gap.outdated),
+            "missing": len(gap.missing),
+            "minutes": minutes,
+        }
+    return pd.DataFrame.from_dict(table, orient="index").rename_axis(["experiment", "profile"])
+
+
+def _workers(experiment: Experiment, workers, kind: str):
+    return processes(1 if experiment.one_by_one and workers is None else workers, kind)
+
+
+# -- filling -----------------------------------------------------------------------------------------------------------
 
 
 def fill(
@@ -249,86 +242,88 @@ def fill(
     progress: bool = True,
     report: Callable[[str], Any] = print,
 ) -> None:
-    """Compute what recorded runs lack, as far as the time goes, and merge it into them.
+    """Compute what is missing from recorded runs, as far as time allows, and merge it into them.
 
-    Nothing is begun that would take longer than the time left, by the median of what is known (`Pace`); what nothing
-    is known of is begun. What is still in work when the time is over is given up (on Windows it runs to its end). What
-    was computed is merged also after Ctrl-C and when an item fails, and the next call goes on from there.
+    An item is started only if it fits into the time left (`Pace`), or if its time is unknown. Items in work when the
+    time is over are dropped (on Windows they are finished). Finished rows are merged every few minutes, at the end,
+    after Ctrl-C and if an item fails; the next call continues from there.
 
     Parameters
     ----------
     gaps : sequence of Gap
-        Most wanted first.
+        In the order in which to fill them.
     profile : str
-        That of the gaps.
+        The profile of the gaps.
     device : str, optional
         "cpu", "cuda" …
     until : float
-        When to have ended, on the clock of `time.monotonic`.
+        When to end, on the clock of `time.monotonic`.
     workers, progress
         As in `deepcv.parallel.run`.
     into : path, optional
-        A folder to write the rows to instead of `results/recorded/`.
+        The folder to write to; default `results/recorded/`.
     outdated : bool
-        Compute outdated rows again, too, after the lacking ones.
+        Whether to compute rows again whose code changed since, after the missing ones.
     report : callable
-        Takes a sentence on each run.
+        Receives one sentence per run.
     """
-    to_do = {gap.name: gap.to_do(outdated=outdated) for gap in gaps}
-    everything = [item for items in to_do.values() for item in items]
-    if not everything:
-        return report("nothing is lacking")
-    kind = everything[0].device
-    workers = _scored.processes(workers, kind)
+    to_do = [(gap.experiment, items) for gap in gaps if (items := gap.to_do(outdated=outdated))]
+    if not to_do:
+        return report("nothing is missing")
+    end = until - _MERGING
     with Store() as store:
-        pace = Pace(store, list(to_do), profile=profile, device=kind)
-        units = [unit for items in to_do.values() for unit in _scored.units(store.missing(items))]
-        compute = functools.partial(_scored.compute, profile=profile, device=device)
-        options = {"workers": workers, "progress": progress, "description": f"Recording, {profile}"}
+        pace = Pace(store, [experiment.name for experiment, _ in to_do], profile=profile, device=to_do[0][1][0].device)
         try:
-            with (
-                _given_up_at(until - _MERGING),
-                contextlib.closing(store.fill(_in_time(units, pace, until - _MERGING), compute, **options)) as finished,
-            ):
-                for unit, found in finished:
-                    pace.learn(unit, found)
+            for experiment, items in to_do:
+                merged = time.monotonic()
+                units = _in_time(experiment.units(store.missing(items)), pace, end)
+                options = {"progress": progress, "description": f"{experiment.title}, {profile}"}
+                options["workers"] = _workers(experiment, workers, items[0].device)
+                filling = store.fill(units, experiment.compute(profile, device), **options)
+                with _stopped_at(end), contextlib.closing(filling) as finished:
+                    for unit, found in finished:
+                        pace.learn(unit, found)
+                        if time.monotonic() > merged + _MERGED_EVERY:
+                            _merge(store, experiment.name, items, profile, into)
+                            merged = time.monotonic()
         finally:
-            for name, items in to_do.items():
-                _merge(store.rows(items).assign(profile=profile), name, len(items), into, report)
+            for experiment, items in to_do:
+                report(_merge(store, experiment.name, items, profile, into))
 
 
 def _in_time(units: Iterable[Unit], pace: Pace, until: float) -> Iterator[Unit]:
-    """The units that fit into the time left, decided when a worker is free for the next."""
+    """The units that fit into the time left, decided when a worker is free for the next one."""
     for unit in units:
         needed = sum(map(pace.of, unit)) + len(unit) * pace.hint
         left = until - time.monotonic()
-        if left > 0 and not needed > left:  # NaN is no reason against
+        if left > 0 and not needed > left:  # an unknown time, NaN, fits
             yield unit
 
 
-def _merge(rows: DataFrame, name: str, wanted: int, into, report: Callable[[str], Any]) -> None:
+def _merge(store: Store, name: str, items: Sequence[Item], profile: str, into) -> str:
+    rows = store.rows(items).assign(profile=profile)  # the store may have them from another profile
     if rows.empty:
-        return report(f"{name}: nothing new, {wanted} lacking")
-    path = record(rows, name, folder=into)
-    report(f"{name}: {len(rows)} rows merged into {path}, {wanted - len(rows)} lacking")
+        return f"{name}: nothing new, {len(items)} missing"
+    path = recorded.record(rows, name, folder=into)
+    return f"{name}: {len(rows)} rows merged into {path}, {len(items) - len(rows)} missing"
 
 
 class _TimeIsOver(BaseException):
-    """Raised in the middle of whatever runs, so it is not an `Exception` that something there may catch."""
+    """Raised wherever the main thread is; not an `Exception`, which something there might catch."""
 
 
 @contextlib.contextmanager
-def _given_up_at(moment: float) -> Iterator[None]:
-    """Leave the block at the moment, whatever runs in it."""
+def _stopped_at(moment: float) -> Iterator[None]:
+    """Leave the block at this moment, whatever is running in it."""
     main = threading.current_thread() is threading.main_thread()
     if math.isinf(moment) or not main or not hasattr(signal, "setitimer"):
         yield
         return
 
-    def give_up(*_):
+    def stop(*_):
         raise _TimeIsOver
 
-    before = signal.signal(signal.SIGALRM, give_up)
+    before = signal.signal(signal.SIGALRM, stop)
     signal.setitimer(signal.ITIMER_REAL, max(moment - time.monotonic(), 1e-3))
     try:
         yield
@@ -340,22 +335,22 @@ def _given_up_at(moment: float) -> Iterator[None]:
 
 
 def merge(source, names: Sequence[str] = (), *, into=None, report: Callable[[str], Any] = print) -> None:
-    """Merge the recorded runs of another folder into ours; of two rows the one computed last stays.
+    """Merge the recorded runs of another folder into ours; of two rows of one identity the later one stays.
 
     Parameters
     ----------
     source : path
     names : sequence of str
-        Of the runs; default all that are there.
+        Which runs; default all in the folder.
     into : path, optional
         Another folder than `results/recorded/`.
     report : callable
-        Takes a sentence on each run.
+        Receives one sentence per run.
 
     Raises
     ------
     InputError
-        When there is no recorded run, or it can't be read.
+        If there is no recorded run, or one can't be read.
     """
     names = names or sorted({path.stem for path in Path(source).glob("*.csv")} - {*timings.NAMES})
     if not names:
