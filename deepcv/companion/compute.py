@@ -14,7 +14,7 @@ import torch
 from deepcv import parallel
 from deepcv.baselines.normalized_cuts import best_segment
 from deepcv.companion import networks
-from deepcv.companion.items import Item, Unit
+from deepcv.companion.items import DATA_CONDITIONS, Item, Unit
 from deepcv.data import Sample, load_dataset
 from deepcv.devices import device_kind
 from deepcv.errors import InputError
@@ -146,7 +146,7 @@ def _segmented(
 
 
 def sample_of(item: Item) -> Sample:
-    """The image of an item."""
+    """The image of an item, or of a row of a store as a named tuple."""
     return _sample(_name(item))
 
 
@@ -158,7 +158,8 @@ def _sample(name: tuple) -> Sample:
 
 
 def _name(item: Item) -> tuple:
-    return item.dataset, tuple(item.data.items()), item.image
+    data = ((name, value) for name, value in item.conditions.items() if name in DATA_CONDITIONS)
+    return item.dataset, tuple(data), item.image
 
 
 def _hints_of(unit: Unit) -> list[np.ndarray]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import io
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from deepcv.companion.compute import sample_of
-from deepcv.companion.items import Item
 from deepcv.companion.store import Store, root
 from deepcv.errors import InputError
 from deepcv.files import write_together
@@ -23,38 +22,63 @@ if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
 
 
-def mask_grid(rows: DataFrame, items: Iterable[Item], images: Sequence[str], headings: Mapping[str, str]) -> Figure:
-    """A grid of images, ground truths and masks, with F below; one row per image.
+def picture_grid(
+    rows: DataFrame,
+    given: Mapping[str, Mapping[str, np.ndarray]],
+    draw: Callable[[Any, np.ndarray], tuple[np.ndarray, str]],
+    columns: Sequence[str] | None = None,
+) -> Figure:
+    """A grid of given pictures and, to their right, of one picture per row of a store.
 
     Parameters
     ----------
     rows : pandas.DataFrame
-        From a store, one per mask, all of one data set; `column` is a key of `headings`.
-    items : iterable of Item
-        The items of the rows, and maybe others.
-    images : sequence of str
-    headings : mapping of str to str
-        The columns of masks and the text above them. Places without a row stay empty.
+        `line` is a key of `given`, `column` a heading; places without a row stay empty.
+    given : dict of str to dict
+        The given pictures, by label of the line and by heading.
+    draw : callable
+        From a row, as a named tuple, and its label map to the picture and the text below it.
+    columns : sequence of str, optional
+        Order of the headings; default as they come.
     """
     import matplotlib.pyplot as plt
 
-    by_key = {item.key: item for item in items}
-    images, columns = list(images), list(headings)
-    samples = {item.image: item for item in by_key.values()}
-    shown = [sample_of(samples[name]) for name in images]
-    shape = (len(shown), 2 + len(columns))
+    first, columns = list(next(iter(given.values()))), list(columns or dict.fromkeys(rows["column"]))
+    shape = (len(given), len(first) + len(columns))
     figure, axes = plt.subplots(*shape, figsize=(1.9 * shape[1], 1.75 * shape[0]), squeeze=False)
-    for row, sample in zip(axes, shown, strict=True):
-        row[0].imshow(sample.image, cmap="gray", vmin=0, vmax=255)
-        row[0].set_ylabel(sample.name, fontsize=8)
-        show_mask(row[1], sample.image, sample.mask)
+    lines = dict(zip(given, axes, strict=True))
+    for label, line in lines.items():
+        line[0].set_ylabel(label, fontsize=8)
+        for axis, picture in zip(line, given[label].values(), strict=False):
+            axis.imshow(picture, cmap="gray", vmin=0, vmax=255)
     with Store() as store:
-        for found in rows.itertuples():
-            place = images.index(found.image), 2 + columns.index(found.column)
-            show_mask(axes[place], shown[place[0]].image, store.labels(by_key[found.key]) == 1)
-            axes[place].set_xlabel(f"F {found.f_measure:.2f}", fontsize=8)
-    head_grid(figure, axes, ["image", "ground truth", *headings.values()])
+        for row in rows.itertuples():
+            picture, below = draw(row, store.labels(row))
+            axis = lines[row.line][len(first) + columns.index(row.column)]
+            axis.imshow(picture)
+            axis.set_xlabel(below, fontsize=8)
+    head_grid(figure, axes, [*first, *columns])
     return figure
+
+
+def mask_grid(rows: DataFrame, columns: Sequence[str] | None = None) -> Figure:
+    """A `picture_grid` of images, ground truths and masks, with F below; one line per image.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        From a store, one per mask; `column` is its heading.
+    columns : sequence of str, optional
+        As in `picture_grid`.
+    """
+    samples = [sample_of(row) for row in rows.drop_duplicates("image").itertuples()]
+    given = {each.name: {"image": each.image, "ground truth": faded(each.image, each.mask)} for each in samples}
+    return picture_grid(rows.assign(line=rows["image"]), given, mask_and_score, columns)
+
+
+def mask_and_score(row: Any, labels: np.ndarray) -> tuple[np.ndarray, str]:
+    """The mask of a row on its image, and F."""
+    return faded(sample_of(row).image, labels == 1), f"F {row.f_measure:.2f}"
 
 
 def head_grid(figure: Figure, axes: np.ndarray, headings: list[str]) -> None:

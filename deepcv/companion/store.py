@@ -177,7 +177,7 @@ class Store:
         return _table(rows)
 
     def labels(self, item: Item) -> np.ndarray | None:
-        """The label map of an item, uint8 `(H, W)`; None if missing."""
+        """The label map of an item, or of a row as a named tuple, uint8 `(H, W)`; None if missing."""
         found = self._execute("SELECT labels FROM results WHERE key = ?", item.key).fetchone()
         return _from_png(found[0]) if found and found[0] is not None else None
 

@@ -16,7 +16,7 @@ import html
 import io
 import tempfile
 import time
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,8 +26,8 @@ import numpy as np
 
 from deepcv.companion.compute import sample_of
 from deepcv.companion.experiments import playground as pictures
-from deepcv.companion.items import Item
 from deepcv.companion.pictures import faded
+from deepcv.companion.recorded import full_names
 from deepcv.companion.store import Store
 from deepcv.data import Dataset, Sample, noise, samples
 from deepcv.errors import InputError
@@ -309,7 +309,7 @@ def uploaded(name: str, content: bytes) -> Sample:
     return Sample(name, image, None, "upload", "yours")
 
 
-def precomputed(rows: DataFrame, settings: pictures.Settings) -> ipywidgets.Widget:
+def precomputed(rows: DataFrame) -> ipywidgets.Widget:
     """Sliders that work without a kernel: every method's mask at each ν and σ, of the first seed.
 
     The pictures lie in nested stacks, image, σ, method, ν; the browser links each stack's selected child to a control.
@@ -317,44 +317,50 @@ def precomputed(rows: DataFrame, settings: pictures.Settings) -> ipywidgets.Widg
     Parameters
     ----------
     rows : pandas.DataFrame
-        From `deepcv.companion.experiments.playground.EXPERIMENT.run` with the same settings.
-    settings : deepcv.companion.experiments.playground.Settings
+        From the experiment `playground`.
     """
-    items = [item for item in pictures.EXPERIMENT.items(settings) if item.seed == settings.seeds[0]]
-    scores = rows.set_index("key")["f_measure"]
+    rows = rows[rows["seed"] == rows["seed"].iloc[0]]
+    rows = rows.assign(title=full_names(rows).map(title), level=rows["sigma"].map("{:g}".format))
     multiples = list(pictures.MULTIPLES)
-    image = ipywidgets.Dropdown(options=list(_grouped(items, _image_of)), description="image", **_WIDE)
-    methods = [title(name) for name in _grouped(items, _method_of)]
-    method = ipywidgets.Dropdown(options=methods, description="method", **_WIDE)
+    image, method, sigma = (
+        control(options=list(rows[column].unique()), description=name, **_WIDE)
+        for control, column, name in (
+            (ipywidgets.Dropdown, "image", "image"),
+            (ipywidgets.Dropdown, "title", "method"),
+            (ipywidgets.SelectionSlider, "level", "σ"),
+        )
+    )
     nu = ipywidgets.SelectionSlider(options=multiples, index=multiples.index("1"), description="ν ×", **_WIDE)
-    sigma = ipywidgets.SelectionSlider(options=list(_grouped(items, _sigma_of)), description="σ", **_WIDE)
     common = {"layout": ipywidgets.Layout(), "style": ipywidgets.HTML().style}  # shared, as they fill the page
 
     def picture(pixels: np.ndarray, caption: str) -> ipywidgets.HTML:
         return ipywidgets.HTML(_figure(pixels, caption), **common)
 
-    def mask(item: Item) -> ipywidgets.HTML:
-        weight = f"ν = {item.settings['nu']:g}" if item.conditions["nu"] else "no ν: the same for every ν"
-        caption = f"mask, {weight}, F {scores[item.key]:.2f}"
-        return picture(faded(sample_of(item).image, store.labels(item) == 1), caption)
+    def mask(row) -> ipywidgets.HTML:
+        weight = f"ν = {row.settings['nu']:g}" if row.nu else "no ν: the same for every ν"
+        pixels = faded(sample_of(row).image, store.labels(row) == 1)
+        return picture(pixels, f"mask, {weight}, F {row.f_measure:.2f}")
 
-    def masks(items: Sequence[Item]) -> ipywidgets.Widget:
+    def masks(rows: DataFrame) -> ipywidgets.Widget:
         """The masks of one method on one noisy image."""
-        return mask(items[0]) if len(items) == 1 else _linked(map(mask, items), nu)
+        found = [mask(row) for row in rows.itertuples()]
+        return found[0] if len(found) == 1 else _linked(found, nu)
 
-    def noisy(items: Sequence[Item]) -> ipywidgets.Widget:
+    def noisy(rows: DataFrame) -> ipywidgets.Widget:
         """One noisy image, and beside it the masks on it."""
-        sample = sample_of(items[0])
-        shown = picture(sample.image, f"{sample.name}, σ = {_sigma_of(items[0])}")
-        beside = _linked(map(masks, _grouped(items, _method_of).values()), method)
-        return ipywidgets.HBox([shown, beside], layout=_WRAPPED)
+        first = next(rows.itertuples())
+        shown = picture(sample_of(first).image, f"{first.image}, σ = {first.level}")
+        return ipywidgets.HBox([shown, stacked(rows, "title", masks, method)], layout=_WRAPPED)
+
+    def at_levels(rows: DataFrame) -> ipywidgets.Widget:
+        return stacked(rows, "level", noisy, sigma)
+
+    def stacked(rows: DataFrame, column: str, show: Callable[[DataFrame], ipywidgets.Widget], control):
+        return _linked([show(group) for _, group in rows.groupby(column, sort=False)], control)
 
     with Store() as store:
-        stacks = [
-            _linked(map(noisy, _grouped(group, _sigma_of).values()), sigma)
-            for group in _grouped(items, _image_of).values()
-        ]
-    return ipywidgets.VBox([image, method, nu, sigma, _linked(stacks, image)])
+        pages = stacked(rows, "image", at_levels, image)
+    return ipywidgets.VBox([image, method, nu, sigma, pages])
 
 
 def _linked(children, control: ipywidgets.Widget) -> ipywidgets.Stack:
@@ -362,25 +368,6 @@ def _linked(children, control: ipywidgets.Widget) -> ipywidgets.Stack:
     stack = ipywidgets.Stack(list(children), selected_index=control.index)
     ipywidgets.jsdlink((control, "index"), (stack, "selected_index"))
     return stack
-
-
-def _grouped(items: Sequence[Item], key: Callable[[Item], str]) -> dict[str, list[Item]]:
-    groups: dict[str, list[Item]] = {}
-    for item in items:
-        groups.setdefault(key(item), []).append(item)
-    return groups
-
-
-def _image_of(item: Item) -> str:
-    return item.image
-
-
-def _method_of(item: Item) -> str:
-    return f"{item.method}:{item.preset}"
-
-
-def _sigma_of(item: Item) -> str:
-    return f"{item.conditions['sigma']:g}"
 
 
 def _figure(pixels: np.ndarray, caption: str) -> str:

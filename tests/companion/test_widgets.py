@@ -235,7 +235,7 @@ def test_every_position_of_the_sliders_shows_its_own_picture(tmp_path, monkeypat
     monkeypatch.setenv("DEEPCV_RESULTS", str(tmp_path))
     settings = Settings(n_images=1, sigmas=(0, 80), methods=("chan-vese:exact", "grabcut"), seeds=(0,))
     rows = pictures.EXPERIMENT.run(settings, workers=1, progress=False)
-    image, _, nu, sigma, stack = widgets.precomputed(rows, settings).children
+    image, _, nu, sigma, stack = widgets.precomputed(rows).children
     assert (image.options, sigma.options) == (("overlap-disk",), ("0", "80"))
     assert nu.options == tuple(MULTIPLES)
     scores = rows.set_index(["sigma", "method", "nu"])["f_measure"]

@@ -97,19 +97,10 @@ def wins(rows: DataFrame) -> DataFrame:
     return pd.DataFrame.from_dict(table, orient="index").sort_values("median difference")
 
 
-def plot(rows: DataFrame, settings: Settings) -> Figure:
-    """Picture grid as in Figure 3: image, ground truth, the mask of each method; of many regions the best one.
-
-    Parameters
-    ----------
-    rows : pandas.DataFrame
-        From `Experiment.run` with the same settings.
-    settings : Settings
-    """
+def plot(rows: DataFrame) -> Figure:
+    """Picture grid as in Figure 3: image, ground truth, the mask of each method; of many regions the best one."""
     rows = best_count(rows)
-    rows = rows.assign(column=full_names(rows))
-    headings = {name: title(name) for name in dict.fromkeys(rows["column"])}
-    return mask_grid(rows, EXPERIMENT.items(settings), shown(settings).samples.names, headings)
+    return mask_grid(rows.assign(column=full_names(rows).map(title)))
 
 
 def more_accurate(rows: DataFrame) -> Verdict:

@@ -17,14 +17,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from deepcv.companion.claims import OURS, SATISFACTORY, Claim, Estimate, Verdict, judged, listed
-from deepcv.companion.compute import segment
+from deepcv.companion.compute import sample_of, segment
 from deepcv.companion.experiments import experiment
 from deepcv.companion.experiments.experiment import Experiment, Group, Images, Variant, variant
 from deepcv.companion.experiments.table1 import of_counts
 from deepcv.companion.items import Item
-from deepcv.companion.pictures import head_grid, interval
+from deepcv.companion.pictures import interval, picture_grid
 from deepcv.companion.recorded import full_names
-from deepcv.companion.store import Store
 from deepcv.data import Sample
 from deepcv.errors import InputError
 from deepcv.methods import split_name, title
@@ -280,38 +279,23 @@ def plot(rows: DataFrame) -> Figure:
     return figure
 
 
-def plot_regions(rows: DataFrame, settings: Settings, images: tuple[str, ...] | None = None) -> Figure:
+def plot_regions(rows: DataFrame) -> Figure:
     """Picture grid as in Figure 4: image, true regions, and each method's of the first seed, in the truth's colours.
 
-    Parameters
-    ----------
-    rows : pandas.DataFrame
-        From `Experiment.run` with the same settings.
-    settings : Settings
-    images : tuple of str, optional
-        Their names; default six of them, evenly spread.
+    Six images at most, evenly spread.
     """
-    import matplotlib.pyplot as plt
-
-    by_key = {item.key: item for item in EXPERIMENT.items(settings)}
-    samples = {sample.name: sample for sample in images_of(settings).shown(images).samples}
+    images = rows["image"].unique()
+    count = min(6, len(images))
     found = best_count(rows)
-    found = found[(found["seed"] == settings.seeds[0]) & found["image"].isin(list(samples))]
-    columns = list(dict.fromkeys(found["name"]))
-    shape = (len(samples), 2 + len(columns))
-    figure, axes = plt.subplots(*shape, figsize=(1.9 * shape[1], 1.8 * shape[0]), squeeze=False)
-    lines = dict(zip(samples, axes, strict=True))
-    for name, line in lines.items():
-        line[0].imshow(samples[name].image, cmap="gray", vmin=0, vmax=255)
-        line[0].set_ylabel(name, fontsize=8)
-        line[1].imshow(coloured(samples[name].regions, samples[name].regions))
-    with Store() as store:
-        for each in found.itertuples():
-            axis = lines[each.image][2 + columns.index(each.name)]
-            axis.imshow(coloured(store.labels(by_key[each.key]), samples[each.image].regions))
-            axis.set_xlabel(f"IoU {each.mean_iou_matched:.2f}", fontsize=8)
-    head_grid(figure, axes, ["image", "true regions", *map(title, columns)])
-    return figure
+    found = found[found["image"].isin(images[np.arange(count) * len(images) // count])]
+    found = found[found["seed"] == rows["seed"].iloc[0]].assign(column=found["name"].map(title), line=found["image"])
+    samples = [sample_of(row) for row in found.drop_duplicates("image").itertuples()]
+    given = {each.name: {"image": each.image, "true regions": coloured(each.regions, each.regions)} for each in samples}
+
+    def draw(row, labels: np.ndarray) -> tuple[np.ndarray, str]:
+        return coloured(labels, sample_of(row).regions), f"IoU {row.mean_iou_matched:.2f}"
+
+    return picture_grid(found, given, draw)
 
 
 def coloured(labels: np.ndarray, truth: np.ndarray) -> np.ndarray:

@@ -60,18 +60,9 @@ def summary(rows: DataFrame) -> DataFrame:
     return table.rename_axis(index=None, columns=None)
 
 
-def plot(rows: DataFrame, settings: Settings) -> Figure:
-    """Picture grid as in Figure 5: image, ground truth, each method's mask.
-
-    Parameters
-    ----------
-    rows : pandas.DataFrame
-        From `Experiment.run` with the same settings.
-    settings : Settings
-    """
-    rows = rows.assign(column=names_of(rows))
-    headings = {name: title(name) for name in dict.fromkeys(rows["column"])}
-    return mask_grid(rows, EXPERIMENT.items(settings), shown(settings).samples.names, headings)
+def plot(rows: DataFrame) -> Figure:
+    """Picture grid as in Figure 5: image, ground truth, each method's mask."""
+    return mask_grid(rows.assign(column=names_of(rows).map(title)))
 
 
 EXPERIMENT = Experiment(

@@ -130,10 +130,7 @@ def plot_masks(rows: DataFrame, settings: Settings, solver: str = "default") -> 
     """
     rows = of_solver(rows[rows["seed"] == settings.seeds[0]], solver)
     names = [name for name in (HINT, *ARCHITECTURES) if name in set(rows["variant"])]
-    images = list(dict.fromkeys(rows["image"]))
-    return mask_grid(
-        rows.assign(column=rows["variant"]), EXPERIMENT.items(settings), images, dict(zip(names, names, strict=True))
-    )
+    return mask_grid(rows.assign(column=rows["variant"]), names)
 
 
 def stable_architectures(rows: DataFrame) -> Verdict:

@@ -25,9 +25,8 @@ from deepcv.companion.experiments.experiment import (
     Reduction,
 )
 from deepcv.companion.experiments.table1 import fast_then_slow
-from deepcv.companion.pictures import head_grid, show_mask
+from deepcv.companion.pictures import mask_and_score, picture_grid
 from deepcv.companion.recorded import full_names
-from deepcv.companion.store import Store
 from deepcv.methods import title
 from deepcv.metrics import bootstrap_interval
 
@@ -171,38 +170,21 @@ def plot(rows: DataFrame) -> Figure:
     return figure
 
 
-def plot_masks(rows: DataFrame, settings: Settings, image: str | None = None) -> Figure:
+def plot_masks(rows: DataFrame, image: str | None = None) -> Figure:
     """Picture grid as in Figure 7: one image at each clipped noise level, and every method's mask of the first seed.
 
     Parameters
     ----------
     rows : pandas.DataFrame
-        From `Experiment.run` with the same settings.
-    settings : Settings
+        From `Experiment.run`.
     image : str, optional
         Its name; default the first.
     """
-    import matplotlib.pyplot as plt
-
-    rows = rows[(rows["seed"] == settings.seeds[0]) & rows["clipped"].astype(bool)]
+    rows = rows[(rows["seed"] == rows["seed"].iloc[0]) & rows["clipped"].astype(bool)]
     rows = rows[rows["image"] == (image or rows["image"].iloc[0])]
-    rows = rows.assign(name=full_names(rows))
-    columns = list(dict.fromkeys(rows["name"]))
-    items = {item.key: item for item in EXPERIMENT.items(settings)}
-    levels = list(rows.groupby("sigma"))
-    shape = (len(levels), 1 + len(columns))
-    figure, axes = plt.subplots(*shape, figsize=(1.9 * shape[1], 1.75 * shape[0]), squeeze=False)
-    with Store() as store:
-        for line, (sigma, found) in zip(axes, levels, strict=True):
-            picture = sample_of(items[found["key"].iloc[0]]).image
-            line[0].imshow(picture, cmap="gray", vmin=0, vmax=255)
-            line[0].set_ylabel(f"σ = {sigma:g}", fontsize=8)
-            for row in found.itertuples():
-                axis = line[1 + columns.index(row.name)]
-                show_mask(axis, picture, store.labels(items[row.key]) == 1)
-                axis.set_xlabel(f"F {row.f_measure:.2f}", fontsize=8)
-    head_grid(figure, axes, ["image", *map(title, columns)])
-    return figure
+    rows = rows.assign(line=rows["sigma"].map("σ = {:g}".format), column=full_names(rows).map(title))
+    given = {row.line: {"image": sample_of(row).image} for row in rows.sort_values("sigma").itertuples()}
+    return picture_grid(rows, given, mask_and_score)
 
 
 def kept_under_noise(rows: DataFrame) -> DataFrame:

@@ -38,7 +38,7 @@ def test_images_are_spread_over_the_data_set_unless_named():
 def test_grid_has_a_row_per_image_and_a_column_per_method():
     settings = Settings(methods=("saliency", "chan-vese"), images=SHOWN)
     rows = EXPERIMENT.run(settings, workers=1, progress=False)
-    axes = np.array(figure03.plot(rows, settings).axes).reshape(2, 4)
+    axes = np.array(figure03.plot(rows).axes).reshape(2, 4)
     titles = [" ".join(axis.get_title().split()) for axis in axes[0]]  # long ones are broken into lines
     assert titles == ["image", "ground truth", "Saliency [34], Otsu", "Chan-Vese [11]"]
     table = figure03.summary(rows)
@@ -55,7 +55,7 @@ def test_grid_has_a_row_per_image_and_a_column_per_method():
 def test_of_many_regions_the_best_is_shown():
     settings = Settings(methods=("normalized-cuts:regions",), images=SHOWN[:1])
     rows = EXPERIMENT.run(settings, workers=1, progress=False)
-    figure = figure03.plot(rows, settings)
+    figure = figure03.plot(rows)
     assert " ".join(figure.axes[2].get_title().split()) == "Normalized cuts [41], best region"
     assert figure.axes[2].get_xlabel() == f"F {rows['f_measure'].max():.2f}"
 

@@ -7,6 +7,7 @@ import pytest
 
 from deepcv.companion.experiments import figure04
 from deepcv.companion.experiments.figure04 import EXPERIMENT, Settings
+from deepcv.companion.store import Store
 from deepcv.errors import InputError
 
 
@@ -109,10 +110,10 @@ def test_partitions_are_kept_scored_and_drawn(tmp_path, monkeypatch):
     rows = EXPERIMENT.run(settings, workers=1, progress=False)
     assert len(rows) == 2 and rows["f_measure"].isna().all()
     assert rows["mean_iou_matched"].between(0.1, 1).all() and rows["adjusted_rand_index"].le(1).all()
-    with figure04.Store() as store:
+    with Store() as store:
         kept = [store.labels(item) for item in EXPERIMENT.items(settings)]
     assert [labels.shape for labels in kept] == [sample.regions.shape] * 2
     assert figure04.mean_iou_matched(kept[1], sample.regions) == rows["mean_iou_matched"].iloc[1]
-    axes = np.array(figure04.plot_regions(rows, settings).axes).reshape(1, 4)
+    axes = np.array(figure04.plot_regions(rows).axes).reshape(1, 4)
     np.testing.assert_array_equal(axes[0, 3].images[0].get_array(), figure04.coloured(kept[1], sample.regions))
     assert axes[0, 3].get_xlabel() == f"IoU {rows['mean_iou_matched'].iloc[1]:.2f}"

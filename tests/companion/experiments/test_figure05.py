@@ -56,7 +56,7 @@ def test_grid_shows_the_masks_that_the_store_keeps():
     with Store() as store:
         kept = [store.labels(item) for item in EXPERIMENT.items(settings)]
     assert all(labels.shape == (32, 32) for labels in kept)
-    axes = np.array(figure05.plot(rows, settings).axes).reshape(2, 4)
+    axes = np.array(figure05.plot(rows).axes).reshape(2, 4)
     titles = [" ".join(axis.get_title().split()) for axis in axes[0]]
     assert titles == ["image", "ground truth", "Algorithm 3, paper's settings", "Saliency [34], Otsu"]
     for line, name in zip(axes, figure05.shown(settings).samples.names, strict=True):

@@ -65,7 +65,7 @@ def test_pictures_have_a_row_for_each_noise(tmp_path, monkeypatch):
     settings = Settings(n_images=1, sigmas=(0, 160), methods=("saliency",), seeds=(0,))
     rows = EXPERIMENT.run(settings, workers=1, progress=False)
     assert len(rows) == 3
-    axes = np.array(figure07.plot_masks(rows, settings).axes).reshape(2, 2)
+    axes = np.array(figure07.plot_masks(rows).axes).reshape(2, 2)
     assert [row[0].get_ylabel() for row in axes] == ["σ = 0", "σ = 160"]
     clean = rows.loc[rows["sigma"] == 0, "f_measure"].item()
     assert axes[0, 1].get_xlabel() == f"F {clean:.2f}"
