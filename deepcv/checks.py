@@ -72,10 +72,15 @@ def check(owner: type | Callable, values: Mapping[str, Any]) -> None:
 
 
 def check_value(name: str, value: Any, allowed: Any) -> None:
-    """Raise `InputError` unless an annotation allows the value."""
-    if not _allows(allowed, value):
-        shown = str(value) if isinstance(value, Real) else repr(value)
-        raise InputError(f"{name} is {shown}; it must be {_in_words(allowed)}")
+    """Raise `InputError` unless an annotation allows the value; of a tuple it names the entry."""
+    if _allows(allowed, value):
+        return
+    for kind in (allowed, *get_args(allowed)):
+        if get_origin(kind) is tuple and isinstance(value, tuple):
+            for entry in value:
+                check_value(f"an entry of {name}", entry, get_args(kind)[0])
+    shown = str(value) if isinstance(value, Real) else repr(value)
+    raise InputError(f"{name} is {shown}; it must be {_in_words(allowed)}")
 
 
 def check_known(kind: str, name: str, known: Iterable[str]) -> None:
@@ -123,8 +128,14 @@ def _allows(allowed: Any, value: Any) -> bool:
 
 
 def _in_words(allowed: Any) -> str:
-    *others, last = _alternatives(allowed)
-    return f"{', '.join(others)} or {last}" if others else last
+    words = _alternatives(allowed)
+    if words[-1] == "None" and len(words) > 1:
+        return f"{_joined(words[:-1])}, or None"
+    return _joined(words)
+
+
+def _joined(words: list[str]) -> str:
+    return " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
 def _alternatives(allowed: Any) -> list[str]:
@@ -136,20 +147,8 @@ def _alternatives(allowed: Any) -> list[str]:
     if kind is Literal:
         return [repr(each) for each in inner]
     if kind is tuple:
-        return [f"a tuple of at least one entry, each {_in_words(inner[0])}"]
+        return [f"one or more in a tuple, each {_in_words(inner[0])}"]
     return [_WORDS.get(allowed) or str(allowed)]
 
 
 _WORDS = {int: "a whole number", float: "a finite number", bool: "True or False", str: "a string", type(None): "None"}
-
-
-def check_whole(name: str, value, least: int, most: int | None = None) -> None:
-    check_value(name, value, Annotated[int, at_least(least) if most is None else between(least, most)])
-
-
-def check_real(name: str, value, least: float = 0, *, above: bool = False) -> None:
-    check_value(name, value, Annotated[float, globals()["above"](least) if above else at_least(least)])
-
-
-def check_seed(seed) -> None:
-    check_value("seed", seed, Seed)

@@ -25,6 +25,7 @@ class Settings(Checked):
     size: Annotated[int, at_least(32)] | None = None
     widths: tuple[Annotated[float, above(0)], ...] = (1.0, 2.0)
     seed: Seed = 0
+    seeds: tuple[Seed, ...] | None = None
     name: str = "x"
     flag: bool = False
 
@@ -49,12 +50,14 @@ class Settings(Checked):
         ({"rate": 0}, "rate is 0; it must be a finite number above 0"),
         ({"growth": 0.9}, "growth is 0.9; it must be a finite number of at least 1"),
         ({"step": "newton"}, "step is 'newton'; it must be 'exact' or 'gradient'"),
-        ({"kind": "c"}, "kind is 'c'; it must be 'a', 'b' or None"),
-        ({"size": 31}, "size is 31; it must be a whole number of at least 32 or None"),
-        ({"widths": ()}, "widths is (); it must be a tuple of at least one entry, each a finite number above 0"),
+        ({"kind": "c"}, "kind is 'c'; it must be 'a' or 'b', or None"),
+        ({"size": 31}, "size is 31; it must be a whole number of at least 32, or None"),
+        ({"widths": ()}, "widths is (); it must be one or more in a tuple, each a finite number above 0"),
+        ({"widths": (1, 0)}, "an entry of widths is 0; it must be a finite number above 0"),
+        ({"seeds": (1, -1)}, "an entry of seeds is -1; it must be a whole number from 0 to 2147483647"),
         (
-            {"widths": (1, 0)},
-            "widths is (1, 0); it must be a tuple of at least one entry, each a finite number above 0",
+            {"seeds": ()},
+            "seeds is (); it must be one or more in a tuple, each a whole number from 0 to 2147483647, or None",
         ),
         ({"seed": 2**31}, "seed is 2147483648; it must be a whole number from 0 to 2147483647"),
         ({"name": 3}, "name is 3; it must be a string"),

@@ -306,7 +306,7 @@ def test_an_image_too_small_is_refused():
         ({"jitter": -1e-3}, "jitter is -0.001"),
         ({"exclusion": float("inf")}, "exclusion is inf"),
         ({"target_psnr": "high"}, "target_psnr is 'high'"),
-        ({"guided_filter": "opencv"}, "guided_filter is 'opencv'; it must be 'released', 'textbook' or None"),
+        ({"guided_filter": "opencv"}, "guided_filter is 'opencv'; it must be 'released' or 'textbook', or None"),
         ({"steps": 3}, "no setting 'steps'; there are confidence, exclusion"),
         ({"seed": -1}, "seed is -1"),
     ],

@@ -24,7 +24,7 @@ from deepcv.companion.store import Store
         (("run", "table1", "--seeds", "0,one"), "--seeds takes comma-separated whole numbers.*'0,one'"),
         (("run", "table1", "--n-images", "0"), "n_images.*0"),
         (("run", "table1", "--methods", ""), "methods is empty; name at least one"),
-        (("run", "table1", "--seeds", "-1"), "seed is -1"),
+        (("run", "table1", "--seeds", "-1"), "an entry of seeds is -1"),
         (("run", "table1", "--workers", "0"), "worker.*0"),
         (("run", "choices", "--methods", "grabcut"), "choices has no option --methods"),
         (("run",), "experiment.*run --help"),

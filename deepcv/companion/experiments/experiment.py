@@ -7,9 +7,9 @@ import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
 
-from deepcv.checks import check_seed, check_whole
+from deepcv.checks import Checked, Count, Seed, at_least
 from deepcv.companion import compute
 from deepcv.companion.claims import Claim
 from deepcv.companion.compute import Measure
@@ -31,7 +31,7 @@ N_TUNING_IMAGES = 20
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(Checked):
     """Settings of every experiment over images. Fields left at None take the profile's value.
 
     Attributes
@@ -64,9 +64,9 @@ class Settings:
 
     profile: str = "quick"
     dataset: str | None = None
-    n_images: int | None = None
-    size: int | None = None
-    seeds: tuple[int, ...] = (0, 1, 2)
+    n_images: Count | None = None
+    size: Annotated[int, at_least(SMALLEST_SIDE)] | None = None
+    seeds: tuple[Seed, ...] = (0, 1, 2)
     device: str | None = None
     recompute: bool = False
     given: frozenset[str] = field(default=frozenset(), init=False, repr=False, compare=False)
@@ -83,14 +83,9 @@ class Settings:
         values |= {name: value for name, value in self.profiles[self.profile].items() if values[name] is None}
         for name, value in (*values.items(), ("given", frozenset(given))):
             object.__setattr__(self, name, value)
-        if self.n_images is not None:
-            check_whole("n_images", self.n_images, 1)
-        if self.size is not None and self.size < SMALLEST_SIDE:
-            raise InputError(f"size is {self.size}; it must be at least {SMALLEST_SIDE} pixels")
         if not self.seeds:
             raise InputError("there is no seed; give at least one, or three for a useful interval")
-        for seed in self.seeds:
-            check_seed(seed)
+        super().__post_init__()
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ The paper does not say whether noisy values were clipped to 0..255; both are tri
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 
-from deepcv.checks import check_whole
+from deepcv.checks import at_least
 from deepcv.companion.claims import FAILS, HOLDS, OURS, Claim, Estimate, Verdict, judged, listed
 from deepcv.companion.compute import sample_of
 from deepcv.companion.experiments import table1
@@ -78,12 +78,7 @@ class Settings(table1.Settings):
         },
     }
 
-    sigmas: tuple[int, ...] | None = None
-
-    def __post_init__(self):
-        super().__post_init__()
-        for sigma in self.sigmas:
-            check_whole("sigma", sigma, 0)
+    sigmas: tuple[Annotated[int, at_least(0)], ...] | None = None
 
 
 def groups(settings: Settings) -> list[Group]:

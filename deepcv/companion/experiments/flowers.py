@@ -8,7 +8,7 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from deepcv.checks import check_whole
+from deepcv.checks import Count
 from deepcv.companion.claims import NEAR, SHORT, Claim, Status, Verdict, near
 from deepcv.companion.experiments import experiment
 from deepcv.companion.experiments.experiment import Images, Variant, variant
@@ -45,16 +45,13 @@ class CollectionSettings(experiment.Settings):
         For an unknown collection, and as `deepcv.companion.experiments.experiment.Settings`.
     """
 
-    n_train: int | None = None
-    epochs: int | None = None
+    n_train: Count | None = None
+    epochs: Count | None = None
 
     def __post_init__(self):
         super().__post_init__()
         if self.dataset not in COLLECTIONS:
             raise InputError(f"{self.dataset!r} is no collection to train on; there are {', '.join(COLLECTIONS)}")
-        for name in ("n_train", "epochs"):
-            if getattr(self, name) is not None:
-                check_whole(name, getattr(self, name), 1)
 
 
 def scored(settings: CollectionSettings, split: str) -> Images:

@@ -39,7 +39,7 @@ def test_each_image_is_asked_for_clean_and_at_each_noise_cut_and_not():
     assert len(items) == 3 * 2 * (1 + 2)  # the threshold doesn't depend on the seed
     assert len({item.data_hash for item in items}) == 6
     assert [item.image for item in items[:6]] == [items[0].image] * 6, "image by image"
-    with pytest.raises(InputError, match="sigma is -3"):
+    with pytest.raises(InputError, match="an entry of sigmas is -3"):
         Settings(sigmas=[-3])
 
 
