@@ -168,10 +168,10 @@ def measure(item: Item, sample: Sample, hint: None, device: str | None) -> tuple
 
 
 def best_count(rows: DataFrame) -> DataFrame:
-    """The rows with their `name`, "method:preset"; of the counts of normalized cuts only the one best over images."""
+    """Add `name`, "method:preset", and `kind` to the rows; keep of normalized cuts the count best over images."""
     import pandas as pd
 
-    rows = rows.assign(name=full_names(rows))
+    rows = rows.assign(name=full_names(rows), kind=rows["image"].str.partition("-")[0].map(KINDS))
     counts = rows["regions"] if "regions" in rows else pd.Series(np.nan, rows.index)
     rows.loc[(rows["preset"] == "regions") & counts.isna(), "name"] = "normalized-cuts:true count"
     several = counts.notna()
@@ -218,50 +218,28 @@ def _summary(reduced: DataFrame) -> DataFrame:
     return pd.DataFrame.from_dict(table, orient="index").sort_values("mean IoU", ascending=False)
 
 
-def by_kind(rows: DataFrame, score: str = "mean IoU") -> DataFrame:
-    """A score and its interval for each kind of images (`KINDS`), columns in pairs; methods in the order of `summary`.
-
-    Parameters
-    ----------
-    rows : pandas.DataFrame
-        From `Experiment.run`, or of a recorded run.
-    score : str
-        Key of `MEASURED`.
-    """
+def by_kind(rows: DataFrame) -> DataFrame:
+    """Mean IoU and its interval for each kind of images (`KINDS`), columns in pairs; rows in the order of `summary`."""
     import pandas as pd
 
     reduced = best_count(rows)
-    parts = {
-        KINDS[kind]: _summary(group)[[score, f"{score} interval"]] for kind, group in _of_kinds(reduced, reduced.image)
-    }
+    kinds = {kind: _summary(group) for kind, group in reduced.groupby("kind", sort=False)}
+    parts = {kind: table[["mean IoU", "mean IoU interval"]] for kind, table in kinds.items()}
     return pd.concat(parts, axis=1).reindex(_summary(reduced).index)
 
 
-def _of_kinds(values: DataFrame | Series, images: Series) -> list[tuple[str, DataFrame | Series]]:
-    """The values of each kind of images, those without any left out."""
-    found = [(kind, values[images.str.startswith(f"{kind}-")]) for kind in KINDS]
-    return [(kind, group) for kind, group in found if len(group)]
-
-
 def plot(rows: DataFrame) -> Figure:
-    """The mean IoU of each method for each kind of images, 95 % bootstrap intervals, and each image as a small point.
-
-    Parameters
-    ----------
-    rows : pandas.DataFrame
-        From `Experiment.run`, or of a recorded run.
-    """
+    """Mean IoU of each method for each kind of images, 95 % bootstrap intervals, and each image as a small point."""
     import matplotlib.pyplot as plt
     import seaborn as sns
 
     reduced = best_count(rows)
-    scores = reduced.groupby(["name", "image"], sort=False)["mean_iou_matched"].mean()
-    names = list(dict.fromkeys(reduced["name"]))
-    kinds = [kind for kind, _ in _of_kinds(reduced, reduced["image"])]
+    scores = reduced.groupby(["name", "kind", "image"], sort=False)["mean_iou_matched"].mean()
+    names, kinds = reduced["name"].unique(), reduced["kind"].dropna().unique()
     colours = sns.color_palette("colorblind", len(names))
     figure, axis = plt.subplots(figsize=(2.6 + 2.4 * len(kinds), 4.2))
     for index, name in enumerate(names):
-        groups = [group for _, group in _of_kinds(scores[name], scores[name].index)]
+        groups = [scores[name, kind] for kind in kinds]
         means = np.array([group.mean() for group in groups])
         bounds = np.array([bootstrap_interval(group) for group in groups]).T
         place = np.arange(len(kinds)) + 0.8 * ((index + 0.5) / len(names) - 0.5)
@@ -271,7 +249,7 @@ def plot(rows: DataFrame) -> Figure:
         )  # fmt: skip
         for x, group in zip(place, groups, strict=True):
             axis.scatter(np.full(len(group), x), group, s=6, color=colours[index], alpha=0.5)
-    axis.set(xticks=range(len(kinds)), xticklabels=[KINDS[kind] for kind in kinds], ylim=(0, 1))
+    axis.set(xticks=range(len(kinds)), xticklabels=kinds, ylim=(0, 1))
     axis.set_ylabel("IoU, mean over the true regions")
     axis.grid(axis="y", alpha=0.25)
     axis.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
