@@ -102,7 +102,9 @@ def forward(name: str, dataset: str, method: str, preset: str) -> tuple[str, str
         dataset, side, split = re.fullmatch(r"(\w+)-(\d+)px-(\w+)", dataset).groups()
         conditions = {"split": split, "side": int(side)}
         if name == "table3":
-            return dataset, "default", conditions | {"constraints": preset, "chosen": "last"}
+            constraints, _, hinted = preset.partition(", ")
+            conditions |= {"constraints": constraints, "chosen": "last"}
+            return dataset, "default" if hinted else "paper", conditions
         preset, _, validated = preset.partition(", ")
         trained = method in ("amortized", "redo")
         return dataset, preset, conditions | ({"chosen": "validation" if validated else "last"} if trained else {})
@@ -126,7 +128,9 @@ def backward(name: str, dataset: str, method: str, preset: str, told: dict[str, 
         return dataset, told["check"]
     if name in ("table2", "table3"):
         dataset = f"{dataset}-{told['side']}px-{told['split']}"
-        return dataset, told["constraints"] if name == "table3" else preset + CHOSEN[told["chosen"] or "last"]
+        if name == "table3":
+            return dataset, told["constraints"] + (", from a hint" if preset == "default" else "")
+        return dataset, preset + CHOSEN[told["chosen"] or "last"]
     return dataset, preset
 
 
