@@ -1,4 +1,4 @@
-"""Filling the recorded runs, and recomputing some of their rows.
+"""Filling the recorded runs with what is missing from them.
 
 An item is missing from a recorded run if the run has no row of its identity with its settings and its image. A setting
 that a recorded row doesn't have counts as left at the preset's value: the code that made the row didn't know it yet. A
@@ -135,17 +135,9 @@ def _fingerprint(item: Item) -> tuple:
 
 
 class Pace:
-    """How long an item takes here: the median over rows of the same method, preset and conditions.
+    """Seconds per item here: the median over rows of its method, preset and conditions.
 
-    Rows of the store and those learnt later count before recorded ones, which another machine may have computed.
-
-    Parameters
-    ----------
-    store : Store
-    names : sequence of str
-        Recorded runs to learn from.
-    profile, device : str
-        Only rows of this profile and kind of device count.
+    Rows of the store and those learned later count before recorded ones, which another machine may have computed.
     """
 
     def __init__(self, store: Store, names: Iterable[str], *, profile: str, device: str):
@@ -154,26 +146,23 @@ class Pace:
         self._hints: list[float] = []
         for name in names:
             for item, row in recorded_items(name):
-                if row["profile"] == profile and item.device == device:
+                if (row["profile"], item.device) == (profile, device):
                     self._recorded[_kind(item)].append(row["seconds"])
         for row in store.rows().to_dict("records"):
-            if row["profile"] == profile and row["device"] == device:
+            if (row["profile"], row["device"]) == (profile, device):
                 item = Item("", "", "", row["method"], row["preset"], conditions=row["conditions"])
-                self._learn(item, row)
+                self.learn([item], [row])
 
-    def learn(self, unit: Unit, found: Iterable[dict[str, Any]]) -> None:
-        """Take in what `Store.fill` yields."""
-        for item, row in zip(unit, found, strict=True):
-            self._learn(item, row)
-
-    def _learn(self, item: Item, row: Mapping[str, Any]) -> None:
-        self._here[_kind(item)].append(row["seconds"])
-        if row.get("hint_seconds", 0) > _CACHED:
-            self._hints.append(row["hint_seconds"])
+    def learn(self, items: Iterable[Item], rows: Iterable[Mapping[str, Any]]) -> None:
+        """Take in the rows of a unit."""
+        for item, row in zip(items, rows, strict=True):
+            self._here[_kind(item)].append(row["seconds"])
+            if row.get("hint_seconds", 0) > _CACHED:
+                self._hints.append(row["hint_seconds"])
 
     @property
     def hint(self) -> float:
-        """Seconds per hint; 0 while none is known."""
+        """Seconds per hint; 0 while unknown."""
         return statistics.median(self._hints) if self._hints else 0.0
 
     def of(self, item: Item) -> float:
@@ -189,11 +178,6 @@ def _kind(item: Item) -> tuple:
 
 def listing(gaps: Sequence[Gap], *, profile: str, device: str | None = None, workers=None) -> DataFrame:
     """What is recorded and what is missing, one row per experiment; computes nothing.
-
-    Parameters
-    ----------
-    gaps, profile, device, workers
-        As in `fill`.
 
     Returns
     -------

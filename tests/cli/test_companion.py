@@ -82,15 +82,15 @@ def quick_table(folder, monkeypatch):
 
 def test_record_lists_computes_goes_on_and_merges(deepcv, quick_table, folder, capsys):
     assert deepcv(*quick_table, "--list") == 0
-    assert "profile quick: 0 recorded, 0 of them by older code; 15 lacking" in capsys.readouterr().out
+    assert "0 recorded, the code of 0 changed since; 15 missing" in capsys.readouterr().out
     assert deepcv(*quick_table, "--workers", 1, "--minutes", 2, "--into", "piece") == 0
-    assert re.match(r"table1: 15 rows merged into piece/table1.csv, 0 lacking\n", capsys.readouterr().out)
+    assert re.match(r"table1: 15 rows merged into piece/table1.csv, 0 missing\n", capsys.readouterr().out)
     assert deepcv(*quick_table, "--into", "piece") == 0
-    assert capsys.readouterr().out == "nothing is lacking\n"
+    assert capsys.readouterr().out == "nothing is missing\n"
     assert deepcv("record", "--merge", "piece") == 0
     assert capsys.readouterr().out == "table1: 15 rows added, 0 rows replaced, 0 rows left\n"
     assert deepcv(*quick_table, "--list") == 0
-    assert "15 recorded, 0 of them by older code; 0 lacking, 0.0 minutes\n" in capsys.readouterr().out
+    assert "15 recorded, the code of 0 changed since; 0 missing, 0.0 minutes\n" in capsys.readouterr().out
     assert len(recorded.recorded("table1")[0]) == 15
 
 
@@ -108,8 +108,24 @@ def test_record_stopped_with_ctrl_c_keeps_what_it_has(deepcv, quick_table, folde
     monkeypatch.setattr(compute, "compute", interrupted)
     assert deepcv(*quick_table, "--workers", 1) == 130
     out, err = capsys.readouterr()
-    assert "4 rows merged" in out and "11 lacking" in out and "run the command again" in err
+    assert "4 rows merged" in out and "11 missing" in out and "run the command again" in err
     assert len(recorded.recorded("table1")[0]) == 4
+
+
+def test_record_check_recomputes_and_tells_by_its_status_whether_numbers_agree(deepcv, quick_table, capsys):
+    assert deepcv(*quick_table, "--workers", 1) == 0
+    check = ("record", "table1", "--check", 5, "--workers", 1)
+    assert deepcv(*check) == 0
+    assert capsys.readouterr().out.endswith("table1: 5 of 5 rows agree\nin all 5 of 5 recomputed rows agree\n")
+    rows, described = recorded.recorded("table1")
+    folder = Path(os.environ["DEEPCV_RESULTS"]) / "recorded"
+    rows = rows.assign(iou=rows["iou"] + 0.003)
+    recorded.write(folder, "table1", rows, described["runs"], described["conditions"], described["measured"])
+    assert deepcv(*check) == 1
+    out = capsys.readouterr().out
+    assert re.search(r"iou 0\.\d{4} recorded, 0\.\d{4} here", out) and "in all 0 of 5 recomputed rows agree" in out
+    assert deepcv("record", "--check", 0) == 2
+    assert "--check is 0; it must be more than 0" in capsys.readouterr().err
 
 
 @pytest.fixture
