@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import dataclasses
 import hashlib
 import io
 import json
@@ -24,9 +25,12 @@ from typing import Any
 
 import pandas as pd
 
-from deepcv.companion import recorded
-from deepcv.companion.experiments import ambiguities, choices, figure06, figure10a
-from deepcv.companion.items import as_json
+from deepcv.companion import compute, networks, recorded
+from deepcv.companion.experiments import ambiguities, choices, figure06, figure10a, get_experiment
+from deepcv.companion.items import Item, as_json
+from deepcv.companion.recording import complete_settings
+from deepcv.files import locked
+from deepcv.methods import get_method
 
 HERE = Path(__file__).parent
 SCORES = ("f_measure", "iou", "accuracy", "f_measure_oracle", "iou_oracle", "accuracy_oracle", "seconds")
@@ -34,6 +38,7 @@ FIRST = ("profile", "dataset", "image", "method", "preset", "seed", *SCORES, "da
 FIRST_ORDER = ("profile", "dataset", "method", "preset", "seed", "image")
 RUN = ("method", "preset", "settings", "package", "source", "libraries", "machine", "device")
 TIMINGS = ("benchmark", "profile")
+UNCHANGED: dict[tuple[str, str, str], str] = {}
 VARIED = {"variant": "str", "setting": "str", "value": "str"}
 CONDITIONS = {
     "ambiguities": VARIED,
@@ -202,8 +207,28 @@ def to_first(folder: Path, name: str, into: Path) -> None:
     (into / f"{name}.json").write_text(json.dumps(first, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def restamp(folder: Path) -> None:
-    """Write the hash of today's code into the runs whose code means the same as today."""
+def restamp(folder: Path, name: str) -> None:
+    """Write the hash of today's code into the runs of `UNCHANGED`; other runs stay as they are."""
+    rows, described = recorded.recorded(name, folder)
+    runs, renamed = {}, {}
+    for old, run in described["runs"].items():
+        run = {key: value for key, value in run.items() if key != "rows"}
+        if (name, run["method"], run["machine"]["commit"][:9]) in UNCHANGED:
+            run["code"] = code_today(name, run)
+        renamed[old] = recorded.digest(run)
+        runs[renamed[old]] = run
+    rows = rows.assign(run=rows["run"].map(renamed))
+    with locked(folder / f"{name}.json"):
+        recorded.write(folder, name, rows, runs, described["conditions"], described["measured"])
+
+
+def code_today(name: str, run: dict[str, Any]) -> str:
+    """`Item.code` of an item with these settings."""
+    experiment = get_experiment(name)
+    item = Item(name, "", "", run["method"], run["preset"], settings=run["settings"])
+    item = dataclasses.replace(item, settings=complete_settings(item))
+    hinted = name != "figure04" and get_method(item.method).takes_hint(item.settings)  # it has several true regions
+    return compute._code(item.method, networks.teacher(item), hinted, experiment.measure)
 
 
 def main() -> None:
