@@ -14,7 +14,7 @@ from deepcv.companion import compute, store
 from deepcv.companion.experiments import experiment, table1
 from deepcv.companion.experiments.table1 import EXPERIMENT, Settings
 from deepcv.companion.items import Unit
-from deepcv.companion.recorded import record
+from deepcv.companion.recorded import full_run, record
 from deepcv.data import Dataset, Sample
 from deepcv.errors import InputError
 from deepcv.methods import METHODS
@@ -300,6 +300,7 @@ def test_table_stands_without_a_recorded_run_and_without_the_papers_numbers():
     assert table["this run", "F"].tolist() == pytest.approx([0.85, 0.2])
     assert table["recorded run"].isna().all(axis=None) and table["paper"].isna().all(axis=None)
     assert "0.850" in table1.style(table).to_html()
+    assert table1.by_count(full_run("table1")).empty
 
 
 def test_halves_part_the_images_by_name():
