@@ -12,7 +12,7 @@ with 3 to 20 regions; the table shows the count with the highest mean IoU over a
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -77,16 +77,11 @@ class Settings(experiment.Settings):
     methods : tuple of str
         From `METHODS`.
     images : tuple of str
-        Their names; default all, and three of the composites in the profile "quick".
+        Their names; default all, or three of the composites in the profile "quick".
     counts : tuple of int
         How many regions normalized cuts is asked for.
     iterations : int
         Upper limit for multi-phase Chan-Vese.
-
-    Raises
-    ------
-    InputError
-        For an unknown method, and as `deepcv.companion.experiments.experiment.Settings`.
     """
 
     profiles = {
@@ -102,16 +97,10 @@ class Settings(experiment.Settings):
         "paper": _FULL,
     }
 
-    methods: tuple[str, ...] | None = None
+    methods: tuple[Literal[*METHODS], ...] | None = None
     images: tuple[str, ...] | None = None
     counts: tuple[int, ...] | None = None
     iterations: int | None = None
-
-    def __post_init__(self):
-        super().__post_init__()
-        unknown = sorted(set(self.methods) - set(METHODS))
-        if unknown:
-            raise InputError(f"figure04 has no method {unknown[0]!r}; it has {', '.join(METHODS)}")
 
 
 def images_of(settings: Settings) -> Images:

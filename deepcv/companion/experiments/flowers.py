@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from deepcv.checks import Count
 from deepcv.companion.claims import NEAR, SHORT, Claim, Status, Verdict, near
@@ -15,7 +15,6 @@ from deepcv.companion.experiments.experiment import Images, Variant, variant
 from deepcv.companion.pictures import compact, interval
 from deepcv.companion.recorded import paper
 from deepcv.data import COLLECTIONS
-from deepcv.errors import InputError
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
@@ -38,20 +37,11 @@ class CollectionSettings(experiment.Settings):
         How many of the training images, the first by name, are trained on.
     epochs : int
         Replaces the profile's number for every network.
-
-    Raises
-    ------
-    InputError
-        For an unknown collection, and as `deepcv.companion.experiments.experiment.Settings`.
     """
 
+    dataset: Literal[*COLLECTIONS] | None = None
     n_train: Count | None = None
     epochs: Count | None = None
-
-    def __post_init__(self):
-        super().__post_init__()
-        if self.dataset not in COLLECTIONS:
-            raise InputError(f"{self.dataset!r} is no collection to train on; there are {', '.join(COLLECTIONS)}")
 
 
 def scored(settings: CollectionSettings, split: str) -> Images:

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from deepcv.companion.claims import NOTHING_GAINED, Claim, Estimate, Status, Verdict, judged, listed, not_run
 from deepcv.companion.experiments import flowers, table2
 from deepcv.companion.experiments.experiment import Experiment, Group
 from deepcv.companion.experiments.flowers import SPLITS, CollectionSettings, network, on_flowers, scored
 from deepcv.companion.recorded import full_run
-from deepcv.errors import InputError
 from deepcv.metrics import interval_over_seeds
 
 if TYPE_CHECKING:
@@ -53,11 +52,6 @@ class Settings(CollectionSettings):
         Keys of `CONSTRAINTS`.
     starts : tuple of str
         "paper": U at random, the paper's settings; "default": held to a hint, the package's.
-
-    Raises
-    ------
-    InputError
-        For an unknown constraint or start, and as `CollectionSettings`.
     """
 
     profiles = {
@@ -66,18 +60,8 @@ class Settings(CollectionSettings):
         "paper": {"dataset": "flowers17", "size": 128, "starts": tuple(STARTS)},
     }
 
-    constraints: tuple[str, ...] = tuple(CONSTRAINTS)
-    starts: tuple[str, ...] | None = None
-
-    def __post_init__(self):
-        super().__post_init__()
-        for what, known, given in (
-            ("are no constraints", CONSTRAINTS, self.constraints),
-            ("is no start", STARTS, self.starts),
-        ):
-            for name in given:
-                if name not in known:
-                    raise InputError(f"there {what} {name!r}; there are {', '.join(known)}")
+    constraints: tuple[Literal[*CONSTRAINTS], ...] = tuple(CONSTRAINTS)
+    starts: tuple[Literal[*STARTS], ...] | None = None
 
 
 def groups(settings: Settings) -> list[Group]:

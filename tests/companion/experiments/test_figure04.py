@@ -53,7 +53,7 @@ def test_each_method_is_asked_for_what_the_paper_asks_it_for():
 
 
 def test_what_cannot_be_run_is_refused():
-    with pytest.raises(InputError, match="no method 'grabcut'; it has deep-cv:default"):
+    with pytest.raises(InputError, match="an entry of methods is 'grabcut'; it must be 'deep-cv:default'"):
         Settings(methods=["grabcut"])
     with pytest.raises(InputError, match="samples/astronaut has no true regions"):
         EXPERIMENT.items(Settings(dataset="samples", n_images=1))

@@ -157,12 +157,12 @@ def test_only_images_that_were_trained_on_count_as_training_images():
 @pytest.mark.parametrize(
     "experiment, given, said",
     [
-        (table2, {"dataset": "weizmann"}, "no collection to train on; there are flowerlike, flowers17"),
+        (table2, {"dataset": "weizmann"}, "dataset is 'weizmann'; it must be 'flowerlike', 'flowers17'"),
         (table2, {"methods": ["redo:paper"]}, "no network 'redo:paper'; there are amortized:default"),
         (table2, {"methods": ["magic"]}, "no method 'magic'"),
         (table2, {"epochs": 0}, "epochs is 0"),
-        (table3, {"constraints": ["BCE"]}, "no constraints 'BCE'; there are none, AuI"),
-        (table3, {"starts": ["hint"]}, "no start 'hint'; there are paper, default"),
+        (table3, {"constraints": ["BCE"]}, "constraints is 'BCE'; it must be 'none', 'AuI'"),
+        (table3, {"starts": ["hint"]}, "starts is 'hint'; it must be 'paper' or 'default'"),
     ],
 )
 def test_what_is_not_there_is_a_sentence(experiment, given, said):
