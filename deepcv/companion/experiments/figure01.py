@@ -11,7 +11,7 @@ measures them on photographs (`deepcv.companion.experiments.figure08`).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -60,7 +60,7 @@ class Settings(experiment.Settings):
         "paper": {"dataset": "samples", "cases": (*CASES.values(), OTHERS)},
     }
 
-    cases: tuple[str, ...] | None = None
+    cases: tuple[Literal["(i) two modes", "(ii) overlapping", "photographs"], ...] | None = None
 
 
 def case(image: str) -> str:

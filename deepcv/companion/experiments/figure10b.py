@@ -21,12 +21,13 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import torch
 
 from deepcv.baselines import double_dip
+from deepcv.checks import Count, at_least
 from deepcv.companion.claims import Claim, Estimate, Verdict, judged, listed, not_run
 from deepcv.companion.compute import only_measured
 from deepcv.companion.experiments import experiment
@@ -35,7 +36,7 @@ from deepcv.companion.items import Item
 from deepcv.companion.recorded import paper
 from deepcv.data import Sample
 from deepcv.devices import torch_device
-from deepcv.images import as_image, resize
+from deepcv.images import SMALLEST_SIDE, as_image, resize
 from deepcv.methods import title
 from deepcv.model import solver
 from deepcv.model.segment import deep_chan_vese, pose
@@ -79,8 +80,8 @@ class Settings(experiment.Settings):
         },
     }
 
-    sides: tuple[int, ...] | None = None
-    turns: int | None = None
+    sides: tuple[Annotated[int, at_least(SMALLEST_SIDE)], ...] | None = None
+    turns: Count | None = None
     iterations: Mapping[str, int] | None = None
 
 

@@ -26,12 +26,13 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from deepcv.checks import Count, at_least
 from deepcv.companion.claims import ON_ALL, Claim, Status, Verdict, judged, not_run
 from deepcv.companion.compute import only_measured, sample_of
 from deepcv.companion.experiments import experiment
@@ -72,9 +73,9 @@ class Settings(experiment.Settings):
         "paper": _CPU,
     }
 
-    width: int | None = None
-    steps: int | None = None
-    draws: int | None = None
+    width: Count | None = None
+    steps: Annotated[int, at_least(8)] | None = None
+    draws: Annotated[int, at_least(2)] | None = None
 
 
 def groups(settings: Settings) -> list[Group]:
