@@ -110,7 +110,7 @@ def recordable(rows):
 @pytest.mark.parametrize(
     ("given", "named"),
     [
-        ({"profile": "fast"}, "no profile 'fast'; there are quick, cpu, paper"),
+        ({"profile": "fast"}, "no profile 'fast'; choose from quick, cpu, paper"),
         ({"n_images": 0}, "n_images is 0"),
         ({"n_images": -2}, "n_images is -2"),
         ({"seeds": ()}, "no seed"),
