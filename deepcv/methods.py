@@ -68,7 +68,7 @@ class Method:
         device, a deterministic one the seed. A trained method applies the network that comes with the package. An
         unknown setting raises `InputError` where the method has `resolve`, otherwise Python's TypeError.
     presets : dict of str to dict
-        Named settings; "default" always exists.
+        Named settings, by what they change of the default; "default" is added.
     random : bool
         Whether the result depends on the seed.
     several : tuple of str
@@ -90,7 +90,7 @@ class Method:
     name: str
     title: str
     function: Callable[..., Segmentation]
-    presets: dict[str, dict[str, Any]] = dataclasses.field(default_factory=lambda: {"default": {}})
+    presets: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
     random: bool = False
     several: tuple[str, ...] = ()
     takes_hint: Callable[[dict[str, Any]], bool] = lambda settings: True
@@ -98,6 +98,9 @@ class Method:
     batch: Callable[..., list[Segmentation]] | None = None
     resolve: Callable[[dict[str, Any]], Any] | None = None
     network: Callable[[Any, int], Any] | None = None
+
+    def __post_init__(self):
+        object.__setattr__(self, "presets", {"default": {}, **self.presets})
 
     @property
     def trained(self) -> bool:
@@ -114,7 +117,7 @@ class Method:
     def settings(self, preset: str = "default", **changes) -> dict[str, Any]:
         """All settings: the defaults, overridden by the preset, overridden by `changes`.
 
-        Those of a trained method are `deepcv.amortized.settings.Trained`'s; `changes` may also name settings of its
+        A trained method has those of `deepcv.amortized.settings.Trained`; `changes` may also name settings of its
         training.
 
         Raises
@@ -129,9 +132,8 @@ class Method:
             return dataclasses.asdict(self.resolve(given))
         parameters = inspect.signature(self.function).parameters
         known = {name: each.default for name, each in parameters.items() if name not in _COMMON}
-        unknown = sorted(set(given) - set(known))
-        if unknown:
-            raise InputError(f"{self.name} has no setting {unknown[0]!r}; it has {', '.join(known) or 'none'}")
+        for unknown in set(given) - set(known):
+            raise InputError(f"{self.name} has no setting {unknown!r}; it has {', '.join(known) or 'none'}")
         return known | given
 
     def has_setting(self, name: str) -> bool:
@@ -163,7 +165,6 @@ METHODS: dict[str, Method] = {
             "Deep Chan-Vese",
             deep_chan_vese,
             {
-                "default": {},
                 "paper": _differences(Settings.paper()),
                 "released": _differences(Settings.released()),
                 "gradient": {"u_step": "gradient"},
@@ -174,18 +175,13 @@ METHODS: dict[str, Method] = {
             batch=deep_chan_vese_batch,
             resolve=partial(resolve, Settings),
         ),
-        Method("chan-vese", "Chan-Vese [11]", chan_vese, {"default": {}, "exact": {"solver": "exact", "nu": 1.0}}),
-        Method(
-            "statistical",
-            "Statistical model [14]",
-            statistical,
-            {"default": {}, "diagonal": {"covariance": "diagonal"}},
-        ),
+        Method("chan-vese", "Chan-Vese [11]", chan_vese, {"exact": {"solver": "exact", "nu": 1.0}}),
+        Method("statistical", "Statistical model [14]", statistical, {"diagonal": {"covariance": "diagonal"}}),
         Method(
             "normalized-cuts",
             "Normalized cuts [41]",
             normalized_cuts,
-            {"default": {}, "regions": {"merge": False}},
+            {"regions": {"merge": False}},
             several=("regions",),
             takes_hint=lambda settings: settings["merge"],
         ),
@@ -193,7 +189,7 @@ METHODS: dict[str, Method] = {
             "vese-chan",
             "Multi-phase Chan-Vese [46]",
             vese_chan,
-            {"default": {}, "clusters": {"start": "clusters"}},
+            {"clusters": {"start": "clusters"}},
             random=True,
             several=("default", "clusters"),
             takes_hint=lambda settings: False,
@@ -203,7 +199,6 @@ METHODS: dict[str, Method] = {
             "Double-DIP [18]",
             double_dip.double_dip,
             {
-                "default": {},
                 "textbook-filter": {"guided_filter": "textbook"},
                 "otsu": {"confidence": "otsu", "guided_filter": "textbook"},
             },
@@ -216,7 +211,7 @@ METHODS: dict[str, Method] = {
             "iem",
             "IEM",
             inpainting_error_maximization,
-            {"default": {}, "hint": {"start": "hint"}},
+            {"hint": {"start": "hint"}},
             takes_hint=lambda settings: settings["start"] == "hint",
         ),
         Method("saliency", "Saliency [34], Otsu", saliency_threshold),

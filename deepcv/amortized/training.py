@@ -17,13 +17,14 @@ import importlib.util
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from deepcv import metrics
 from deepcv.amortized.model import foreground_phase, smaller_side
@@ -82,7 +83,7 @@ def fabric_for(device: str | None = None, devices: int = 1, precision: str = "fl
 
 
 def check_devices(device: str | None = None, devices: int = 1) -> tuple[str, int]:
-    """ "cpu" or "cuda", and the number of processes on this machine, as `fabric_for` starts them; raises its errors."""
+    """Kind of device and number of processes that `fabric_for` would start on this machine; raises its errors."""
     if importlib.util.find_spec("lightning_fabric") is None:
         raise InputError("training needs Lightning Fabric; install the extra `train`, or lightning-fabric")
     kind = torch_device(device).type
@@ -132,7 +133,7 @@ def train(
     dataset : str
         The collection's name, for the model card.
     progress : bool
-        Show a bar with losses, area and validation scores.
+        Show a bar with area and validation scores.
     report : callable
         Receives a sentence when training restarts or resumes.
 
@@ -146,9 +147,15 @@ def train(
     job = _Job(settings, crops, hints, validation, seed, fabric, make, dataset)
     run = Run(Path(out))
     job.resume(run, report)
-    for row in _epochs(job, run, progress and fabric.is_global_zero):
-        job.keep(run, row)
-        if run.collapsed == settings.patience:
+    total = settings.epochs * job.iterations
+    with tqdm(total=total, disable=not (progress and fabric.is_global_zero), desc="training", unit="batch") as bar:
+        while run.epoch < settings.epochs:
+            bar.n = run.epoch * job.iterations
+            row = job.epoch(run, bar.update)
+            bar.set_postfix({name: f"{row[name]:.3f}" for name in ("area", "val_iou", "val_accuracy") if name in row})
+            job.keep(run, row)
+            if run.collapsed != settings.patience:
+                continue
             said = f"collapsed: the smaller side covers {row['smaller_side']:.1%} of an image after epoch {run.epoch}"
             if job.may_restart(run):
                 job.begin(run, run.attempt + 1)
@@ -157,25 +164,6 @@ def train(
                 reason = "no restart is left" if settings.restarts else "these settings allow no restart"
                 report(f"{said}; {reason}, training goes on")
     return run
-
-
-def _epochs(job: _Job, run: Run, progress: bool) -> Iterator[dict[str, Any]]:
-    """Run the remaining epochs and yield the row of each."""
-    from tqdm import tqdm
-
-    shown = ("area", "val_iou", "val_accuracy")
-    total = job.settings.epochs
-    with tqdm(total=total * job.iterations, disable=not progress, desc="training", unit="batch") as bar:
-        while run.epoch < total:
-            bar.n = run.epoch * job.iterations
-            started = time.perf_counter()
-            losses = job.epoch(run, bar.update)
-            seconds = time.perf_counter() - started
-            run.epoch += 1
-            row = {"attempt": run.attempt, "epoch": run.epoch, **losses, **job.assess(run)}
-            row |= {"seconds": seconds, "images_per_second": job.iterations * job.batch / seconds}
-            bar.set_postfix({name: f"{row[name]:.3f}" for name in (*losses, *shown) if name in row})
-            yield row
 
 
 class _Averaged(nn.Module):
@@ -242,10 +230,9 @@ class _Job:
 
     def resume(self, run: Run, report) -> None:
         """Start, from the folder's checkpoint if there is one."""
-        self.begin(run, 0)
         saved = self._shared_checkpoint(run.folder / CHECKPOINT)
         if saved is None:
-            return
+            return self.begin(run, 0)
         check_same(saved["identity"], self.identity(), run.folder)
         self.begin(run, saved["attempt"])
         run.epoch, run.collapsed, run.history = saved["epoch"], saved["collapsed"], saved["history"]
@@ -271,8 +258,9 @@ class _Job:
 
     # -- an epoch ---
 
-    def epoch(self, run: Run, after_step: Callable[[], object]) -> dict[str, float]:
-        """One pass over the images; returns the mean of each loss."""
+    def epoch(self, run: Run, after_step: Callable[[], object]) -> dict[str, Any]:
+        """One pass over the images; returns its row: the means of the losses, and what `_assess` finds."""
+        started = time.perf_counter()
         rank, world, device = self.fabric.global_rank, self.fabric.world_size, self.fabric.device
         states = np.random.SeedSequence([self.seed_of(run.attempt), run.epoch]).generate_state(2, np.uint64)
         on_cpu, on_device = (
@@ -297,7 +285,11 @@ class _Job:
                 total[name] = total.get(name, 0) + loss
             after_step()
         means = torch.stack([value.float() for value in total.values()]) / self.iterations
-        return dict(zip(total, self.fabric.all_reduce(means, reduce_op="mean").tolist(), strict=True))
+        means = self.fabric.all_reduce(means, reduce_op="mean").tolist()
+        seconds = time.perf_counter() - started
+        run.epoch += 1
+        row = {"attempt": run.attempt, "epoch": run.epoch, **dict(zip(total, means, strict=True)), **self._assess(run)}
+        return row | {"seconds": seconds, "images_per_second": self.iterations * self.batch / seconds}
 
     def _set_rate(self, done: float) -> None:
         share = 0.5 * (1 + math.cos(math.pi * done)) if self.settings.decay else 1.0
@@ -310,7 +302,7 @@ class _Job:
         self.fabric.backward(self.averaged[name](loss))
         self.optimizers[name].step()
 
-    def assess(self, run: Run) -> dict[str, float]:
+    def _assess(self, run: Run) -> dict[str, float]:
         """After an epoch: whether U has collapsed, which side is the foreground, validation scores."""
         u = self._memberships(run.model, self.crops.images[self.looked_at])
         row = {"smaller_side": smaller_side(u), "foreground": foreground_phase(u)}

@@ -108,14 +108,10 @@ def _labels_and_scores(item: Item, found: Segmentation, sample: Sample) -> dict[
         return {}
     if sample.mask is None:
         return {"labels": found.labels}
-    mask = _scored_mask(item, found, sample.mask)
-    return {"labels": mask.astype(np.uint8), **scores(mask, sample.mask, sample.ignore)}
-
-
-def _scored_mask(item: Item, found: Segmentation, truth: np.ndarray) -> np.ndarray:
-    """The method's mask; if it keeps many regions, the one that fits the truth best, as in Weizmann's script."""
     united = item.settings.get("merge", True)
-    return found.mask if united else best_segment(found.labels, truth)
+    # of many regions the one that fits the truth best, as in Weizmann's script
+    mask = found.mask if united else best_segment(found.labels, sample.mask)
+    return {"labels": mask.astype(np.uint8), **scores(mask, sample.mask, sample.ignore)}
 
 
 def only_measured(seconds: float) -> Segmentation:

@@ -73,7 +73,7 @@ def segment(
     -------
     list of (Segmentation, dict)
         The numbers: `collapsed` (1 if one side was empty at the end), `restarts`, the chosen `epoch`, and
-        `training_seconds` of all attempts. For Algorithm 3's default and the first `TIMED` test images also
+        `training_seconds` of all attempts. In Table 2, for Algorithm 3's default and `TIMED` test images, also
         `network_128` and `chan_vese_128`, the seconds of each on one core, and `network_batch`, the network's seconds
         per image in a batch of `TOGETHER` on the device.
     """
@@ -91,8 +91,9 @@ def segment(
             epoch = {"epoch": float(segmenter.card["epoch"]["epoch"])}
             masks = segmenter.predict([samples[place].image for place in places])
             found |= {place: (mask, numbers | epoch) for place, mask in zip(places, masks, strict=True)}
-    for place in [place for place, item in enumerate(unit) if _is_timed(item)][:TIMED]:
-        found[place][1].update(_seconds(run, samples[place].image, torch_device(device)))
+    if (unit[0].experiment, unit[0].method, unit[0].preset) == ("table2", "amortized", "default"):
+        for place in [place for place, item in enumerate(unit) if item.data.get("split") == "test"][:TIMED]:
+            found[place][1].update(_seconds(run, samples[place].image, torch_device(device)))
     return [found[place] for place in range(len(unit))]
 
 
@@ -127,15 +128,11 @@ def trained(item: Item, device: str | None) -> Run:
 
 def is_trained(item: Item) -> bool:
     """Whether the item's network is in the cache, so that its images can be segmented at once."""
-    return (_folder(item) / training.LAST).is_file()
+    return (_folder(item) / LAST).is_file()
 
 
 def _folder(item: Item) -> Path:
     return cache_folder() / "trained" / key(item)[:32]
-
-
-def _is_timed(item: Item) -> bool:
-    return (item.method, item.preset, item.conditions.get("split")) == ("amortized", "default", "test")
 
 
 def _seconds(run: Run, image: np.ndarray, device: torch.device) -> dict[str, float]:
