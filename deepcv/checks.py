@@ -9,8 +9,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
+import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping
 from numbers import Integral, Real
@@ -100,7 +100,7 @@ def resolve(settings: type[T], given: Mapping[str, Any]) -> T:
     InputError
         For an unknown name or a value out of range.
     """
-    known = sorted(field.name for field in dataclasses.fields(settings))
+    known = sorted(inspect.signature(settings).parameters)
     for name in given:
         check_known("setting", name, known)
     return settings(**given)

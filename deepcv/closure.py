@@ -129,7 +129,7 @@ class _Package:
         if name not in self._modules:
             path = self._path(name)
             here = name if path and path.name == "__init__.py" else name.rpartition(".")[0]
-            self._modules[name] = path and _parsed(name, here, path.read_text(encoding="utf-8"))
+            self._modules[name] = _parsed(name, here, path.read_text(encoding="utf-8")) if path else None
         return self._modules[name]
 
     def _path(self, name: str) -> Path | None:
@@ -164,7 +164,8 @@ class _Package:
     def form(self, name: Name) -> Form:
         """The normal form of a definition; of a whole module, its names."""
         if name not in self._forms:
-            module = self.module(name.module)
+            module = self._modules[name.module]
+            assert module, f"{name} has been found"
             if name.name:
                 statements = [*module.effects, *module.definitions[name.name]]
                 self._forms[name] = _Writer(self, module, name.name).written(statements)
@@ -379,7 +380,7 @@ class _Writer(ast.NodeVisitor):
         self._write(args.defaults, args.kw_defaults)
         kinds = (args.posonlyargs, args.args, [args.vararg], args.kwonlyargs, [args.kwarg])
         names = [[each and each.arg for each in kind] for kind in kinds]
-        own = {name: None for kind in names for name in kind if name}
+        own: dict[str, Name | None] = {name: None for kind in names for name in kind if name}
         outside, self._in_class = self._in_class, False
         self._scopes.append(_bound(body, self._module.package) | own)
         self._write(names, list(body))

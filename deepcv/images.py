@@ -127,4 +127,5 @@ def working_shape(shape: tuple[int, int], longest: int) -> tuple[int, int]:
     Both sides stay at least `SMALLEST_SIDE`, so the aspect ratio of very long images may change.
     """
     scale = min(1.0, longest / max(shape))
-    return tuple(max(SMALLEST_SIDE, round(side * scale)) for side in shape)
+    height, width = (max(SMALLEST_SIDE, round(side * scale)) for side in shape)
+    return height, width

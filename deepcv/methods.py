@@ -152,8 +152,9 @@ def _differences(settings: Any) -> dict[str, Any]:
 
 def _resolve_amortized(given: dict[str, Any]) -> Trained:
     found = resolve_trained(AmortizedSettings, given)
-    if found.training.hint:
-        get_method(found.training.hint)
+    training: Any = found.training
+    if training.hint:
+        get_method(training.hint)
     return found
 
 

@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Executor, Future, wait
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -90,7 +90,7 @@ def run(
     >>> sorted(run(abs, [-2, 1], workers=1, progress=False))
     [(-2, 2), (1, 1)]
     """
-    total = len(items) if hasattr(items, "__len__") else None
+    total = len(items) if isinstance(items, Sized) else None
     count = concurrency(workers)
     if count < 1:
         raise InputError(f"there must be at least one worker, not {workers}; leave it out to use every core")
@@ -186,9 +186,9 @@ class _Processes(Executor):
     def __init__(self, count: int):
         warnings.filterwarnings("ignore", "A worker stopped while")  # loky replaces one whose memory grew
         self._max_workers = count
-        self._pools: dict[Executor, Future] = {}
+        self._pools: dict[Any, Future] = {}
 
-    def submit(self, function, /, *arguments) -> Future:
+    def submit(self, function, /, *arguments, **keywords) -> Future:
         from joblib.externals.loky import ProcessPoolExecutor
 
         for pool, last in list(self._pools.items()):
@@ -196,7 +196,7 @@ class _Processes(Executor):
                 del self._pools[pool]
         pool = next((pool for pool, last in self._pools.items() if last.done()), None)
         pool = pool or ProcessPoolExecutor(1, env=ONE_THREAD, initializer=_start_worker, initargs=(os.getpid(),))
-        self._pools[pool] = pool.submit(function, *arguments)
+        self._pools[pool] = pool.submit(function, *arguments, **keywords)
         return self._pools[pool]
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = True) -> None:

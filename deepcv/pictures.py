@@ -77,10 +77,9 @@ def read_image(path, *, convert: bool = False) -> np.ndarray:
         # Pillow also raises what it warns of, if it matters.
         with warnings.catch_warnings(action="ignore"), Image.open(path) as picture:
             # MPO is a phone's JPEG with a preview or second view: still a still picture.
-            if getattr(picture, "n_frames", 1) > 1 and picture.format != "MPO" and not convert:
-                raise InputError(
-                    f"{path} has {picture.n_frames} frames; save one of them, or {_CONVERT} to take the first"
-                )
+            frames = getattr(picture, "n_frames", 1)
+            if frames > 1 and picture.format != "MPO" and not convert:
+                raise InputError(f"{path} has {frames} frames; save one of them, or {_CONVERT} to take the first")
             if _is_deep_colour(picture) and not convert:
                 raise InputError(f"{path} has 16-bit samples; save it as 8-bit, or {_CONVERT}")
             picture.load()

@@ -95,8 +95,10 @@ def code_hash(*functions: Callable[..., Any], without: tuple[str, ...] = ()) -> 
     InputError
         For what has no source, such as a function typed into an interpreter.
     """
-    starts, others, arguments = [], {}, []
-    pending = list(functions)
+    starts: list[str] = []
+    others: dict[str, Path] = {}
+    arguments: list[Any] = []
+    pending: list[Any] = list(functions)
     while pending:
         function = pending.pop(0)
         if isinstance(function, functools.partial):
@@ -105,7 +107,7 @@ def code_hash(*functions: Callable[..., Any], without: tuple[str, ...] = ()) -> 
             arguments.append([list(function.keywords), [repr(each) for each in given if not callable(each)]])
             continue
         function = inspect.unwrap(function)
-        module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", None)
+        module, name = getattr(function, "__module__", None) or "", getattr(function, "__qualname__", "")
         file = getattr(sys.modules.get(module), "__file__", None)
         if not (name and file and file.endswith(".py")):
             raise InputError(f"{function!r} has no source file; define it, by `def`, in a module")

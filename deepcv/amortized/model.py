@@ -17,6 +17,7 @@ import contextlib
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -105,7 +106,7 @@ class Model(nn.Module):
         super().__init__()
         self.settings = settings
         self.prior = LatentPrior.two_phase(settings.latent_mean)
-        unet = {"levels": settings.levels, "shared": True}
+        unet: dict[str, Any] = {"levels": settings.levels, "shared": True}
         seeds = iter(range(10 * seed, 10 * seed + 6))
         self.segmenter = UNet(3, 1, width=settings.width, seeds=[next(seeds)], **unet)
         unet["width"] = settings.model_width
@@ -233,23 +234,22 @@ class Model(nn.Module):
             total = total + settings.hint_weight * losses["hint"]
         augmentation = Augmentation.draw(generator) if settings.invariance else None
         prior = [mean + noise(latent) for mean in self.prior.mean[:, 0].tolist()] if settings.conservation else []
-        background, foreground = prior or (None, None)
         if settings.joint:
-            if settings.invariance:
+            if augmentation:
                 losses["invariance"] = self.invariance_loss(x, u, augmentation)
                 total = total + settings.invariance_weight * losses["invariance"]
             if settings.conservation:
-                losses["conservation"] = self.conservation_loss(u, foreground, background)
+                losses["conservation"] = self.conservation_loss(u, *reversed(prior))
                 total = total + settings.conservation_weight * losses["conservation"]
         descend("model", total)
-        if settings.invariance and not settings.joint:
+        if augmentation and not settings.joint:
             losses["invariance"] = self.invariance_loss(x, self.memberships(x), augmentation)
             descend("invariance", losses["invariance"])
         if settings.conservation:
-            losses["discriminator"] = self.discriminator_loss(x, foreground, background)
+            losses["discriminator"] = self.discriminator_loss(x, *reversed(prior))
             descend("discriminator", losses["discriminator"])
         if settings.conservation and not settings.joint:
-            losses["conservation"] = self.conservation_loss(self.memberships(x), foreground, background)
+            losses["conservation"] = self.conservation_loss(self.memberships(x), *reversed(prior))
             descend("conservation", losses["conservation"])
         return {name: loss.detach() for name, loss in losses.items()} | {"area": u.detach().mean()}
 

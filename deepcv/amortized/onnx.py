@@ -60,7 +60,7 @@ def to_onnx(segmenter: Segmenter, path) -> None:
         torch.onnx.export(
             _Foreground(segmenter).cpu().eval(),
             (torch.zeros(2, 3, side, side),),
-            stream,
+            stream,  # type: ignore[arg-type]  # the exporter that is used here also writes to streams
             input_names=["image"],
             output_names=["foreground"],
             dynamic_axes={"image": {0: "N", 2: "H", 3: "W"}, "foreground": {0: "N", 1: "H", 2: "W"}},

@@ -20,7 +20,7 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -107,7 +107,7 @@ class GeneratorBlock(nn.Module):
         self.across = spectral_norm(nn.Conv2d(inputs + 1, outputs, 1))
 
     def forward(self, x: Tensor, mask: Tensor, z: Tensor) -> Tensor:
-        x = torch.cat((x, F.adaptive_avg_pool2d(mask, x.shape[-2:])), dim=1)
+        x = torch.cat((x, F.adaptive_avg_pool2d(mask, (x.shape[-2], x.shape[-1]))), dim=1)
         above = F.interpolate(F.relu(self.norms[0](x, z)), scale_factor=2)
         above = self.second(F.relu(self.norms[1](self.first(above), z)))
         return above + self.across(F.interpolate(x, scale_factor=2))
@@ -209,9 +209,9 @@ class Model(nn.Module):
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """One Adam for mask network, generators and encoder, one for the discriminator."""
         settings = self.settings
-        common = {"lr": settings.learning_rate, "betas": (0.0, 0.9)}
-        slow = {"lr": settings.mask_learning_rate, "weight_decay": settings.mask_decay}
-        drawing = [
+        common: dict[str, Any] = {"lr": settings.learning_rate, "betas": (0.0, 0.9)}
+        slow: dict[str, Any] = {"lr": settings.mask_learning_rate, "weight_decay": settings.mask_decay}
+        drawing: list[dict[str, Any]] = [
             {"params": list(self.mask.parameters()), **slow},
             {"params": [*self.generators.parameters(), *self.encoder.parameters()]},
         ]
@@ -242,7 +242,7 @@ class Model(nn.Module):
         return Segmenter(self.mask, architecture, self.settings.size, foreground, card)
 
 
-def redrawn(image: Tensor, mask: Tensor, generator: Generator, z: Tensor) -> Tensor:
+def redrawn(image: Tensor, mask: Tensor, generator: nn.Module, z: Tensor) -> Tensor:
     """The image with the mask's region redrawn and the rest kept, `(B, 3, H, W)`."""
     return generator(mask, z) + (1 - mask) * image
 

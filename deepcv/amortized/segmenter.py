@@ -121,7 +121,7 @@ class Segmenter:
         """
         method = "redo" if self.architecture["kind"] == "redo" else "amortized"
         reduced = [self._reduced(image) for image in images]
-        found: list[Segmentation | None] = [None] * len(images)
+        found: list[Any] = [None] * len(images)
         device = next(self.network.parameters()).device
         for together in _batches(reduced, batch):
             started = time.perf_counter()

@@ -86,7 +86,14 @@ class Settings(Checked):
     @classmethod
     def paper(cls, **changes) -> Settings:
         """Section 5.1: three U-Nets, no hint, separate steps; what it leaves open is as in the released code."""
-        given = {"width": 64, "model_width": 64, "hint": "", "conservation": True, "joint": False, "distortion": 0.0}
+        given: dict[str, Any] = {
+            "width": 64,
+            "model_width": 64,
+            "hint": "",
+            "conservation": True,
+            "joint": False,
+            "distortion": 0.0,
+        }
         given |= {"batch": 128, "learning_rate": 1e-3, "decay": False, "restarts": 0}
         return cls(**given | changes)
 

@@ -76,7 +76,7 @@ def fabric_for(device: str | None = None, devices: int = 1, precision: str = "fl
         devices=here,
         num_nodes=world // here,
         strategy="ddp" if world > 1 else "auto",
-        precision={"float32": "32-true", "bfloat16": "bf16-mixed"}[precision],
+        precision="bf16-mixed" if precision == "bfloat16" else "32-true",
     )
     fabric.launch()
     return fabric

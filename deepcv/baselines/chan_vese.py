@@ -168,7 +168,7 @@ def _alternate(image: np.ndarray, mask: np.ndarray, nu: float, rounds: int, tole
 _COARSEST = 16  # pixels on the shorter side
 
 
-_TINY = np.finfo(np.float32).tiny
+_TINY = float(np.finfo(np.float32).tiny)
 
 
 def _halved(image: np.ndarray) -> np.ndarray:

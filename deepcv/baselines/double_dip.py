@@ -36,7 +36,7 @@ import dataclasses
 import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -203,7 +203,7 @@ def pose(image: np.ndarray, hint: np.ndarray, settings: Settings, seed: int, dev
     sure = confident(otsu_mask(hint) if settings.confidence == "otsu" else hint)
     padded = [pad(each.astype(np.float32)) for each in (resize(as_colour(image), shape), *sure)]
     tensors = [torch.from_numpy(np.atleast_3d(each).transpose(2, 0, 1).copy())[None].to(device) for each in padded]
-    return Problem(*tensors, [seed])
+    return Problem(tensors[0], tensors[1], tensors[2], [seed])
 
 
 def _working_shape(image: np.ndarray, settings: Settings) -> tuple[int, int]:
@@ -237,7 +237,8 @@ def confident(hint: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def margins(shape: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
     """Pixels to add before and after each axis so that both sides are multiples of 32."""
     missing = [-side % _SIDES_DIVIDE_BY for side in shape]
-    return tuple((each // 2, each - each // 2) for each in missing)
+    above, left = ((each // 2, each - each // 2) for each in missing)
+    return above, left
 
 
 def pad(array: np.ndarray) -> np.ndarray:
@@ -315,7 +316,7 @@ def peak_signal_to_noise(image: Tensor, other: Tensor) -> Tensor:
 
 def hint_loss(left: Tensor, right: Tensor, problem: Problem) -> Tensor:
     """Mean absolute errors of left and right where the hint is confident of their side, `(B,)`."""
-    total = 0
+    total: Any = 0
     for output, where in ((left, problem.foreground), (right, problem.background)):
         error = (where * (output - problem.image).abs()).mean(dim=(1, 2, 3))
         total = total + error / where.mean(dim=(1, 2, 3))
@@ -347,7 +348,8 @@ def separate(problem: Problem, settings: Settings, progress: bool) -> tuple[np.n
     """The masks of B images, soft, `(B, H, W)`, and each image's trace."""
     states = watched(iterate(problem, settings), settings.first_steps + settings.second_steps, "Double-DIP", progress)
     losses, psnrs, running = [], [], []
-    after_first = kept = None
+    after_first: Any = None
+    kept: Any = None
     passed = torch.zeros(len(problem.seeds), dtype=torch.bool, device=problem.image.device)
     for count, state in enumerate(states, start=1):
         second = count > settings.first_steps

@@ -30,7 +30,7 @@ Deviations:
 from __future__ import annotations
 
 import time
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -127,7 +127,8 @@ def inpainting_error_maximization(
 
 def _shorter_side_at(shape: tuple[int, int], size: int) -> tuple[int, int]:
     scale = min(1.0, size / min(shape))
-    return tuple(round(side * scale) for side in shape)
+    height, width = (round(side * scale) for side in shape)
+    return height, width
 
 
 def centre_square(shape: tuple[int, int]) -> np.ndarray:
@@ -197,7 +198,7 @@ def objective(image: Tensor, mask: Tensor, blur: Blur, diversity: float) -> Tens
 
     As in the original, ‖·‖₁ of the inpainting error averages over channels and ‖·‖₂² of the diversity sums over them.
     """
-    total = 0
+    total: Any = 0
     for side, other in ((mask, 1 - mask), (1 - mask, mask)):
         area = side.sum(dim=(2, 3))
         error = (side * (image - inpaint(image, other, blur)).abs()).mean(dim=1).sum(dim=(1, 2)) / area[:, 0]

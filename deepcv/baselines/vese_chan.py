@@ -171,7 +171,7 @@ def evolve(image: np.ndarray, phi: np.ndarray, nu: float, dt: float, steps: int)
             h1 = _heaviside(first.phi)
             second.step(torch.lerp(pixels @ (c01 - c00), pixels @ (c11 - c10), h1), nu, dt)
         one, two = first.inside, second.inside
-        sums = phase_sums(*((field.phi > 0).to(pixels) for field in (first, second)), pixels)
+        sums = phase_sums((first.phi > 0).to(pixels), (second.phi > 0).to(pixels), pixels)
         # in each phase Σ ‖I - c‖² = Σ ‖I‖² - ‖Σ I‖²/n
         explained = float((sums[:, :-1].square().sum(dim=1) / sums[:, -1].clamp(min=1)).sum())
         length = boundary_length(one) + boundary_length(two)

@@ -193,6 +193,6 @@ def _numbers(numbers: str | None) -> tuple[int, ...] | None:
     from deepcv.errors import InputError
 
     try:
-        return None if numbers is None else tuple(int(number) for number in _split(numbers))
+        return None if numbers is None else tuple(int(number) for number in _split(numbers) or ())
     except ValueError:
         raise InputError(f"--seeds takes comma-separated whole numbers, not {numbers!r}; write 0,1,2") from None

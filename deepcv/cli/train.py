@@ -56,7 +56,7 @@ def train(
     training_set, validation_set = data.load_splits(collection)
     bar = sys.stderr.isatty()
     images = crops(training_set, settings.size, progress=bar)
-    validation = validation_set and crops(validation_set, settings.size, progress=bar)
+    validation = crops(validation_set, settings.size, progress=bar) if validation_set else None
     taught = hints_of(images, teacher, workers=workers, progress=bar) if teacher else None
     fabric = training.fabric_for(device, devices, settings.precision)  # may start this command once more
     done = training.train(

@@ -251,8 +251,8 @@ def _zip_members(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
 def _tar_members(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
     with tarfile.open(path) as archive:
         for member in archive:
-            if member.isfile():
-                yield member.name, archive.extractfile(member)
+            if member.isfile() and (file := archive.extractfile(member)):
+                yield member.name, file
 
 
 def _inside(name: str, path: Path) -> PurePosixPath:

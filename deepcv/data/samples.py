@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -75,7 +75,8 @@ def load(name: str) -> Sample:
 
 def _shipped(file: str) -> np.ndarray:
     """A picture of the installed scikit-image, never from the network."""
-    folder = Path(importlib.util.find_spec("skimage").origin).parent / "data"
+    spec = importlib.util.find_spec("skimage")
+    folder = Path(spec.origin if spec and spec.origin else "").parent / "data"
     if not (folder / file).exists():
         raise InputError(f"{folder / file} is missing from scikit-image; reinstall it with `pip install scikit-image`")
     return read_image(folder / file)
@@ -217,7 +218,7 @@ class Overlap:
     seed: int = 0
 
 
-COMPOSITES = {
+COMPOSITES: dict[str, TwoModes | Overlap] = {
     "modes-disk": TwoModes("disk", Texture("gravel", 1.5), Texture("grass"), "foreground", "checks", (48, 208), seed=1),
     "modes-star": TwoModes("star", Texture("gravel"), Texture("brick", 2), "background", "bands", (60, 200), seed=2),
     "modes-pair": TwoModes(
@@ -250,7 +251,7 @@ def _composite(name: str) -> Sample:
     recipe = COMPOSITES[name]
     rng = np.random.default_rng(recipe.seed)
     mask = SHAPES[recipe.shape](recipe.size, rng)
-    paint = _two_modes if isinstance(recipe, TwoModes) else _overlap
+    paint: Callable[..., np.ndarray] = _two_modes if isinstance(recipe, TwoModes) else _overlap
     image = np.clip(np.rint(paint(recipe, mask, rng)), 0, 255).astype(np.uint8)
     return Sample(name, image, mask, "samples", composite_source([recipe.foreground, recipe.background]))
 

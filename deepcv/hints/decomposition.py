@@ -89,7 +89,7 @@ def tree_nodes(levels: list[np.ndarray], weights: list[np.ndarray]) -> tuple[np.
     weights : list of numpy.ndarray
         Of the regions of each level.
     """
-    totals = {}
+    totals: dict[tuple[int, int], float] = {}
     for regions, level_weights in zip(levels, weights, strict=True):
         ends = [*np.flatnonzero(np.diff(regions, prepend=-1)).tolist(), len(regions)]
         for start, stop in itertools.pairwise(ends):
@@ -123,7 +123,7 @@ def shrink_tree(matrix: np.ndarray, leaf_weights: np.ndarray, nodes: list[tuple]
     return np.clip(matrix, -caps, caps)
 
 
-def capping_level(magnitudes: np.ndarray, radius: np.ndarray | float) -> np.ndarray | float:
+def capping_level(magnitudes: np.ndarray, radius: np.ndarray | float) -> np.ndarray:
     """The level above which the magnitudes `(k,)`, or those of each column of `(k, n)`, sum to `radius`.
 
     It is the maximum over j of (sum of the j largest magnitudes - radius) / j, or 0 if all sum to at most the radius.

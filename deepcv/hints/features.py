@@ -77,7 +77,7 @@ def pixel_features(image: np.ndarray) -> np.ndarray:
     return np.moveaxis(np.ascontiguousarray(np.moveaxis(features, 0, 2)), 2, 0)
 
 
-def _mirrored(grey: np.ndarray, margin: int = 24) -> tuple[np.ndarray, tuple[slice, slice]]:
+def _mirrored(grey: np.ndarray, margin: int = 24) -> tuple[np.ndarray, tuple[slice, ...]]:
     """`grey` extended by reflection, and its position in there.
 
     Both filter banks use the Fourier transform, where the left edge meets the right one; the margin keeps that seam

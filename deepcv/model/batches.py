@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -15,6 +15,8 @@ from deepcv.checks import Seed, check_value
 from deepcv.errors import InputError
 from deepcv.images import as_image
 from deepcv.segmentation import Segmentation
+
+Problem = TypeVar("Problem", bound=tuple)
 
 
 def checked_batch(images: Sequence, hints: Sequence | None, seeds: Sequence[int]) -> tuple[list[np.ndarray], Sequence]:
@@ -52,10 +54,11 @@ def solve_alike(keys: Sequence[Hashable], solve: Callable[[list[int]], Sequence[
     return [found[index] for index in range(len(keys))]
 
 
-def side_by_side(problems: Sequence) -> NamedTuple:
+def side_by_side(problems: Sequence[Problem]) -> Problem:
     """Problems of single images as one problem: named tuples of tensors `(1, ...)` to `(B, ...)`, the seeds last."""
     *tensors, seeds = zip(*problems, strict=True)
-    return type(problems[0])(*map(torch.cat, tensors), [seed for each in seeds for seed in each])
+    joined: Any = type(problems[0])
+    return joined(*map(torch.cat, tensors), [seed for each in seeds for seed in each])
 
 
 def watched(states: Iterator, total: int, description: str, progress: bool) -> Iterator:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -43,7 +44,8 @@ class Descent:
     ):
         self.loss, self.optimiser, self.image = loss, optimiser, image
         self.afterwards, self.changes = afterwards, changes
-        self.graph = self.passed_on = None
+        self.graph: Any = None  # a torch.cuda.CUDAGraph
+        self.passed_on: tuple[Tensor, ...] = ()
 
     def __call__(self) -> tuple[Tensor, ...]:
         """Take one step and return the tensors that the loss passes on."""

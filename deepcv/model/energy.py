@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -106,7 +107,7 @@ def reconstruction(
     Tensor, `(B,)`
     """
     deviation = variance.sqrt() if isinstance(variance, Tensor) else math.sqrt(variance)
-    total = sum(((decode(mean + deviation * eta) - image) ** 2).sum(dim=(1, 2, 3)) for eta in noise)
+    total: Any = sum(((decode(mean + deviation * eta) - image) ** 2).sum(dim=(1, 2, 3)) for eta in noise)
     return 0.5 * total / len(noise)
 
 

@@ -25,6 +25,7 @@ array, several times as fast as row by row; pairs across the frame have weight 0
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -187,7 +188,7 @@ def _coarse_start(kind: type[_Saddle], cost: Tensor, nu: Tensor, *options) -> La
     return enlarged(_solve(kind, coarse_cost, coarse_nu, None, *options), cost.shape[-2:])
 
 
-def enlarged(solution: Labelling, shape: tuple[int, int]) -> Labelling:
+def enlarged(solution: Labelling, shape: Sequence[int]) -> Labelling:
     """A solution as a start on a grid of twice the size, `(H, W)`, whose sides may be odd."""
     height, width = shape
 

@@ -312,7 +312,7 @@ class Discriminator(nn.Module):
     def __init__(self, *, width: int, levels: int, seed: int):
         super().__init__()
         widths = [3, *(width * 2**level for level in range(levels))]
-        layers = []
+        layers: list[nn.Module] = []
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             for level, (above, below) in enumerate(pairwise(widths)):

@@ -41,6 +41,7 @@ def pose(image: np.ndarray, hint: np.ndarray | None, settings: Settings, seed: i
     shape = working_shape(image.shape[:2], settings.size)
     small = resize(image, shape)
     if settings.phases == 2:
+        assert hint is not None
         start, prior = start_from_hint(image, resize(hint, shape), settings)
     else:
         start, prior = start_from_image(small, settings, seed)

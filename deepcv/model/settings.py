@@ -158,11 +158,17 @@ class Settings(Checked):
         Deviations: the foreground is at +60 (theirs is at -60, a mirrored latent axis), and ν is 0 (theirs is
         2.5/(H·W) beside data terms in the thousands).
         """
-        released = {"nu": 0.0, "latent_mean": 60.0, "warmup": 200, "learning_rate": 1e-3, "relaxation": "arctan"}
+        released: dict[str, Any] = {
+            "nu": 0.0,
+            "latent_mean": 60.0,
+            "warmup": 200,
+            "learning_rate": 1e-3,
+            "relaxation": "arctan",
+        }
         return cls(**(_AUTHORS | released | {"channel_mean": True} | changes))
 
 
-_AUTHORS = {
+_AUTHORS: dict[str, Any] = {
     "u_step": "gradient",
     "edge_sensitivity": 0.0,
     "hint_weight": 0.0,

@@ -87,6 +87,9 @@ class Model(nn.Module):
     seeds : sequence of B ints
     """
 
+    prior_mean: Tensor
+    prior_variance: Tensor
+
     def __init__(self, channels: int, settings: Settings, seeds: Sequence[int]):
         super().__init__()
         self.settings = settings
