@@ -57,6 +57,11 @@ class Item:
     code: str = ""
 
     @property
+    def data(self) -> dict[str, Any]:
+        """The `DATA_CONDITIONS` among the conditions."""
+        return {name: value for name, value in self.conditions.items() if name in DATA_CONDITIONS}
+
+    @property
     def key(self) -> str:
         """SHA-256, in hex, over all fields and the versions of the libraries.
 
