@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -93,10 +93,10 @@ class Method:
     presets: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
     random: bool = False
     several: tuple[str, ...] = ()
-    takes_hint: Callable[[dict[str, Any]], bool] = lambda settings: True
-    idle: Callable[[dict[str, Any]], set[str]] = lambda settings: set()
+    takes_hint: Callable[[Mapping[str, Any]], bool] = lambda settings: True
+    idle: Callable[[Mapping[str, Any]], set[str]] = lambda settings: set()
     batch: Callable[..., list[Segmentation]] | None = None
-    resolve: Callable[[dict[str, Any]], Any] | None = None
+    resolve: Callable[[Mapping[str, Any]], Any] | None = None
     network: Callable[[Any, int], Any] | None = None
 
     def __post_init__(self):
@@ -150,7 +150,7 @@ def _differences(settings: Any) -> dict[str, Any]:
     return {name: value for name, value in dataclasses.asdict(settings).items() if value != default[name]}
 
 
-def _resolve_amortized(given: dict[str, Any]) -> Trained:
+def _resolve_amortized(given: Mapping[str, Any]) -> Trained:
     found = resolve_trained(AmortizedSettings, given)
     training: Any = found.training
     if training.hint:

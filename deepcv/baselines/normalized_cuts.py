@@ -107,7 +107,7 @@ def normalized_cuts(
         )
     features, positions = node_features(colour, nodes)
     labels = by_size(partition(affinity(features, positions, colour_width, distance_width, radius), regions)[nodes])
-    if merge:
+    if hint is not None:
         found = two_phase(marked_regions(labels, hint), method="normalized-cuts", settings=settings)
     else:
         memberships = (labels == np.arange(regions)[:, None, None]).astype(np.float32)

@@ -11,7 +11,7 @@ interval was over images until its rows were recorded.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -99,7 +99,7 @@ class Verdict:
 
     status: Status
     evidence: str
-    numbers: dict[str, Estimate | float] = field(default_factory=dict)
+    numbers: Mapping[str, Estimate | float] = field(default_factory=dict)
 
 
 def judged(reproduced: bool, partly: bool) -> Status:

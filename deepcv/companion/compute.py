@@ -29,7 +29,7 @@ from deepcv.segmentation import Segmentation
 BATCH = 32
 """Images per batch on a GPU; halved as often as its memory is too small."""
 
-Measure = Callable[[Item, Sample, np.ndarray | None, str | None], tuple[Segmentation, dict[str, float]]]
+Measure = Callable[[Item, Sample, Any, str | None], tuple[Segmentation, dict[str, float]]]
 """`measure(item, sample, hint, device)` segments instead of the method and returns further numbers, each a column of
 the rows, NaN if undefined. The hint is None if the method uses none."""
 
@@ -91,7 +91,7 @@ def code_of(item: Item, sample: Sample, measure: Measure | None) -> str:
 
 @functools.cache
 def _code(method: str, teacher: str, hinted: bool, measure: Measure | None) -> str:
-    functions = [*get_method(method).code, _labels_and_scores]
+    functions: list[Callable] = [*get_method(method).code, _labels_and_scores]
     functions += [] if measure is None else [measure]
     parts = [code_hash(*functions, without=_APART)]
     parts += [code_hash(structured_matrix_decomposition)] if hinted else []

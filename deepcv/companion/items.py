@@ -51,7 +51,7 @@ class Item:
     preset: str = "default"
     seed: int = 0
     settings: Mapping[str, Any] = field(default_factory=dict)
-    conditions: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    conditions: Mapping[str, Any] = field(default_factory=dict)
     data_hash: str = ""
     device: str = "cpu"
     code: str = ""

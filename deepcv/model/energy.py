@@ -49,7 +49,7 @@ def total_variation(u: Tensor) -> Tensor:
     return norm_12(gradient(u))
 
 
-def shrink(v: Tensor, threshold: float) -> Tensor:
+def shrink(v: Tensor, threshold: Tensor | float) -> Tensor:
     """Proposition 3.2: `argmin_w threshold·‖w‖₁,₂ + ½‖w - v‖₂²`, by shrinking each vector towards 0 (3.21).
 
     Parameters
