@@ -71,6 +71,19 @@ def check(owner: type | Callable, values: Mapping[str, Any]) -> None:
             check_value(name, values[name], allowed)
 
 
+def checked_settings(method: Callable, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The keyword arguments of a method but seed and device, checked (the seed too); `arguments` are its `locals()`.
+
+    Raises
+    ------
+    InputError
+        For a value that its annotation excludes.
+    """
+    names = [*(method.__kwdefaults__ or ())]
+    check(method, {name: arguments[name] for name in names if name != "device"})
+    return {name: arguments[name] for name in names if name not in ("seed", "device")}
+
+
 def check_value(name: str, value: Any, allowed: Any) -> None:
     """Raise `InputError` unless an annotation allows the value; of a tuple it names the entry."""
     if _allows(allowed, value):

@@ -28,7 +28,7 @@ from deepcv.amortized.segmenter import Segmenter, as_input
 from deepcv.amortized.settings import Settings
 from deepcv.model import energy
 from deepcv.model.networks import Discriminator, UNet
-from deepcv.model.phases import LatentPrior
+from deepcv.model.phases import latent_prior
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class Model(nn.Module):
     def __init__(self, settings: Settings, seed: int):
         super().__init__()
         self.settings = settings
-        self.prior = LatentPrior.two_phase(settings.latent_mean)
+        self.prior = latent_prior(2, settings.latent_mean)
         unet: dict[str, Any] = {"levels": settings.levels, "shared": True}
         seeds = iter(range(10 * seed, 10 * seed + 6))
         self.segmenter = UNet(3, 1, width=settings.width, seeds=[next(seeds)], **unet)

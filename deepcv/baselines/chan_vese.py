@@ -26,7 +26,7 @@ import numpy as np
 import torch
 
 from deepcv.baselines.level_set import LevelSet, boundary_length
-from deepcv.checks import Count, NonNegative, Positive, check
+from deepcv.checks import Count, NonNegative, Positive, checked_settings
 from deepcv.devices import torch_device
 from deepcv.hints.hint import hint_for, otsu_mask
 from deepcv.images import as_image
@@ -109,8 +109,7 @@ def chan_vese(
         max_iterations = 30 if solver == "exact" else 500
     if tolerance is None:
         tolerance = 1e-2 if solver == "exact" else 1e-3
-    settings = {"solver": solver, "nu": nu, "max_iterations": max_iterations, "tolerance": tolerance, "dt": dt}
-    check(chan_vese, settings)
+    settings = checked_settings(chan_vese, locals())
     image = as_image(image)
     mask = otsu_mask(hint_for(image, hint))
     start = time.perf_counter()

@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 
-from deepcv.checks import Count, Seed, check
+from deepcv.checks import Count, Seed, checked_settings
 from deepcv.hints.hint import hint_for, otsu_mask
 from deepcv.images import as_colour, as_image, to_uint8
 from deepcv.segmentation import Segmentation, two_phase
@@ -39,7 +39,7 @@ def grab_cut(image, hint=None, *, seed: Seed = 0, device: str | None = None, ite
     """
     import cv2
 
-    check(grab_cut, {"iterations": iterations, "seed": seed})
+    settings = checked_settings(grab_cut, locals())
     image = as_image(image)
     hint = hint_for(image, hint)
     start = time.perf_counter()
@@ -60,5 +60,5 @@ def grab_cut(image, hint=None, *, seed: Seed = 0, device: str | None = None, ite
         inside if kept_hint else mask,
         seconds=time.perf_counter() - start,
         method="grabcut",
-        settings={"iterations": iterations, "seed": seed, "kept_hint": kept_hint},
+        settings=settings | {"seed": seed, "kept_hint": kept_hint},
     )

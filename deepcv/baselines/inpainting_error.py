@@ -37,7 +37,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deepcv.checks import Count, NonNegative, Positive, at_least, check
+from deepcv.checks import Count, NonNegative, Positive, at_least, checked_settings
 from deepcv.devices import torch_device
 from deepcv.errors import InputError
 from deepcv.hints.hint import hint_for, otsu_mask
@@ -94,16 +94,7 @@ def inpainting_error_maximization(
     InputError
         For an unusable image, or hint if it is the start, or a parameter out of range.
     """
-    settings = {
-        "start": start,
-        "size": size,
-        "iterations": iterations,
-        "width": width,
-        "kernel_size": kernel_size,
-        "passes": passes,
-        "diversity": diversity,
-    }
-    check(inpainting_error_maximization, settings)
+    settings = checked_settings(inpainting_error_maximization, locals())
     if kernel_size % 2 == 0:
         raise InputError(f"kernel_size is {kernel_size}; it must be odd, so that a pixel is in the middle")
     image = as_image(image)

@@ -33,14 +33,14 @@ from typing import Annotated
 
 import numpy as np
 
-from deepcv.checks import Positive, above, at_least, between, check
+from deepcv.checks import Positive, above, at_least, between, checked_settings
 from deepcv.errors import InputError
+from deepcv.hints.features import distances
 from deepcv.hints.hint import hint_for
+from deepcv.hints.superpixels import slic_superpixels
 from deepcv.images import as_colour, as_image
 from deepcv.metrics import f_measure
 from deepcv.segmentation import Segmentation, two_phase
-
-_SMALLEST_SUPERPIXEL = 40  # pixels, on average
 
 
 def normalized_cuts(
@@ -85,20 +85,14 @@ def normalized_cuts(
     InputError
         For an unusable image or hint, a parameter out of range, or more regions than superpixels.
     """
-    settings = {
-        "regions": regions,
-        "merge": merge,
-        "superpixels": superpixels,
-        "colour_width": colour_width,
-        "distance_width": distance_width,
-        "radius": radius,
-    }
-    check(normalized_cuts, settings)
+    settings = checked_settings(normalized_cuts, locals())
     image = as_image(image)
     hint = hint_for(image, hint) if merge else None
     start = time.perf_counter()
     colour = as_colour(image)
-    nodes = superpixel_labels(colour, superpixels)
+    # SLIC's parameter-free form adapts the weight of colour against distance to each superpixel's contrast; with one
+    # weight for all, strong noise fragments the superpixels until a single one is left
+    nodes = slic_superpixels(colour, superpixels, slic_zero=True)
     count = int(nodes.max()) + 1
     if regions > count:
         raise InputError(
@@ -116,23 +110,6 @@ def normalized_cuts(
 
 
 # --- The graph -------------------------------------------------------------------------------------------------
-
-
-def superpixel_labels(image: np.ndarray, count: int) -> np.ndarray:
-    """About `count` superpixels, int `(H, W)` from 0; fewer if they would have under 40 pixels.
-
-    SLIC in its parameter-free form, which adapts the weight of colour against distance to each superpixel's contrast.
-    With one weight for all, strong noise fragments the superpixels, and reconnecting the fragments leaves a single one.
-
-    Parameters
-    ----------
-    image : numpy.ndarray of float32, `(H, W, 3)`, in [0, 1]
-    count : int
-    """
-    from skimage.segmentation import slic
-
-    count = max(2, min(count, image.shape[0] * image.shape[1] // _SMALLEST_SUPERPIXEL))
-    return slic(image, n_segments=count, slic_zero=True, start_label=0, channel_axis=2)
 
 
 def node_features(image: np.ndarray, nodes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -162,10 +139,7 @@ def affinity(
     features: np.ndarray, positions: np.ndarray, colour_width: float, distance_width: float, radius: float
 ) -> np.ndarray:
     """W `(n, n)` of features `(n, D)` and positions `(n, 2)`; symmetric, in [0, 1], 1 on the diagonal."""
-    from scipy.spatial.distance import pdist, squareform
-
-    distance = squareform(pdist(positions))
-    colour = squareform(pdist(features))
+    distance, colour = distances(positions.T), distances(features.T)
     return np.where(distance < radius, np.exp(-((colour / colour_width) ** 2) - (distance / distance_width) ** 2), 0)
 
 

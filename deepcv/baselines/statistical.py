@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from deepcv.baselines.level_set import LevelSet, boundary_length, run_until_settled
-from deepcv.checks import Count, NonNegative, Positive, check
+from deepcv.checks import Count, NonNegative, Positive, checked_settings
 from deepcv.hints.hint import hint_for, otsu_mask
 from deepcv.images import as_image
 from deepcv.segmentation import Segmentation, two_phase
@@ -106,15 +106,7 @@ def statistical(
     InputError
         For an unusable image or hint, or a parameter out of range.
     """
-    settings = {
-        "covariance": covariance,
-        "nu": nu,
-        "floor": floor,
-        "max_iterations": max_iterations,
-        "settled": settled,
-        "dt": dt,
-    }
-    check(statistical, settings)
+    settings = checked_settings(statistical, locals())
     image = as_image(image)
     mask = otsu_mask(hint_for(image, hint))
     start = time.perf_counter()

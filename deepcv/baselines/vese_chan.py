@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 from deepcv.baselines.level_set import LevelSet, boundary_length, run_until_settled
-from deepcv.checks import Count, NonNegative, Positive, Seed, at_least, check
+from deepcv.checks import Count, NonNegative, Positive, Seed, at_least, checked_settings
 from deepcv.errors import InputError
 from deepcv.images import as_image
 from deepcv.model.start import clustered_memberships
@@ -121,16 +121,7 @@ def vese_chan(
     InputError
         For an unusable image, a parameter out of range, or fewer than four colours for "clusters".
     """
-    settings = {
-        "start": start,
-        "spacing": spacing,
-        "nu": nu,
-        "max_iterations": max_iterations,
-        "settled": settled,
-        "dt": dt,
-        "seed": seed,
-    }
-    check(vese_chan, settings)
+    settings = checked_settings(vese_chan, locals())
     image = as_image(image)
     began = time.perf_counter()
     phi = circles(image.shape[:2], spacing) if start == "circles" else clusters(image, seed)
@@ -142,7 +133,7 @@ def vese_chan(
         trace={"energy": energies},
         seconds=time.perf_counter() - began,
         method="vese-chan",
-        settings=settings | {"empty": [phase for phase in range(4) if not memberships[phase].any()]},
+        settings=settings | {"seed": seed, "empty": [phase for phase in range(4) if not memberships[phase].any()]},
     )
 
 

@@ -22,12 +22,15 @@ class SuperpixelGraph(NamedTuple):
     boundary: np.ndarray  # (n,) bool, on the image's border
 
 
-def superpixels(image: np.ndarray, count: int, compactness: float) -> np.ndarray:
-    """About `count` SLIC superpixels, of at least 40 pixels on average: labels `(H, W)` from 0."""
+def slic_superpixels(image: np.ndarray, count: int, **options) -> np.ndarray:
+    """About `count` superpixels of `image` `(H, W, 3)`, of at least 40 pixels on average: labels `(H, W)` from 0.
+
+    By SLIC, with `options` of `skimage.segmentation.slic`.
+    """
     from skimage.segmentation import slic
 
     count = max(2, min(count, image.shape[0] * image.shape[1] // 40))
-    return slic(image, n_segments=count, compactness=compactness, start_label=0, channel_axis=2)
+    return slic(image, n_segments=count, start_label=0, channel_axis=2, **options)
 
 
 def region_means(maps: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -54,7 +57,7 @@ def adjacency(labels: np.ndarray) -> np.ndarray:
 
 def superpixel_graph(maps: PixelMaps, count: int, compactness: float) -> SuperpixelGraph:
     """The graph of about `count` superpixels, with the means of `maps` over them."""
-    labels = superpixels(maps.image, count, compactness)
+    labels = slic_superpixels(maps.image, count, compactness=compactness)
     means = region_means(maps.features, labels)
     low, span = means.min(axis=1, keepdims=True), np.ptp(means, axis=1, keepdims=True)
     features = (means - low) / np.where(span > 0, span, 1)

@@ -7,7 +7,7 @@ background.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -64,25 +64,17 @@ def initial_phi(hint: Tensor, limit: float = 1.0) -> Tensor:
     return torch.logit(hint.clamp(0.01, 0.99)).clamp(-limit, limit)[:, None]
 
 
-@dataclass(frozen=True)
-class LatentPrior:
-    """`p(Zₓ | uₓ = i) = N(μᵢ, Σᵢ)` with diagonal covariances, (3.8).
-
-    Attributes
-    ----------
-    mean, variance : Tensor, `(N, d)`
-        One row per phase, in the order of the labels.
-    """
+class LatentPrior(NamedTuple):
+    """`p(Zₓ | uₓ = i) = N(μᵢ, Σᵢ)` with diagonal covariances, (3.8): a row per phase, in the order of the labels."""
 
     mean: Tensor
     variance: Tensor
 
-    @classmethod
-    def two_phase(cls, mean: float = 10.0) -> LatentPrior:
-        """d = 1, the foreground at `mean` and the background at `-mean`, unit variances (section 5.1)."""
-        return cls(torch.tensor([[-mean], [mean]]), torch.ones(2, 1))
 
-    @classmethod
-    def multi_phase(cls, phases: int, mean: float = 5.0) -> LatentPrior:
-        """d = N and `μᵢ = mean · eᵢ`, unit variances (section 5.1)."""
-        return cls(mean * torch.eye(phases), torch.ones(phases, phases))
+def latent_prior(phases: int, mean: float) -> LatentPrior:
+    """The paper's prior (section 5.1), `(N, d)` each, with unit variances.
+
+    Two phases: d = 1, the foreground at `mean` and the background at `-mean`. More: d = N and `μᵢ = mean · eᵢ`.
+    """
+    means = torch.tensor([[-mean], [mean]]) if phases == 2 else mean * torch.eye(phases)
+    return LatentPrior(means, torch.ones_like(means))

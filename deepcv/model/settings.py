@@ -116,7 +116,7 @@ class Settings(Checked):
     """Gradient step only: φ starts from the hint itself, from it sharpened by a logistic about its Otsu threshold, or
     from its Otsu mask (`hints.hint.surer`)."""
     start_limit: Positive = 1.0
-    """Gradient step only: largest magnitude of φ at the start; the released code has 1. A hint of 0 or 1 starts at ±4.6."""
+    """Gradient step only: largest magnitude of φ at the start, 1 in the released code; a hint of 0 or 1 has ±4.6."""
     activation: Literal["relu", "celu", "softplus", "sigmoid"] = "relu"
     """Of the U-Net: "relu"; "celu" with α = 1e-3 as in the released code; "softplus" or "sigmoid", which are smooth as
     Theorem 3.3 asks."""

@@ -93,10 +93,7 @@ class Model(nn.Module):
     def __init__(self, channels: int, settings: Settings, seeds: Sequence[int]):
         super().__init__()
         self.settings = settings
-        if settings.phases == 2:
-            prior = phases.LatentPrior.two_phase(settings.latent_mean)
-        else:
-            prior = phases.LatentPrior.multi_phase(settings.phases, settings.latent_mean)
+        prior = phases.latent_prior(settings.phases, settings.latent_mean)
         self.register_buffer("prior_mean", prior.mean)
         self.register_buffer("prior_variance", prior.variance)
         self.dimensions = prior.mean.shape[1]

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from deepcv.errors import InputError
-from deepcv.hints import saliency
+from deepcv.hints import hint as module
 from deepcv.hints.hint import hint_for, otsu_mask, surer
 
 IMAGE = np.random.default_rng(0).random((12, 16)).astype(np.float32)
 
 
 def test_the_users_hint_is_taken_as_it_is(monkeypatch):
-    monkeypatch.setattr(saliency, "structured_matrix_decomposition", None)  # not to be asked
+    monkeypatch.setattr(module, "structured_matrix_decomposition", None)  # not to be asked
     hint = np.random.default_rng(1).random((12, 16))
     np.testing.assert_allclose(hint_for(IMAGE, hint), hint, atol=1e-7)
     marks = hint > 0.5
@@ -21,7 +21,7 @@ def test_the_users_hint_is_taken_as_it_is(monkeypatch):
 
 def test_without_one_it_is_the_saliency(monkeypatch):
     planted = np.eye(12, 16, dtype=np.float32)
-    monkeypatch.setattr(saliency, "structured_matrix_decomposition", lambda image: planted if image is IMAGE else None)
+    monkeypatch.setattr(module, "structured_matrix_decomposition", lambda image: planted if image is IMAGE else None)
     assert hint_for(IMAGE) is planted
 
 

@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from deepcv.errors import InputError
 from deepcv.model import energy, phases
 
 
@@ -40,7 +39,7 @@ def test_softmax_of_half_the_field_each_way_is_the_sigmoid():
 
 def test_n_phase_energy_of_two_phases_at_half_nu_is_the_two_phase_energy():
     phi, nu = random(2, 1, 6, 7), 3.0
-    prior = phases.LatentPrior.two_phase()
+    prior = phases.latent_prior(2, 10.0)
     kl = energy.gaussian_kl(random(2, 1, 6, 7, seed=1), 1.0, prior.mean, prior.variance)
     u = phases.sigmoid_memberships(phi)
     two = nu * energy.total_variation(phases.contours(u)).sum(1) + energy.region(u, kl)
@@ -71,21 +70,15 @@ def test_initial_phi_gives_the_hint_back_where_it_is_not_clipped():
 
 
 def test_priors_of_the_paper():
-    two = phases.LatentPrior.two_phase()
+    two = phases.latent_prior(2, 10.0)
     assert two.mean.tolist() == [[-10], [10]] and two.variance.tolist() == [[1], [1]]
-    three = phases.LatentPrior.multi_phase(3)
+    three = phases.latent_prior(3, 5.0)
     assert three.mean.tolist() == [[5, 0, 0], [0, 5, 0], [0, 0, 5]] and (three.variance == 1).all()
 
 
 def test_a_latent_on_a_phases_mean_is_cheapest_in_that_phase():
-    for prior in (phases.LatentPrior.two_phase(), phases.LatentPrior.multi_phase(4)):
+    for prior in (phases.latent_prior(2, 10.0), phases.latent_prior(4, 5.0)):
         latent = prior.mean.T[None, :, None, :].double()  # pixel k carries the mean of phase k
         kl = energy.gaussian_kl(latent, 1.0, prior.mean, prior.variance)
         assert kl.argmin(1)[0, 0].tolist() == list(range(len(prior.mean)))
         assert kl.min(1).values.abs().max() == 0
-
-
-@pytest.mark.parametrize("count", [1, 0, -3])
-def test_fewer_than_two_phases_are_refused(count):
-    with pytest.raises(InputError, match=f"phases is {count}"):
-        phases.LatentPrior.multi_phase(count)

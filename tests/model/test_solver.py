@@ -241,7 +241,7 @@ def test_terms_of_the_state_are_those_of_the_energy(settings):
         length = (torch.linalg.vector_norm(energy.gradient(u[:, 1]), dim=1) * posed.edges).sum() * settings.nu
         torch.testing.assert_close(state.energy["length"][0], length / pixels)
         if settings.u_step == "gradient":
-            prior = phases.LatentPrior.two_phase(settings.latent_mean)
+            prior = phases.latent_prior(2, settings.latent_mean)
             kl = energy.gaussian_kl(state.latent_mean, 1.0, prior.mean, prior.variance)
             torch.testing.assert_close(state.energy["region"], energy.region(u, kl) / pixels)
 
@@ -277,7 +277,7 @@ def test_what_the_gradient_step_descends_is_the_splitting_energy(changes, monkey
     posed = problem(settings)
     states = list(iterate(posed, settings))
     two = settings.phases == 2
-    prior = phases.LatentPrior.two_phase(3.0) if two else phases.LatentPrior.multi_phase(3, 3.0)
+    prior = phases.latent_prior(settings.phases, 3.0)
     before = posed.memberships
     if two:
         before = phases.sigmoid_memberships(phases.initial_phi(before[:, 1]))

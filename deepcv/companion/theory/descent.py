@@ -61,7 +61,7 @@ class SplitEnergy(nn.Module):
         self.encoder = smooth_network(image.shape[1], 1, width, 2 * seed, normalised)
         self.decoder = smooth_network(1, image.shape[1], width, 2 * seed + 1, normalised)
         self.phi = nn.Parameter(phases.initial_phi(hint))
-        self.prior = phases.LatentPrior.two_phase(LATENT_MEAN)
+        self.prior = phases.latent_prior(2, LATENT_MEAN)
         self.generator = torch.Generator().manual_seed(seed)
         self.noise = self.draw()
 
