@@ -40,7 +40,7 @@ def write_together(content_of: Mapping[Path, bytes]) -> None:
             temporary.unlink(missing_ok=True)
 
 
-def write_whole(path, content: bytes | memoryview) -> None:
+def write_whole(path, content: bytes) -> None:
     """Write a file, and its folder, as `deepcv.files.write_together` does.
 
     Raises

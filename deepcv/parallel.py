@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Generator, Iterable, Iterator, Sized
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Executor, Future, wait
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -57,7 +57,7 @@ def run(
     workers: int | Executor | None = None,
     progress: bool = True,
     description: str = "",
-) -> Iterator[tuple[Item, Result]]:
+) -> Generator[tuple[Item, Result], None, None]:
     """Compute `function(item)` for each item and yield `(item, result)` as they finish, in any order.
 
     Parameters
@@ -116,7 +116,7 @@ def concurrency(workers: int | Executor | None) -> int:
     return getattr(workers, "_max_workers", DEFAULT_IN_FLIGHT)
 
 
-def _with_bar(pairs, total: int | None, progress: bool, description: str) -> Iterator[tuple[Any, Any]]:
+def _with_bar(pairs, total: int | None, progress: bool, description: str) -> Generator[tuple[Any, Any], None, None]:
     from tqdm.auto import tqdm
 
     bar = tqdm(total=total, desc=description or None, disable=not progress or total == 0)
@@ -126,14 +126,14 @@ def _with_bar(pairs, total: int | None, progress: bool, description: str) -> Ite
             yield pair
 
 
-def _here(function, items) -> Iterator[tuple[Any, Any]]:
+def _here(function, items) -> Generator[tuple[Any, Any], None, None]:
     for item in items:
         with _naming(item):
             result = function(item)
         yield item, result
 
 
-def _in_processes(count: int, function, items) -> Iterator[tuple[Any, Any]]:
+def _in_processes(count: int, function, items) -> Generator[tuple[Any, Any], None, None]:
     executor = _Processes(count)
     try:
         yield from _on_executor(executor, function, items)
@@ -141,7 +141,7 @@ def _in_processes(count: int, function, items) -> Iterator[tuple[Any, Any]]:
         executor.shutdown()
 
 
-def _on_executor(executor: Executor, function, items) -> Iterator[tuple[Any, Any]]:
+def _on_executor(executor: Executor, function, items) -> Generator[tuple[Any, Any], None, None]:
     if hasattr(executor, "_client"):  # Dask's
         function = functools.partial(_on_one_thread, function)
     items = iter(items)

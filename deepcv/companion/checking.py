@@ -84,7 +84,8 @@ def check(
         items[item.experiment].append(item)
     units = [unit for name in items for unit in get_experiment(name).units(items[name])]
     options = {"workers": workers, "progress": progress, "description": "Recomputing"}
-    agree, differ = Counter(), Counter()
+    agree: Counter[str] = Counter()
+    differ: Counter[str] = Counter()
     for unit, found in parallel.run(functools.partial(_recomputed, device=device), units, **options):
         for item, numbers in zip(unit, found, strict=True):
             wrong = _differences(rows[item.key], numbers)

@@ -14,7 +14,7 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -188,7 +188,7 @@ class Store:
         *,
         replace: bool = False,
         **options,
-    ) -> Iterator[tuple[Unit, list[dict[str, Any]]]]:
+    ) -> Generator[tuple[Unit, list[dict[str, Any]]], None, None]:
         """Compute units, write the rows of each as soon as it is finished, and yield `(unit, results)`.
 
         Parameters

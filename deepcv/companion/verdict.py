@@ -8,7 +8,7 @@ import html
 import json
 import textwrap
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from deepcv.companion import timings
 from deepcv.companion.claims import TOLERANCE, Claim, Status, Verdict
@@ -146,7 +146,8 @@ def plot(decided: Decided) -> Figure:
     shown = [(claim, verdict) for claim, verdict in reversed(decided) if "ours" in verdict.numbers]
     figure, axis = plt.subplots(figsize=(8, 0.3 * len(shown) + 1.2))
     for row, (claim, verdict) in enumerate(shown):
-        printed, ours, colour = float(claim.value), verdict.numbers["ours"], COLOURS[verdict.status]
+        printed, colour = float(claim.value), COLOURS[verdict.status]
+        ours: Any = verdict.numbers["ours"]
         error = [[ours.mean - ours.low], [ours.high - ours.mean]]
         axis.barh(row, 2 * TOLERANCE, 0.7, left=printed - TOLERANCE, color="0.88", zorder=1)
         axis.plot(printed, row, "D", color="white", mec="0.25", ms=6, zorder=2, label="" if row else "the paper")

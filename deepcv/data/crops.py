@@ -174,4 +174,4 @@ def _keep(found: Crops, folder: Path) -> None:
     for name, array in (("images", found.images), ("truths", found.truths)):
         stream = io.BytesIO()
         np.save(stream, array)
-        write_whole(folder / f"{name}.npy", stream.getbuffer())
+        write_whole(folder / f"{name}.npy", stream.getvalue())

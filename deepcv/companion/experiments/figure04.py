@@ -12,7 +12,7 @@ with 3 to 20 regions; the table shows the count with the highest mean IoU over a
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -97,7 +97,7 @@ class Settings(experiment.Settings):
         "paper": _FULL,
     }
 
-    methods: tuple[Literal[*METHODS], ...] | None = None
+    methods: tuple[Literal[*METHODS], ...] | None = None  # type: ignore[valid-type]  # the names of a registry
     images: tuple[str, ...] | None = None
     counts: tuple[int, ...] | None = None
     iterations: int | None = None
@@ -198,7 +198,7 @@ def _summary(reduced: DataFrame) -> DataFrame:
 
     table = {}
     for name, group in reduced.groupby("name", sort=False):
-        row = {}
+        row: dict[str, Any] = {}
         for score, column in MEASURED.items():
             by_image = group.groupby("image")[column].mean()
             row |= {score: by_image.mean(), f"{score} interval": interval(by_image)}

@@ -215,7 +215,7 @@ def ours_holds(rows: DataFrame) -> Verdict:
     )
     shares = {f"kept, {clipping}": share for clipping, share in worst.items()}
     status = judged(min(worst.values()) >= HOLDS, max(worst.values()) >= HOLDS)
-    return Verdict(status, f"{evidence} is left.", shares | scores)
+    return Verdict(status, f"{evidence} is left.", {**shares, **scores})
 
 
 CLAIMS = (

@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -292,12 +292,12 @@ def show_distributions(axis: Axes, latent: Latent, space: str) -> None:
     values = in_space(latent, space, mask)
     low, high = np.quantile(values, (0.001, 0.999))
     along = np.linspace(low, high, 301)
-    regions = {
+    regions: dict[str, tuple[np.ndarray, float, dict[str, Any]]] = {
         "background": (values[~mask], -latent.prior, {"histtype": "step", "lw": 1.2}),
         "foreground": (values[mask], latent.prior, {"histtype": "stepfilled", "alpha": 0.5}),
     }
     for (name, (part, prior, fill)), colour in zip(regions.items(), sns.color_palette("colorblind"), strict=False):
-        axis.hist(part, np.linspace(low, high, 41), density=True, color=colour, label=name, **fill)
+        axis.hist(part, np.linspace(low, high, 41).tolist(), density=True, color=colour, label=name, **fill)
         axis.plot(along, norm.pdf(along, part.mean(), part.std()), color=colour, ls="--", lw=1, label="its Gaussian")
         if space == "latent":
             axis.plot(along, norm.pdf(along, prior), color=colour, ls=":", lw=1.2, label="its prior")
@@ -308,7 +308,7 @@ def show_distributions(axis: Axes, latent: Latent, space: str) -> None:
     axis.tick_params(labelsize=7)
 
 
-def head_distributions(figure: Figure, axes: Sequence[Axes], headings: Sequence[str]) -> None:
+def head_distributions(figure: Figure, axes: Iterable[Axes], headings: Sequence[str]) -> None:
     """Finish the columns of distributions: a heading over each, and a legend of the lines below the figure."""
     for axis, heading in zip(axes, headings, strict=True):
         axis.set_title(heading, fontsize=9)

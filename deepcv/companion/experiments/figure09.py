@@ -24,7 +24,7 @@ import io
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -116,7 +116,8 @@ class Course(NamedTuple):
     @property
     def total(self) -> np.ndarray:
         """The sum of the terms, `(K,)`."""
-        return sum(self.energy.values())
+        total: Any = sum(self.energy.values())
+        return total
 
     def mask_at(self, step: int) -> np.ndarray:
         """The mask after a step, the last if the loop has ended before."""

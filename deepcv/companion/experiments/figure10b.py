@@ -21,7 +21,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import torch
@@ -139,7 +139,7 @@ def _double_dips_loop(
     full = double_dip.Settings()
     first = iterations * full.first_steps // (full.first_steps + full.second_steps)
     timed = first, iterations - first
-    short = double_dip.Settings(**dict(zip(("first_steps", "second_steps"), (1 + each for each in timed), strict=True)))
+    short = double_dip.Settings(first_steps=1 + timed[0], second_steps=1 + timed[1])
     posed = double_dip.pose(image, hint, short, seed, str(device))
     return functools.partial(double_dip.iterate, posed, short), full.first_steps + full.second_steps, timed
 
@@ -233,7 +233,7 @@ def plot(rows: DataFrame) -> Figure:
 
     printed = printed_seconds()
     colours = sns.color_palette("colorblind", len(CONTENDERS))
-    star = {"marker": "*", "edgecolors": "black", "lw": 0.6}
+    star: dict[str, Any] = {"marker": "*", "edgecolors": "black", "lw": 0.6}
     figure, axis = plt.subplots(figsize=(7.2, 5.2))
     sides = np.array(sorted(rows["pixels"].unique()), float)
     for (column, name), colour, marker, line in zip(CONTENDERS.items(), colours, "osD", ("-", "--", ":"), strict=True):

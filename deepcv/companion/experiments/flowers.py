@@ -39,7 +39,7 @@ class CollectionSettings(experiment.Settings):
         Replaces the profile's number for every network.
     """
 
-    dataset: Literal[*COLLECTIONS] | None = None
+    dataset: Literal[*COLLECTIONS] | None = None  # type: ignore[valid-type]  # the names of a registry
     n_train: Count | None = None
     epochs: Count | None = None
 
@@ -83,7 +83,8 @@ def means(rows: DataFrame, names: Series) -> DataFrame:
     table = {}
     for name, group in rows.groupby(names, sort=False):
         parts = {split: group[group["split"] == split] for split in SPLITS}
-        tested, row = parts["test"], {}
+        tested = parts["test"]
+        row: dict[str, Any] = {}
         for short, score in SCORES.items():
             by_image = {split: part.groupby("image")[score].mean() for split, part in parts.items()}
             row |= {f"{split} {short}": values.mean() for split, values in by_image.items()}

@@ -242,7 +242,8 @@ def flowers_ahead(rows: DataFrame, *, theirs: str, greatly: bool = False) -> Ver
 
 def _leads(rows: DataFrame, ours: str, theirs: str) -> dict[str, Estimate]:
     """The lead of a network, by split and score; splits without rows of both are left out."""
-    leads, theirs, rows = {}, f"{theirs}:default", rows[rows["chosen"] != "validation"]
+    leads: dict[str, Estimate] = {}
+    theirs, rows = f"{theirs}:default", rows[rows["chosen"] != "validation"]
     for split in SPLITS:
         found = rows[rows["split"] == split]
         if len(score_of(found, theirs, "iou")) and len(score_of(found, ours, "iou")):

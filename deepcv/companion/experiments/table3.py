@@ -60,8 +60,8 @@ class Settings(CollectionSettings):
         "paper": {"dataset": "flowers17", "size": 128, "starts": tuple(STARTS)},
     }
 
-    constraints: tuple[Literal[*CONSTRAINTS], ...] = tuple(CONSTRAINTS)
-    starts: tuple[Literal[*STARTS], ...] | None = None
+    constraints: tuple[Literal[*CONSTRAINTS], ...] = tuple(CONSTRAINTS)  # type: ignore[valid-type]  # keys of a table
+    starts: tuple[Literal[*STARTS], ...] | None = None  # type: ignore[valid-type]  # keys of a table
 
 
 def groups(settings: Settings) -> list[Group]:

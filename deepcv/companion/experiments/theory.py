@@ -112,7 +112,7 @@ def measure(item: Item, sample: Sample, hint: np.ndarray, device: str | None) ->
     return only_measured(time.perf_counter() - started), found
 
 
-def _given(item: Item, sample: Sample, hint: np.ndarray) -> tuple[Tensor, Tensor, int, dict[str, Any]]:
+def _given(item: Item, sample: Sample, hint: np.ndarray) -> tuple[Any, ...]:
     """The arguments of a check; each image has its own random numbers."""
     own = zlib.crc32(f"{item.image} {item.seed}".encode())
     return *reduced(sample.image, hint, item.settings["size"]), own, item.settings
@@ -120,9 +120,10 @@ def _given(item: Item, sample: Sample, hint: np.ndarray) -> tuple[Tensor, Tensor
 
 def reduced(image: np.ndarray, hint: np.ndarray, size: int) -> tuple[Tensor, Tensor]:
     """Image `(1, C, size, size)` and hint `(1, size, size)` in double precision."""
-    image = np.atleast_3d(resize(as_image(image), (size, size))).transpose(2, 0, 1)
-    hint = resize(hint, (size, size))
-    return tuple(torch.from_numpy(np.ascontiguousarray(each))[None].double() for each in (image, hint))
+    small = np.atleast_3d(resize(as_image(image), (size, size))).transpose(2, 0, 1)
+    given = (small, resize(hint, (size, size)))
+    first, second = (torch.from_numpy(np.ascontiguousarray(each))[None].double() for each in given)
+    return first, second
 
 
 # -- what is shown -----------------------------------------------------------------------------------------------------

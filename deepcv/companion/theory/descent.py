@@ -273,14 +273,14 @@ def bounded_descent(make: Callable[[], SplitEnergy], steps: int) -> BoundedDesce
 
 
 def gradient_descent(
-    image: Tensor, hint: Tensor, seed: int, settings: dict[str, Any], normalised: bool = False
+    image: Tensor, hint: Tensor, seed: int, settings: dict[str, Any], *, normalised: bool = False
 ) -> BoundedDescent:
     """Gradient steps, on networks with or without instance normalisation."""
     make = functools.partial(SplitEnergy, image, hint, seed, width=settings["width"], normalised=normalised)
     return bounded_descent(make, settings["steps"])
 
 
-def adam_descent(image: Tensor, hint: Tensor, seed: int, settings: dict[str, Any], redrawn: bool = False) -> Path:
+def adam_descent(image: Tensor, hint: Tensor, seed: int, settings: dict[str, Any], *, redrawn: bool = False) -> Path:
     """Adam at 1e-1 for all parameters (section 5.1) instead of gradient steps, without estimates of L."""
     model = SplitEnergy(image, hint, seed, width=settings["width"])
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-1)
