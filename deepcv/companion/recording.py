@@ -100,8 +100,23 @@ def recorded_items(name: str, folder=None) -> Iterator[tuple[Item, dict[str, Any
     for row in rows.to_dict("records"):
         run = described["runs"][row["run"]]
         told = {each: kind(row[each]) for each, kind in conditions.items() if _is_told(row[each])}
-        identity = (row[each] for each in ("dataset", "image", "method", "preset", "seed"))
-        yield Item(name, *identity, run["settings"], told, row["data"], run["device"], run["code"]), row
+        dataset, image, method, preset, seed = (row[each] for each in ("dataset", "image", "method", "preset", "seed"))
+        yield (
+            Item(
+                name,
+                dataset,
+                image,
+                method,
+                preset,
+                seed,
+                run["settings"],
+                told,
+                row["data"],
+                run["device"],
+                run["code"],
+            ),
+            row,
+        )
 
 
 def _is_told(value) -> bool:
@@ -261,7 +276,7 @@ def fill(
             for experiment, items in to_do:
                 merged = time.monotonic()
                 units = _in_time(experiment.units(store.missing(items)), pace, end)
-                options = {"progress": progress, "description": f"{experiment.title}, {profile}"}
+                options: dict[str, Any] = {"progress": progress, "description": f"{experiment.title}, {profile}"}
                 options["workers"] = _workers(experiment, workers, items[0].device)
                 filling = store.fill(units, experiment.compute(profile, device), **options)
                 with _stopped_at(end), contextlib.closing(filling) as finished:

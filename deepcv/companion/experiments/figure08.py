@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -308,12 +308,13 @@ def show_distributions(axis: Axes, latent: Latent, space: str) -> None:
     axis.tick_params(labelsize=7)
 
 
-def head_distributions(figure: Figure, axes: Iterable[Axes], headings: Sequence[str]) -> None:
+def head_distributions(figure: Figure, axes: np.ndarray, headings: Sequence[str]) -> None:
     """Finish the columns of distributions: a heading over each, and a legend of the lines below the figure."""
     for axis, heading in zip(axes, headings, strict=True):
         axis.set_title(heading, fontsize=9)
     figure.tight_layout(rect=(0, 0.25 / figure.get_figheight(), 1, 1))
-    figure.legend(*axes[-1].get_legend_handles_labels(), loc="lower center", ncols=6, fontsize=8, frameon=False)
+    handles, labels = axes[-1].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="lower center", ncols=6, fontsize=8, frameon=False)
 
 
 # -- what the paper claims ---------------------------------------------------------------------------------------------

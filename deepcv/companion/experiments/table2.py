@@ -66,7 +66,7 @@ PAPERS_METHODS = {name: f"{name}:default" for name in ("chan-vese", "redo", "amo
 _SINGLE = ("chan-vese", "iem", "grabcut", "saliency", "deep-cv")
 _QUICK = {"levels": 2, "width": 8, "model_width": 4, "discriminator_width": 8, "batch": 8}
 _CPU = {"levels": 4, "width": 8, "model_width": 8, "discriminator_width": 8, "batch": 20}
-NETWORKS = {
+NETWORKS: dict[str, dict[str, dict[str, Any]]] = {
     "quick": {
         "amortized:default": {**_QUICK, "epochs": 16, "learning_rate": 5e-3},
         "amortized:paper": {**_QUICK, "epochs": 8},
