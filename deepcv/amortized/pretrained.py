@@ -54,7 +54,7 @@ def segment(method: str, image, hint=None, *, seed: int = 0, device: str | None 
     for name, value in settings.items():
         if value not in expected.get(name, ()):
             raise InputError(
-                f"the package's network was trained on {card['data']} with the default settings, {name} differs; "
-                "train your own with `deepcv train` and use it with `deepcv predict`"
+                f"the package's network was trained on {card['data']} with the default settings, here {name} differs; "
+                "leave it out, or train your own with `deepcv train` and use it with `deepcv predict --model`"
             )
     return segmenter.predict([image])[0]

@@ -70,9 +70,9 @@ def test_as_a_method_it_takes_the_default_settings_or_its_own_and_tells_of_no_ot
     masks = [method.function(image, device="cpu", **given).mask for given in ({}, method.settings(), own)]
     assert np.array_equal(masks[0], masks[1]) and np.array_equal(masks[0], masks[2])
     for given in ({"epochs": 3}, {"chosen": "validation"}, {"collection": "flowers102"}):
-        with pytest.raises(InputError, match=r"trained on flowers17 .* differs; train your own with `deepcv train`"):
+        with pytest.raises(InputError, match=r"trained on flowers17 .* differs; leave it out, or train your own"):
             method.function(image, **method.settings(**given))
-    with pytest.raises(InputError, match="no trained network of redo"):
+    with pytest.raises(InputError, match="no trained network of redo; train"):
         get_method("redo").function(image)
 
 
