@@ -2,6 +2,9 @@
 
 import re
 
+from deepcv.companion.experiments import EXPERIMENTS
+from deepcv.methods import METHODS
+
 # stands for a colon while napoleon looks at a docstring, which would take the words before the colon for a type
 _COLON = "\ue000"
 
@@ -52,7 +55,18 @@ def after_napoleon(app, what, name, obj, options, lines):
     lines[:] = [line.replace(_COLON, ":") for line in lines]
 
 
+def list_registered(app, docname, source):
+    """Replace the lines `% every experiment` and `% every method` of a page by a section for each."""
+    experiments = [(each.title, f"deepcv.companion.experiments.{name}") for name, each in EXPERIMENTS.items()]
+    functions = [(each.title, each.function) for each in METHODS.values() if not each.trained]
+    methods = [(title, each.__module__) for title, each in functions if ".baselines." in each.__module__]
+    for line, listed in (("% every experiment", experiments), ("% every method", methods)):
+        sections = (f"## {title}\n\n```{{eval-rst}}\n.. automodule:: {module}\n```\n" for title, module in listed)
+        source[0] = source[0].replace(line, "\n".join(sections))
+
+
 def setup(app):
+    app.connect("source-read", list_registered)
     app.connect("autodoc-process-docstring", before_napoleon, priority=100)
     app.connect("autodoc-process-docstring", after_napoleon, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
