@@ -14,7 +14,7 @@ import torch
 from deepcv import parallel
 from deepcv.baselines.normalized_cuts import best_segment
 from deepcv.companion import networks
-from deepcv.companion.items import DATA_CONDITIONS, Item, Unit
+from deepcv.companion.items import Item, Unit
 from deepcv.data import Sample, load_dataset
 from deepcv.devices import device_kind
 from deepcv.errors import InputError
@@ -154,8 +154,7 @@ def _sample(name: tuple) -> Sample:
 
 
 def _name(item: Item) -> tuple:
-    data = ((name, value) for name, value in item.conditions.items() if name in DATA_CONDITIONS)
-    return item.dataset, tuple(data), item.image
+    return item.dataset, tuple(item.data.items()), item.image
 
 
 def _hints_of(unit: Unit) -> list[np.ndarray]:
