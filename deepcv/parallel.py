@@ -137,8 +137,10 @@ def _in_processes(count: int, function, items) -> Generator[tuple[Any, Any], Non
     executor = _Processes(count)
     try:
         yield from _on_executor(executor, function, items)
-    finally:
         executor.shutdown()
+    except BaseException:
+        executor.shutdown(cancel_futures=True)
+        raise
 
 
 def _on_executor(executor: Executor, function, items) -> Generator[tuple[Any, Any], None, None]:
@@ -199,10 +201,10 @@ class _Processes(Executor):
         self._pools[pool] = pool.submit(function, *arguments, **keywords)
         return self._pools[pool]
 
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = True) -> None:
-        """Kill the processes."""
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """End the processes; with `cancel_futures` kill them and their children."""
         for pool in self._pools:
-            pool.shutdown(wait, kill_workers=True)
+            pool.shutdown(wait, kill_workers=cancel_futures)
 
 
 def _start_worker(parent: int) -> None:

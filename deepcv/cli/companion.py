@@ -11,6 +11,9 @@ from typing import Annotated, Any
 
 import typer
 
+from deepcv.cli.options import Device
+from deepcv.errors import InputError
+
 WORKERS = "Number of processes. [default: one per usable core; 1 on a GPU]"
 SCHEDULER = "Compute on the workers of this Dask scheduler, tcp://host:8786."
 
@@ -26,7 +29,7 @@ def run(
     n_images: Annotated[int | None, typer.Option(help="Use only the first N images.")] = None,
     size: Annotated[int | None, typer.Option(help="Longest side, in pixels, at which our model is solved.")] = None,
     seeds: Annotated[str | None, typer.Option(help="Comma-separated whole numbers: 0,1,2.")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda …")] = None,
+    device: Device = None,
     workers: Annotated[int | None, typer.Option(help=WORKERS)] = None,
     scheduler: Annotated[str | None, typer.Option(help=SCHEDULER)] = None,
     recompute: Annotated[bool, typer.Option("--recompute", help="Recompute rows that are in the store.")] = False,
@@ -88,7 +91,7 @@ def record(
     ] = None,
     into: Annotated[Path | None, typer.Option(help="Write to this folder, not to results/recorded.")] = None,
     workers: Annotated[int | None, typer.Option(help=WORKERS)] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda … [default: the GPU if there is one]")] = None,
+    device: Device = None,
     scheduler: Annotated[str | None, typer.Option(help=SCHEDULER)] = None,
 ) -> None:
     """Compute what is missing from results/recorded, for as long as you say, and merge it in.
@@ -107,7 +110,6 @@ def record(
     started = time.monotonic()
     from deepcv.companion import checking, recording
     from deepcv.companion.experiments import EXPERIMENTS, get_experiment
-    from deepcv.errors import InputError
 
     for name, value in (("--minutes", minutes), ("--check", check)):
         if value is not None and not value > 0:
@@ -142,7 +144,6 @@ def verdict(
     deepcv verdict --format json
     """
     from deepcv.companion import verdict
-    from deepcv.errors import InputError
 
     if format_ not in ("text", "json"):
         raise InputError(f"--format is {format_!r}; it is text or json")
@@ -166,7 +167,6 @@ def _workers(workers: int | None, scheduler: str | None):
     if scheduler is None:
         yield workers
         return
-    from deepcv.errors import InputError
     from deepcv.parallel import cluster
 
     if workers is not None:
@@ -177,8 +177,6 @@ def _workers(workers: int | None, scheduler: str | None):
 
 def _known_to(settings: type, experiment: str, given: dict[str, Any]) -> dict[str, Any]:
     """The options given, all of which the experiment's settings must have."""
-    from deepcv.errors import InputError
-
     given = {name: value for name, value in given.items() if value is not None}
     for name in sorted(set(given) - {field.name for field in dataclasses.fields(settings)}):
         raise InputError(f"{experiment} has no option --{name.replace('_', '-')}; leave it out")
@@ -190,8 +188,6 @@ def _split(names: str | None) -> tuple[str, ...] | None:
 
 
 def _numbers(numbers: str | None) -> tuple[int, ...] | None:
-    from deepcv.errors import InputError
-
     try:
         return None if numbers is None else tuple(int(number) for number in _split(numbers) or ())
     except ValueError:

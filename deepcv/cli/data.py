@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from deepcv.errors import InputError
+
 data = typer.Typer(rich_markup_mode=None)
 
 
@@ -23,7 +25,6 @@ def data_sets(context: typer.Context) -> None:
 def list_data() -> None:
     """List the data sets and whether they are there."""
     from deepcv.data import COLLECTIONS, SETS, SPLITS, data_folder, load_dataset
-    from deepcv.errors import InputError
 
     for name in (*SETS, *COLLECTIONS):
         splits = SPLITS if name in COLLECTIONS else (None,)

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from deepcv.cli.options import Convert, Device
+from deepcv.errors import InputError
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -43,11 +46,8 @@ def segment(
             help="Longest side (for iem the shorter side), in pixels, during computation; the mask has full size."
         ),
     ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda … [default: the GPU, if any]")] = None,
-    convert: Annotated[
-        bool,
-        typer.Option("--convert", help="Allow lossy conversion: first frame, 16-bit, alpha over white, CMYK."),
-    ] = False,
+    device: Device = None,
+    convert: Convert = False,
 ) -> None:
     """Segment a picture and write its mask.
 
@@ -61,7 +61,6 @@ def segment(
     # Set before the libraries are loaded: at this size, a second thread costs more than it gains.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from deepcv.devices import device_kind
-    from deepcv.errors import InputError
     from deepcv.methods import get_method
     from deepcv.pictures import outlined, read_checked, spread, write_images
 
@@ -85,8 +84,6 @@ def segment(
 
 def _settings(method: Method, preset: str, **given) -> dict[str, Any]:
     """The preset's settings, overridden by those given, all of which the method must have."""
-    from deepcv.errors import InputError
-
     given = {name: value for name, value in given.items() if value is not None}
     for name in given:
         if name != "size" and not method.has_setting(name):
@@ -101,7 +98,6 @@ def _labels(method: Method, pixels: np.ndarray, hint: np.ndarray | None, setting
     The size is `WORKING_SIZE` unless one is given or the method has a default. For a method without the setting `size`
     the picture is shrunk and the labels are enlarged here.
     """
-    from deepcv.errors import InputError
     from deepcv.images import SMALLEST_SIDE, as_image, resize, working_shape
     from deepcv.pictures import enlarged
 
@@ -123,7 +119,6 @@ def _labels(method: Method, pixels: np.ndarray, hint: np.ndarray | None, setting
 
 def _check_outputs(out: Path, overlay: Path | None, *inputs: Path | None) -> None:
     """Check that both pictures can be written, before anything is computed."""
-    from deepcv.errors import InputError
     from deepcv.pictures import check_picture, picture_name
 
     if out.suffix.lower() not in LOSSLESS:

@@ -9,6 +9,9 @@ from typing import Annotated
 
 import typer
 
+from deepcv.cli.options import Convert, Device
+from deepcv.errors import InputError
+
 
 def train(
     collection: Annotated[str, typer.Argument(help="flowers17, flowers102, flowerlike, or a folder of pictures.")],
@@ -22,7 +25,7 @@ def train(
     hint: Annotated[str | None, typer.Option(help="Method whose masks guide the network, or `none`.")] = None,
     precision: Annotated[str | None, typer.Option(help="float32, or bfloat16 on a GPU.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Random seed of the weights and samples.")] = 0,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda … [default: the GPU, if any]")] = None,
+    device: Device = None,
     devices: Annotated[int, typer.Option(min=1, help="Number of processes, one GPU each; torchrun sets it.")] = 1,
     workers: Annotated[int | None, typer.Option(help="Number of processes that compute the hints.")] = None,
 ) -> None:
@@ -85,12 +88,9 @@ def predict(
             help="A .safetensors file from `deepcv train`, or the folder of a run. [default: the package's, flowers]"
         ),
     ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda … [default: the GPU, if any]")] = None,
+    device: Device = None,
     batch: Annotated[int, typer.Option(min=1, help="Pictures per batch.")] = 8,
-    convert: Annotated[
-        bool,
-        typer.Option("--convert", help="Allow lossy conversion: first frame, 16-bit, alpha over white, CMYK."),
-    ] = False,
+    convert: Convert = False,
 ) -> None:
     """Segment pictures with a trained network; each mask has the size and name of its picture.
 
@@ -129,7 +129,6 @@ def export(
     deepcv export run flowers.safetensors
     """
     from deepcv.amortized.segmenter import Segmenter
-    from deepcv.errors import InputError
     from deepcv.pictures import check_parent
 
     check_parent(out)
@@ -152,8 +151,6 @@ def _weights(model: Path) -> Path:
 
 def _mask_places(images: list[Path], out: Path) -> dict[Path, Path]:
     """The path of each picture's mask."""
-    from deepcv.errors import InputError
-
     given = {path.resolve() for path in images}
     places: dict[Path, Path] = {}
     for path in images:
@@ -169,8 +166,6 @@ def _mask_places(images: list[Path], out: Path) -> dict[Path, Path]:
 
 
 def _make_folder(out: Path) -> None:
-    from deepcv.errors import InputError
-
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -1,0 +1,12 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+Device = Annotated[str | None, typer.Option(help="cpu, cuda … [default: the GPU, if any]")]
+Convert = Annotated[
+    bool, typer.Option("--convert", help="Allow lossy conversion: first frame, 16-bit, alpha over white, CMYK.")
+]
