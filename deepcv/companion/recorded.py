@@ -1,9 +1,9 @@
 """Our recorded full runs, kept in git, and the numbers printed in the paper.
 
 A recorded run is a table, `results/recorded/NAME.csv`, with one row per result, and `NAME.json`, which says what made
-the rows, which conditions the experiment varies, and the hash of the table. Replacing the JSON commits a change: the
-new table is written beside the old one before, as `.NAME.csv.next`, and takes its place after; a reader finishes that
-if the writer was killed.
+the rows, which conditions the experiment varies, and the hash of the table. A writer first writes the new table beside
+the old one, as `.NAME.csv.next`, then replaces the JSON, which commits the change, then the table. If it is killed after
+the commit, the next reader replaces the table.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ def full_run(name: str) -> DataFrame:
 
 
 def full_names(rows: DataFrame) -> Series:
-    """ "method:preset" of each row."""
+    """The "method:preset" of each row."""
     return rows["method"] + ":" + rows["preset"]
 
 
@@ -216,7 +216,7 @@ def merge(source, name: str, *, folder=None) -> dict[str, int]:
 
 @contextlib.contextmanager
 def _opened(name: str, folder) -> Iterator[tuple[Path, DataFrame, dict[str, Any]]]:
-    """The folder, rows and description of a recorded run that nobody else writes meanwhile."""
+    """The folder, rows and description of a recorded run, with its lock held."""
     folder = root() / "recorded" if folder is None else Path(folder)
     with _healed(folder, name):
         yield folder, *_read(folder, name)
@@ -256,7 +256,7 @@ def write(
     Raises
     ------
     InputError
-        If a file can't be written; the run stays as it was.
+        If a file can't be written; the old or the new run stays readable.
     """
     rows = _typed(rows, conditions, measured).sort_values(
         ["profile", "dataset", "method", "preset", *conditions, "seed", "image"]
@@ -328,7 +328,7 @@ def _heal(folder: Path, name: str) -> None:
 
 @contextlib.contextmanager
 def _healed(folder: Path, name: str) -> Iterator[None]:
-    """Hold the lock of a run that a writer may have left unfinished."""
+    """Hold the lock of a run, after finishing what a killed writer has left."""
     with locked(folder / f"{name}.json"):
         try:
             _heal(folder, name)
@@ -376,7 +376,7 @@ def _joined_types(ours: Mapping[str, str], theirs: Mapping[str, str]) -> dict[st
 
 
 def _typed(rows: DataFrame, conditions: Mapping[str, str], measured: Iterable[str]) -> DataFrame:
-    """Rows whose columns have their types, also those that some rows or all of them miss."""
+    """Rows with all columns, in their types, including those that the rows miss."""
     columns = [*rows.columns, *({*conditions, *measured} - {*rows.columns})]
     rows = rows.reindex(columns=columns).astype({**dict.fromkeys((*SCORES, *measured), float), "seed": int})
     for name, kind in conditions.items():
@@ -393,7 +393,7 @@ def _typed(rows: DataFrame, conditions: Mapping[str, str], measured: Iterable[st
 
 
 def _as_text(rows: DataFrame, conditions: Mapping[str, str]) -> DataFrame:
-    """The conditions as the CSV has them: numbers in full, not with four decimals."""
+    """Numeric conditions as text, in full instead of with four decimals."""
     kinds = {"int": int, "float": float}
     numbers = {name: kinds[kind] for name, kind in conditions.items() if kind in kinds}
     return rows.assign(
