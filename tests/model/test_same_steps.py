@@ -1,9 +1,9 @@
 """The solver takes the same steps, bit for bit, as before the package was laid out anew.
 
-The hashes in `same_steps.json` were taken at commit f7881a2, before the first module moved, of every state of the loop:
-memberships, latent image, energy. Bits are those of one processor, instruction set and build of torch, so the hashes
-hold where `arithmetic()` is one of those they were taken on; elsewhere the first step's energies are compared, which
-rounding has not yet been amplified in.
+`same_steps.json` has hashes of all states of the loop: memberships, latent image, energy. They were taken at commit
+f7881a2, before the first module moved, or on the Intel at e36b995, before the solver was rewritten. Bits depend on
+processor, instruction set and build of torch, so hashes are compared if `arithmetic()` is one of those recorded;
+otherwise the first step's energies are, in which rounding has not been amplified yet.
 """
 
 import hashlib
