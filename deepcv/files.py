@@ -41,7 +41,7 @@ def write_together(content_of: Mapping[Path, bytes]) -> None:
 
 
 def write_whole(path, content: bytes) -> None:
-    """Write a file, and its folder, as `deepcv.files.write_together` does.
+    """Write a file atomically; its folder is created.
 
     Raises
     ------
@@ -54,7 +54,7 @@ def write_whole(path, content: bytes) -> None:
         write_together({path: content})
     except OSError as error:
         kept = "what was there before is intact; " if path.exists() else ""
-        remedy = "make room, then run it again to go on" if error.errno == errno.ENOSPC else "choose another place"
+        remedy = "make room, then run it again to resume" if error.errno == errno.ENOSPC else "choose another place"
         raise InputError(f"can't write {path} ({error.strerror}); {kept}{remedy}") from None
 
 

@@ -158,7 +158,7 @@ def test_giving_up_kills_the_workers(functions):
     finished = run(functions.sleeps, [0.01, 60, 60], workers=2)
     next(finished)
     finished.close()
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 50
 
 
 def test_every_usable_core_gets_a_worker():
@@ -214,7 +214,7 @@ def test_a_killed_worker_costs_its_item_only(on_cluster):
             if not found:
                 os.kill(process, signal.SIGKILL)
             found.append((item, process))
-        executor._client.wait_for_workers(2, timeout=60)  # the tests below count on it
+        executor._client.wait_for_workers(2, timeout=300)  # the tests below count on it
     assert sorted(item for item, _ in found) == list(range(10))
     assert sum(process == found[0][1] for _, process in found) == 1
 
@@ -307,7 +307,7 @@ def test_a_script_needs_no_main_guard_and_neither_does_a_command(functions, tmp_
     script.write_text(WITHOUT_GUARD)
     for code in ([str(script)], ["-c", WITHOUT_GUARD]):
         process = _python(code, tmp_path / "functions", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=300)
         assert (out, err) == ("[(1, 1), (2, 4), (3, 9)]\n", "")
 
 
@@ -317,7 +317,7 @@ def test_a_notebook_kernel_runs_items_in_processes(functions, tmp_path):
     folders = [str(tmp_path / "functions"), *sys.path]
     notebook = nbformat.v4.new_notebook()
     notebook.cells = [nbformat.v4.new_code_cell(f"import sys; sys.path[:0] = {json.dumps(folders)}\n{WITHOUT_GUARD}")]
-    nbclient.NotebookClient(notebook, timeout=60, kernel_name="python3").execute()
+    nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
     assert "".join(each.get("text", "") for each in notebook.cells[0].outputs) == "[(1, 1), (2, 4), (3, 9)]\n"
 
 
@@ -332,14 +332,14 @@ import items_to_run
 list(parallel.run(items_to_run.writes_pid, [{str(pids)!r}] * 4, workers=2, progress=False))
 """
     process = _python(["-c", code], tmp_path / "functions", stderr=subprocess.PIPE, start_new_session=True)
-    until = time.monotonic() + 60
+    until = time.monotonic() + 300
     while len(list(pids.iterdir())) < 2 and time.monotonic() < until:
         time.sleep(0.05)
     if way == "killed":
         process.kill()
     else:
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process of the group
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=60)
     assert err.count("Traceback") == (0 if way == "killed" else 1), err
     assert way == "killed" or err.endswith("KeyboardInterrupt\n")
     workers = [int(path.name) for path in pids.iterdir()]
