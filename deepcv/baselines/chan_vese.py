@@ -181,15 +181,7 @@ def evolve(image: np.ndarray, phi: np.ndarray, mu: float, dt: float, steps: int)
     """Level-set evolution: yields φ and the root mean square of its change after each step.
 
     `φ_t = δ(φ) [μ div(∇φ/|∇φ|) - ‖I - c₁‖² + ‖I - c₂‖²]` by `LevelSet.step`; the means are those of φ > 0 and φ ≤ 0, as
-    in scikit-image.
-
-    Parameters
-    ----------
-    image : numpy.ndarray, `(H, W, C)`
-    phi : numpy.ndarray, `(H, W)`
-        Positive inside.
-    mu, dt : float
-    steps : int
+    in scikit-image. `image` is `(H, W, C)`, `phi` `(H, W)`.
     """
     field = LevelSet(phi)
     channels = field.in_reading_order(image)

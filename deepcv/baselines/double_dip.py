@@ -253,13 +253,7 @@ def unpad(array: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
 
 class EncoderDecoder(SkipNetwork):
-    """The deep image prior's network [45] without skip connections, `(B, in_channels, H, W)` to values in [0, 1].
-
-    Parameters
-    ----------
-    in_channels, out_channels : int
-    seeds : sequence of B ints
-    """
+    """The deep image prior's network [45] without skip connections, `(B, in_channels, H, W)` to values in [0, 1]."""
 
     def __init__(self, in_channels: int, out_channels: int, seeds: Sequence[int]):
         super().__init__(in_channels, out_channels, widths=_WIDTHS, across=0, seeds=seeds)

@@ -133,17 +133,8 @@ class Blur:
     """A Gaussian filter applied `passes` times, with zeros outside the image.
 
     As it is separable and linear, one matrix for the rows and one for the columns are enough for any number of passes;
-    on a CPU their products take a sixth of the convolutions' time.
-
-    Parameters
-    ----------
-    shape : tuple of int, `(H, W)`
-    width : float
-        σ in pixels.
-    kernel_size : int, odd
-        Pixels across the kernel, whose weights sum to 1.
-    passes : int
-    device : torch.device
+    on a CPU their products take a sixth of the convolutions' time. `width` is σ in pixels; the kernel, whose weights
+    sum to 1, is `kernel_size` pixels wide, an odd number.
     """
 
     def __init__(self, shape: tuple[int, int], width: float, kernel_size: int, passes: int, device: torch.device):
@@ -166,16 +157,8 @@ def _blur_matrix(side: int, width: float, kernel_size: int, passes: int) -> Tens
 def inpaint(image: Tensor, known: Tensor, blur: Blur) -> Tensor:
     """φ: each pixel from its known neighbours or, if none is near, from the mean of all known pixels.
 
-    Parameters
-    ----------
-    image : Tensor, `(B, C, H, W)`
-    known : Tensor, `(B, 1, H, W)`, in [0, 1], not all 0
-        The weight of each pixel.
-    blur : Blur
-
-    Returns
-    -------
-    Tensor, `(B, C, H, W)`
+    `image` is `(B, C, H, W)`, like the result; `known` has the weight of each pixel, `(B, 1, H, W)` in [0, 1], not all
+    0.
     """
     weighted = torch.cat((image * known, known), dim=1)
     # all known pixels, with a weight so small that it matters only where no neighbour is known
@@ -200,12 +183,7 @@ def objective(image: Tensor, mask: Tensor, blur: Blur, diversity: float) -> Tens
 
 
 def boundary(mask: Tensor) -> Tensor:
-    """The frame, and the pixels with a 4-neighbour on the other side; bool, of the mask's shape.
-
-    Parameters
-    ----------
-    mask : Tensor of bool, `(..., H, W)`
-    """
+    """The frame, and the pixels of a mask with a 4-neighbour on the other side; bool `(..., H, W)` both."""
     beside = torch.ones_like(mask)
     middle = mask[..., 1:-1, 1:-1]
     around = (mask[..., :-2, 1:-1], mask[..., 2:, 1:-1], mask[..., 1:-1, :-2], mask[..., 1:-1, 2:])
@@ -233,19 +211,8 @@ def step(image: Tensor, mask: Tensor, blur: Blur, diversity: float) -> tuple[Ten
 def maximize(image: Tensor, mask: Tensor, blur: Blur, diversity: float, iterations: int) -> tuple[Tensor, Tensor]:
     """Step until no mask of the batch changes; the images are independent.
 
-    Parameters
-    ----------
-    image : Tensor, `(B, C, H, W)`, in [-1, 1]
-    mask : Tensor of bool, `(B, H, W)`
-        Neither side empty.
-    blur : Blur
-    diversity : float
-    iterations : int
-        Largest number of steps.
-
-    Returns
-    -------
-    The last masks, and the objective before each step and after the last, `(steps + 1, B)`.
+    From images `(B, C, H, W)` in [-1, 1] and masks, bool `(B, H, W)`, with no side empty. Returns the last masks, and
+    the objective before each step and after the last, `(steps + 1, B)`.
     """
     values = []
     for _ in range(iterations):

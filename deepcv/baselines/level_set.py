@@ -65,13 +65,7 @@ class LevelSet:
     def step(self, cost: Tensor, nu: float, dt: float) -> float:
         """One step of the descent, implicit in the curvature's centre pixel; returns the root mean square change of φ.
 
-        As in scikit-image δ(φ) is 1/(1 + φ²), without the 1/π.
-
-        Parameters
-        ----------
-        cost : Tensor, `(places,)`
-            In reading order.
-        nu, dt : float
+        As in scikit-image δ(φ) is 1/(1 + φ²), without the 1/π. `cost` is `(places,)`, in reading order.
         """
         dirac = dt / (self.phi * self.phi).add_(1)
         weighted, total = _curvature(self._beside, self._stacked, self._row)
@@ -115,14 +109,9 @@ def boundary_length(mask: np.ndarray) -> float:
 def run_until_settled(steps: Iterable[tuple[np.ndarray, float]], settled: float) -> tuple[np.ndarray, list[float]]:
     """The labels in which an evolution settles, and its energies.
 
-    φ itself never settles: where the cost keeps its sign, φ grows without bound.
-
-    Parameters
-    ----------
-    steps : iterable of (labels `(H, W)`, energy)
-        At the start and after each step.
-    settled : float
-        Stop when at most this share of the pixels has changed its label within 50 steps.
+    `steps` yields labels `(H, W)` and energy at the start and after each step. They have settled when at most the share
+    `settled` of the pixels has changed its label within 50 steps. φ itself never settles: where the cost keeps its
+    sign, φ grows without bound.
     """
     energies: list[float] = []
     before = None

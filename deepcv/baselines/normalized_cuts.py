@@ -115,14 +115,8 @@ def normalized_cuts(
 def node_features(image: np.ndarray, nodes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """F `(n, 3)` and X `(n, 2)`, the mean colour and the centre of each superpixel.
 
-    Parameters
-    ----------
-    image : numpy.ndarray of float32, `(H, W, 3)`, in [0, 1]
-    nodes : numpy.ndarray of int, `(H, W)`, 0..n-1
-
-    Returns
-    -------
-    F in the cone of hue, saturation and value; X in sides of a superpixel of mean size.
+    From an image `(H, W, 3)` in [0, 1] and superpixels `(H, W)`, 0..n-1. F is in the cone of hue, saturation and value,
+    X in sides of a superpixel of mean size.
     """
     import cv2
 
@@ -202,14 +196,7 @@ def marked_regions(labels: np.ndarray, hint: np.ndarray) -> np.ndarray:
 
     The region of the smallest mean is always excluded and that of the largest included, so that both sides have pixels.
 
-    Parameters
-    ----------
-    labels : numpy.ndarray of int, `(H, W)`, 0..k-1, none empty
-    hint : numpy.ndarray of float, `(H, W)`
-
-    Returns
-    -------
-    numpy.ndarray of bool, `(H, W)`
+    From labels `(H, W)`, 0..k-1, none without pixels, and a hint `(H, W)`: bool `(H, W)`.
     """
     from skimage.filters import threshold_otsu
 

@@ -32,13 +32,8 @@ from deepcv.segmentation import Segmentation, two_phase
 def moments(products: np.ndarray, covariance: str, floor: float) -> tuple[np.ndarray, np.ndarray]:
     """m `(C,)` and S `(C, C)` of a region, `floor` added to the diagonal of S.
 
-    Parameters
-    ----------
-    products : numpy.ndarray, `(C + 1, C + 1)`
-        Σ x xᵀ over the region, x being a pixel with a 1 after its channels. Pixels may have weights.
-    covariance : {"full", "diagonal"}
-        "diagonal" treats the channels as independent.
-    floor : float
+    `products` is Σ x xᵀ `(C + 1, C + 1)` over the region, where x is a pixel with a 1 after its channels; pixels may be
+    weighted. With `covariance` "diagonal" the channels are independent.
     """
     mean = products[-1, :-1] / products[-1, -1]
     spread = products[:-1, :-1] / products[-1, -1] - np.outer(mean, mean)
@@ -126,15 +121,8 @@ def evolve(
 ) -> Iterator[tuple[np.ndarray, float]]:
     """Level-set evolution: yields the mask φ > 0 and its energy at the start and after each step.
 
-    A region that vanishes keeps its last density, or the whole image's if it never had pixels.
-
-    Parameters
-    ----------
-    image : numpy.ndarray, `(H, W, C)`
-    phi : numpy.ndarray, `(H, W)`
-        Positive inside.
-    nu, dt, steps, covariance, floor
-        As in `statistical`.
+    A region that vanishes keeps its last density, or the whole image's if it never had pixels. `image` is `(H, W, C)`,
+    `phi` `(H, W)`; the rest is as for `statistical`.
     """
     field = LevelSet(phi)
     pixels = field.in_reading_order(image)

@@ -140,13 +140,7 @@ def vese_chan(
 def evolve(image: np.ndarray, phi: np.ndarray, nu: float, dt: float, steps: int) -> Iterator[tuple[np.ndarray, float]]:
     """The coupled evolution: yields labels 0..3 and their energy at the start and after each step.
 
-    Parameters
-    ----------
-    image : numpy.ndarray, `(H, W, C)`
-    phi : numpy.ndarray, `(2, H, W)`
-        φ₁ and φ₂.
-    nu, dt, steps
-        As in `vese_chan`.
+    `image` is `(H, W, C)`, `phi` holds φ₁ and φ₂, `(2, H, W)`.
     """
     first, second = (LevelSet(each) for each in phi)
     pixels = first.in_reading_order(image)

@@ -82,12 +82,7 @@ def tree_nodes(levels: list[np.ndarray], weights: list[np.ndarray]) -> tuple[np.
 
     Nodes of weight 0 are left out; a node with the same columns at several levels appears once, with the summed weight.
 
-    Parameters
-    ----------
-    levels : list of numpy.ndarray of int, `(n,)`
-        Nested partitions into runs of columns, singletons first.
-    weights : list of numpy.ndarray
-        Of the regions of each level.
+    From nested partitions `(n,)` into runs of columns, singletons first, and the weights of each level's regions.
     """
     totals: dict[tuple[int, int], float] = {}
     for regions, level_weights in zip(levels, weights, strict=True):
@@ -104,12 +99,7 @@ def shrink_tree(matrix: np.ndarray, leaf_weights: np.ndarray, nodes: list[tuple]
     Shrinking a node subtracts its projection onto the l1 ball of radius r = threshold·w_g, which caps its magnitudes at
     the level above which they sum to r. So the lowest cap of each column is all the state there is.
 
-    Parameters
-    ----------
-    matrix : numpy.ndarray, `(D, n)`
-    leaf_weights, nodes
-        As `tree_nodes` returns them.
-    threshold : float
+    `matrix` is `(D, n)`; `leaf_weights` and `nodes` are those of `tree_nodes`.
     """
     magnitude = np.abs(matrix)
     caps = capping_level(magnitude, threshold * leaf_weights)

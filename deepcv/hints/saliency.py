@@ -117,9 +117,7 @@ def inside_frame(image: np.ndarray, most: float = 0.1, tolerance: float = 0.06) 
     share `most` of the picture, if the next line differs from that colour over most of its length. A plain background
     doesn't end like this and is kept. (The paper looks for long straight edges near the border.)
 
-    Parameters
-    ----------
-    image : numpy.ndarray, `(H, W, 3)`, in [0, 1]
+    `image` is `(H, W, 3)` in [0, 1].
     """
     upright, turned = image, image.transpose(1, 0, 2)
     top, bottom = (_flat_lines(lines, most, tolerance) for lines in (upright, upright[::-1]))
@@ -161,9 +159,7 @@ def sharpen(raw: np.ndarray, graph: SuperpixelGraph, settings: SaliencySettings)
     centre; Otsu and propagation again. The steps are those of [34], the formulas ours. The colour width is a fixed
     share of the image's median colour distance, so that a pale object on a pale sky survives.
 
-    Parameters
-    ----------
-    raw : numpy.ndarray, `(n,)`, in [0, 1]
+    `raw` is `(n,)` in [0, 1].
     """
     from scipy.spatial.distance import squareform
 

@@ -107,16 +107,8 @@ def boundary_connectivity(
     The region of a superpixel is a Gaussian of geodesic distance, for each of `widths`. Border superpixels are linked
     to each other, so that a background in several pieces counts as one.
 
-    Parameters
-    ----------
-    distance : numpy.ndarray, `(n, n)`
-        Between superpixels, in the units of `widths`.
-    neighbours : numpy.ndarray of bool, `(n, n)`
-    boundary : numpy.ndarray of bool, `(n,)`
-
-    Returns
-    -------
-    numpy.ndarray, `(len(widths), n)`, at least 0
+    From distances `(n, n)` in the units of `widths`, neighbours, bool `(n, n)`, and boundary, bool `(n,)`, to
+    `(len(widths), n)`, at least 0.
     """
     from scipy.sparse.csgraph import floyd_warshall
 
@@ -137,18 +129,8 @@ def index_tree(distance: np.ndarray, neighbours: np.ndarray, merging: tuple[floa
     spanning tree plus k over the region's size, here in superpixels. Each k starts from the regions of the one before,
     which makes the nodes a tree; independent runs would not.
 
-    Parameters
-    ----------
-    distance : numpy.ndarray, `(n, n)`
-        CIELAB.
-    neighbours : numpy.ndarray of bool, `(n, n)`
-    merging : tuple of float
-        The k of each level above the leaves; a larger k gives larger regions.
-
-    Returns
-    -------
-    list of numpy.ndarray of int, `(n,)`
-        The region of each superpixel, from 0; one array per level.
+    From distances `(n, n)` in CIELAB, neighbours, bool `(n, n)`, and the k of each level above the leaves (a larger k
+    gives larger regions) to the region of each superpixel, int `(n,)` from 0, for each level.
     """
     count = len(distance)
     row, column = np.nonzero(np.triu(neighbours))

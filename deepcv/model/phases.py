@@ -14,17 +14,7 @@ from torch import Tensor
 
 
 def sigmoid_memberships(phi: Tensor) -> Tensor:
-    """`u = S(φ)` and `1 - u`, as in (3.17).
-
-    Parameters
-    ----------
-    phi : Tensor, `(B, 1, H, W)`
-
-    Returns
-    -------
-    Tensor, `(B, 2, H, W)`
-        Background first, foreground second.
-    """
+    """`1 - u` and `u = S(φ)`, as in (3.17): background and foreground; `(B, 1, H, W)` to `(B, 2, H, W)`."""
     return torch.cat((torch.sigmoid(-phi), torch.sigmoid(phi)), dim=1)
 
 
@@ -53,13 +43,7 @@ def initial_phi(hint: Tensor, limit: float = 1.0) -> Tensor:
 
     In the paper u starts from the saliency map; the clipping is the released code's.
 
-    Parameters
-    ----------
-    hint : Tensor, `(B, H, W)`, in [0, 1]
-
-    Returns
-    -------
-    Tensor, `(B, 1, H, W)`
+    `(B, H, W)` in [0, 1] to `(B, 1, H, W)`.
     """
     return torch.logit(hint.clamp(0.01, 0.99)).clamp(-limit, limit)[:, None]
 

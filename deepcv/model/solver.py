@@ -79,12 +79,7 @@ class State(NamedTuple):
 class Model(nn.Module):
     """Encoder 𝒢 and decoder ℱ of each of B images, and the two terms of the energy that depend on them.
 
-    Parameters
-    ----------
-    channels : int
-        Of the image.
-    settings : Settings
-    seeds : sequence of B ints
+    `channels` are those of the image; each image has a seed.
     """
 
     prior_mean: Tensor

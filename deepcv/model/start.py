@@ -72,15 +72,7 @@ def edge_weights(image: Tensor, sensitivity: float) -> Tensor:
 
     `0.05 + 0.95 exp(-s ‖∇Iₓ‖² / (2 mean ‖∇I‖²))`.
 
-    Parameters
-    ----------
-    image : Tensor, `(B, C, H, W)`
-    sensitivity : float, at least 0
-        s; 0 gives 1 everywhere.
-
-    Returns
-    -------
-    Tensor, `(B, H, W)`
+    `(B, C, H, W)` to `(B, H, W)`; s is the sensitivity, and 0 gives 1 everywhere.
     """
     squared = (energy.gradient(image) ** 2).sum(dim=(1, 2))
     mean = squared.mean(dim=(-2, -1), keepdim=True).clamp(min=torch.finfo(image.dtype).tiny)
