@@ -2,8 +2,8 @@
 
 A recorded run is a table, `results/recorded/NAME.csv`, with one row per result, and `NAME.json`, which says what made
 the rows, which conditions the experiment varies, and the hash of the table. A writer writes the new table beside the
-old one, as `.NAME.csv.next`, then replaces the JSON, which commits the change, then the table. If it is killed after the
-commit, the next reader replaces the table.
+old one, as `.NAME.csv.next`, then replaces the JSON, which commits the change, then the table. If it is killed after
+the commit, the next reader replaces the table.
 """
 
 from __future__ import annotations
