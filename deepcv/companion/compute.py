@@ -14,7 +14,7 @@ import torch
 from deepcv import parallel
 from deepcv.baselines.normalized_cuts import best_segment
 from deepcv.companion import networks
-from deepcv.companion.items import Item, Unit
+from deepcv.companion.items import Item, Unit, data_conditions
 from deepcv.data import Sample, load_dataset
 from deepcv.devices import device_kind
 from deepcv.errors import InputError
@@ -141,7 +141,7 @@ def _segmented(
     return [found for part in parts for found in _segmented(Unit(unit[part]), samples[part], hints[part], device)]
 
 
-def sample_of(item: Item) -> Sample:
+def sample_of(item: Any) -> Sample:
     """The image of an item, or of a row of a store as a named tuple."""
     return _sample(_name(item))
 
@@ -153,8 +153,8 @@ def _sample(name: tuple) -> Sample:
     return samples[samples.names.index(image)]
 
 
-def _name(item: Item) -> tuple:
-    return item.dataset, tuple(item.data.items()), item.image
+def _name(item: Any) -> tuple:
+    return item.dataset, tuple(data_conditions(item.conditions).items()), item.image
 
 
 def _hints_of(unit: Unit) -> list[np.ndarray]:

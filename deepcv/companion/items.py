@@ -18,6 +18,11 @@ DATA_CONDITIONS = ("split", "side", "sigma", "clipped")
 """The conditions that select the images: arguments of `deepcv.data.load_dataset`."""
 
 
+def data_conditions(conditions: Mapping[str, Any]) -> dict[str, Any]:
+    """The `DATA_CONDITIONS` among the conditions of an item or a row."""
+    return {name: value for name, value in conditions.items() if name in DATA_CONDITIONS}
+
+
 @dataclass(frozen=True)
 class Item:
     """One result to compute, described by everything it depends on except the libraries.
@@ -59,7 +64,7 @@ class Item:
     @property
     def data(self) -> dict[str, Any]:
         """The `DATA_CONDITIONS` among the conditions."""
-        return {name: value for name, value in self.conditions.items() if name in DATA_CONDITIONS}
+        return data_conditions(self.conditions)
 
     @property
     def key(self) -> str:
