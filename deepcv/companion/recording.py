@@ -302,9 +302,9 @@ def _in_time(units: Iterable[Unit], pace: Pace, until: float) -> Iterator[Unit]:
 def _merge(store: Store, name: str, items: Sequence[Item], profile: str, into) -> str:
     rows = store.rows(items).assign(profile=profile)  # the store may have them from another profile
     if rows.empty:
-        return f"{name}: nothing new, {len(items)} missing"
+        return f"{name}: nothing new, {len(items)} left to compute"
     path = recorded.record(rows, name, folder=into)
-    return f"{name}: {len(rows)} rows merged into {path}, {len(items) - len(rows)} missing"
+    return f"{name}: {len(rows)} rows merged into {path}, {len(items) - len(rows)} left to compute"
 
 
 class _TimeIsOver(BaseException):

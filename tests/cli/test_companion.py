@@ -84,7 +84,7 @@ def test_record_lists_computes_goes_on_and_merges(deepcv, quick_table, folder, c
     assert deepcv(*quick_table, "--list") == 0
     assert "0 recorded, the code of 0 changed since; 15 missing" in capsys.readouterr().out
     assert deepcv(*quick_table, "--workers", 1, "--minutes", 2, "--into", "piece") == 0
-    assert re.match(r"table1: 15 rows merged into piece/table1.csv, 0 missing\n", capsys.readouterr().out)
+    assert re.match(r"table1: 15 rows merged into piece/table1.csv, 0 left to compute\n", capsys.readouterr().out)
     assert deepcv(*quick_table, "--into", "piece") == 0
     assert capsys.readouterr().out == "nothing is missing\n"
     assert deepcv("record", "--merge", "piece") == 0
@@ -108,7 +108,7 @@ def test_record_stopped_with_ctrl_c_keeps_what_it_has(deepcv, quick_table, folde
     monkeypatch.setattr(compute, "compute", interrupted)
     assert deepcv(*quick_table, "--workers", 1) == 130
     out, err = capsys.readouterr()
-    assert "4 rows merged" in out and "11 missing" in out and "run the command again" in err
+    assert "4 rows merged" in out and "11 left to compute" in out and "run the command again" in err
     assert len(recorded.recorded("table1")[0]) == 4
 
 

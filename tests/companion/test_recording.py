@@ -84,7 +84,7 @@ ALL = {f"{image} {method}" for image in IMAGES for method in ("saliency", "grabc
 def test_what_is_missing_is_computed_once_and_recorded(computed):
     (said,) = fill(Tiny())
     assert set(computed) == ALL and len(computed) == 8 and _recorded() == ALL
-    assert said.startswith("tiny: 8 rows merged into ") and said.endswith("tiny.csv, 0 missing")
+    assert said.startswith("tiny: 8 rows merged into ") and said.endswith("tiny.csv, 0 left to compute")
     assert fill(Tiny()) == ["nothing is missing"]
     assert len(computed) == 8
 
@@ -176,7 +176,7 @@ def test_what_is_in_work_when_the_time_is_over_is_dropped_and_the_rest_is_kept(c
     started = time.monotonic()
     said = fill(Tiny(), until=started + 1.5)
     assert time.monotonic() - started < 5
-    assert len(_recorded()) == 2 and said[0].endswith("6 missing")
+    assert len(_recorded()) == 2 and said[0].endswith("6 left to compute")
     assert signal.getsignal(signal.SIGALRM) is before
     monkeypatch.setattr(compute, "compute", quick)
     fill(Tiny())
