@@ -192,12 +192,6 @@ class Group(NamedTuple):
     variants: Sequence[Variant]
 
 
-def each_apart(dataset: str, n_images: int | None, reduced: Mapping[str, Reduction], size: int | None) -> list[Group]:
-    """One group per "method:preset", each on its own number of images unless `n_images` is given."""
-    images = Images.load(dataset)
-    return [Group(images.first(n_images or how.n_images), [how.variant(name, size)]) for name, how in reduced.items()]
-
-
 def by_title(rows: DataFrame) -> dict[str, DataFrame]:
     """The rows of each method and preset, by title."""
     names = full_names(rows)

@@ -27,7 +27,7 @@ from deepcv.companion.claims import Claim, Estimate, Verdict, gained
 from deepcv.companion.compute import sample_of
 from deepcv.companion.distributions import contrast, discriminant, distance_to_fit, distance_to_normal, overlap
 from deepcv.companion.experiments import experiment
-from deepcv.companion.experiments.experiment import N_TUNING_IMAGES, REDUCED, Group, Reduction, by_title
+from deepcv.companion.experiments.experiment import N_TUNING_IMAGES, REDUCED, Group, Images, Reduction, by_title
 from deepcv.companion.items import Item
 from deepcv.companion.pictures import compact, head_grid
 from deepcv.data import Sample
@@ -93,7 +93,11 @@ class Settings(experiment.Settings):
 
 def groups(settings: Settings) -> list[Group]:
     """Each solver on its own number of images."""
-    return experiment.each_apart(settings.dataset, settings.n_images, settings.solvers, settings.size)
+    images = Images.load(settings.dataset)
+    return [
+        Group(images.first(settings.n_images or how.n_images), [how.variant(name, settings.size)])
+        for name, how in settings.solvers.items()
+    ]
 
 
 # -- what is measured --------------------------------------------------------------------------------------------------

@@ -22,7 +22,6 @@ from __future__ import annotations
 import base64
 import io
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -31,8 +30,8 @@ import torch
 
 from deepcv.checks import resolve
 from deepcv.companion.claims import NEARLY_ALL, SMALL_RISE, Claim, Estimate, Verdict, gained, judged, listed
-from deepcv.companion.experiments import experiment
-from deepcv.companion.experiments.experiment import N_TUNING_IMAGES, REDUCED, Group, Reduction, by_title
+from deepcv.companion.experiments import figure08
+from deepcv.companion.experiments.experiment import N_TUNING_IMAGES, REDUCED, Experiment, Reduction, by_title
 from deepcv.companion.items import Item
 from deepcv.companion.pictures import head_grid, show_mask
 from deepcv.data import Sample, samples
@@ -65,39 +64,26 @@ _MILLISECONDS = 250  # per picture of the animation
 
 
 @dataclass(frozen=True)
-class Settings(experiment.Settings):
-    """What to run; besides the fields of every experiment:
-
-    Attributes
-    ----------
-    loops : dict of str to Reduction
-        By "method:preset", how each loop is run.
-    """
+class Settings(figure08.Settings):
+    """What to run: the fields of Figure 8, whose solvers are the loops here."""
 
     profiles = {
         "quick": {
             "dataset": "samples",
-            "loops": {
+            "solvers": {
                 "deep-cv": Reduction({"size": 128}, 3),
                 "deep-cv:paper": Reduction({"size": 64, "width": 8, "steps": 150}, 2),
             },
         },
         "cpu": {
             "dataset": "weizmann",
-            "loops": {
+            "solvers": {
                 "deep-cv": Reduction(n_images=N_TUNING_IMAGES),
                 "deep-cv:paper": replace(REDUCED["deep-cv:paper"], n_images=3),
             },
         },
-        "paper": {"dataset": "weizmann", "loops": {"deep-cv": Reduction(), "deep-cv:paper": Reduction()}},
+        "paper": figure08.Settings.profiles["paper"],
     }
-
-    loops: Mapping[str, Reduction] | None = None
-
-
-def groups(settings: Settings) -> list[Group]:
-    """Each loop on its own number of images."""
-    return experiment.each_apart(settings.dataset, settings.n_images, settings.loops, settings.size)
 
 
 # -- what is measured --------------------------------------------------------------------------------------------------
@@ -265,7 +251,7 @@ def courses(settings: Settings) -> dict[str, Course]:
     """The course of each loop on the image `SHOWN` with the first seed, by the loop's title; computed anew."""
     image = as_image(samples.load(SHOWN).image)
     hint, found = hint_for(image), {}
-    for name, how in settings.loops.items():
+    for name, how in settings.solvers.items():
         loop = resolve(ModelSettings, how.variant(name, settings.size).settings)
         found[title(name)] = watch(image, hint, loop, settings.seeds[0], settings.device)
     return found
@@ -405,11 +391,11 @@ CLAIMS = (
     ),
 )
 
-EXPERIMENT = experiment.Experiment(
+EXPERIMENT = Experiment(
     name="figure09",
     title="Figure 9",
     settings=Settings,
-    groups=groups,
+    groups=figure08.groups,
     summary=summary,
     plot=plot,
     measure=measure,

@@ -109,7 +109,7 @@ def test_table_and_curves_say_what_the_rows_say():
 def test_both_loops_are_asked_for_on_their_images():
     settings = Settings(seeds=(0, 1))
     items = EXPERIMENT.items(settings)
-    for name, how in settings.loops.items():
+    for name, how in settings.solvers.items():
         assert sum((item.method, item.preset) == split_name(name) for item in items) == 2 * how.n_images
 
 
