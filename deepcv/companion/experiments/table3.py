@@ -55,12 +55,15 @@ class Settings(CollectionSettings):
     """
 
     profiles = {
-        "quick": {"dataset": "flowerlike", "size": 32, "n_train": 24, "n_images": 6, "starts": ("paper",)},
-        "cpu": {"dataset": "flowers17", "size": 32, "n_train": 400, "starts": ("paper",)},
-        "paper": {"dataset": "flowers17", "size": 128, "starts": tuple(STARTS)},
+        name: {"constraints": tuple(CONSTRAINTS), "starts": ("paper",), **fields}
+        for name, fields in {
+            "quick": {"dataset": "flowerlike", "size": 32, "n_train": 24, "n_images": 6},
+            "cpu": {"dataset": "flowers17", "size": 32, "n_train": 400},
+            "paper": {"dataset": "flowers17", "size": 128, "starts": tuple(STARTS)},
+        }.items()
     }
 
-    constraints: tuple[Literal[*CONSTRAINTS], ...] = tuple(CONSTRAINTS)  # type: ignore[valid-type]  # keys of a table
+    constraints: tuple[Literal[*CONSTRAINTS], ...] | None = None  # type: ignore[valid-type]  # keys of a table
     starts: tuple[Literal[*STARTS], ...] | None = None  # type: ignore[valid-type]  # keys of a table
 
 

@@ -170,6 +170,13 @@ def test_what_is_not_there_is_a_sentence(experiment, given, said):
         experiment.Settings(**given)
 
 
+@pytest.mark.parametrize("profile", table3.Settings.profiles)
+def test_what_is_none_takes_the_profiles_value(profile):
+    settings = table3.Settings(profile, constraints=None, starts=None, dataset=None, n_images=None)
+    assert settings.constraints == ("none", "AuI", "CRI", "AuI+CRI")
+    assert settings.starts == (("paper", "default") if profile == "paper" else ("paper",))
+
+
 def test_chan_veses_length_weighs_the_same_on_smaller_crops():
     asked = [table2.Settings(size=size, methods=["chan-vese"]) for size in (64, 128)]
     settings = [table2.variants(each)[0].settings for each in asked]
