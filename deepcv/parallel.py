@@ -18,6 +18,7 @@ import time
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sized
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Executor, Future, wait
+from multiprocessing import resource_tracker
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -198,13 +199,28 @@ class _Processes(Executor):
                 del self._pools[pool]
         pool = next((pool for pool, last in self._pools.items() if last.done()), None)
         pool = pool or ProcessPoolExecutor(1, env=ONE_THREAD, initializer=_start_worker, initargs=(os.getpid(),))
-        self._pools[pool] = pool.submit(function, *arguments, **keywords)
+        with _interrupts_blocked():
+            self._pools[pool] = pool.submit(function, *arguments, **keywords)
         return self._pools[pool]
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """End the processes; with `cancel_futures` kill them and their children."""
         for pool in self._pools:
             pool.shutdown(wait, kill_workers=cancel_futures)
+
+
+@contextlib.contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Delay Ctrl-C, which a terminal sends to every process of a group; processes started here never get it."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # or the first process would start it, which ends the blocking
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _start_worker(parent: int) -> None:
@@ -215,7 +231,7 @@ def _start_worker(parent: int) -> None:
             time.sleep(0.5)
         os._exit(1)
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # for Windows; elsewhere it is blocked from the start
     threading.Thread(target=watch, daemon=True).start()
 
 
