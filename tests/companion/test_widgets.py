@@ -215,7 +215,7 @@ def test_a_cell_runs_while_it_works():
         def printed(cell):
             told = []
             hook = lambda message: told.append(message["content"].get("text", ""))  # noqa: E731
-            reply = client.execute_interactive(cell, timeout=60, output_hook=hook)
+            reply = client.execute_interactive(cell, timeout=300, output_hook=hook)
             assert reply["content"]["status"] == "ok"
             return "".join(told).strip()
 
