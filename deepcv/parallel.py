@@ -173,8 +173,9 @@ def _on_executor(executor: Executor, function, items) -> Generator[tuple[Any, An
         missing += pending.values()
         reason = error
     finally:
-        for future in pending:
-            future.cancel()
+        if not isinstance(executor, _Processes):  # which are killed; loky fails to when a future is cancelled
+            for future in pending:
+                future.cancel()
     if missing:
         exit_code = "".join(f" of {code}" for code in re.findall(r"\w+\(-?\d+\)", str(reason))[:1])
         raise InputError(
