@@ -48,7 +48,7 @@ picture: .make/installed
 	$(BIN)/python -c "from deepcv.companion.experiments import figure03 as f; \
 		s = f.Settings(methods=('saliency', 'chan-vese', 'grabcut', 'deep-cv'), \
 			images=('coins', 'coffee', 'modes-ring', 'overlap-disk')); \
-		f.plot(f.EXPERIMENT.run(s), s).savefig('book/overview.png', dpi=100)"
+		f.plot(f.EXPERIMENT.run(s)).savefig('book/overview.png', dpi=100)"
 
 lint: .make/installed
 	$(BIN)/ruff check .

@@ -176,3 +176,11 @@ def test_data_files_are_in_the_package(repository):
     shipped = {path for pattern in patterns for path in package.glob(pattern)}
     beside = {path for path in package.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
     assert not beside - shipped
+
+
+def test_pre_commit_uses_the_locked_versions(repository, lock):
+    (section,) = yaml.safe_load((repository / ".pre-commit-config.yaml").read_text())["repos"]
+    for hook in section["hooks"]:
+        for line in hook["additional_dependencies"]:
+            requirement = Requirement(line)
+            assert requirement.specifier == lock[canonicalize_name(requirement.name)].specifier, line

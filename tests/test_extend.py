@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pytest
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
@@ -111,5 +110,15 @@ def test_an_experiment_of_ones_own(tmp_path):
     assert re.search(r"(reproduced|partly) +smoothness/shorter", verdict)
     run(tmp_path, sys.executable, "-m", "pytest", "-q", "tests/companion/experiments/test_smoothness.py")
     executed = tmp_path / "smoothness.ipynb"
-    run(tmp_path, sys.executable, "-m", "papermill", "notebooks/smoothness.ipynb", str(executed), "-p", "profile", "quick")
+    run(
+        tmp_path,
+        sys.executable,
+        "-m",
+        "papermill",
+        "notebooks/smoothness.ipynb",
+        str(executed),
+        "-p",
+        "profile",
+        "quick",
+    )
     assert "ν = 3000" in executed.read_text(encoding="utf-8")
