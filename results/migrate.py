@@ -85,7 +85,8 @@ moved. Moving preserved the numbers, which tests hold.
 Of `_EQUAL` the definitions that method, hint and measure reach are equal, but for checks of arguments, a constant
 that got a name, and a call that got a function. Of `_SAME_NUMBERS` they differ, in settings that came later and are at
 their defaults and in code that was rewritten; each difference was read, and the code of both commits gave the same
-masks and numbers: for the runs' settings on one or two images and one seed each, for trained networks in small trainings
+masks and numbers: for the runs' settings on one or two images and one seed each, for trained networks in small
+trainings
 of each kind. The differences of `_FEWER_DIFFERENCES` are among those.
 """
 VARIED = {"variant": "str", "setting": "str", "value": "str"}
