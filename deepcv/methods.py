@@ -109,7 +109,7 @@ class Method:
 
     @property
     def code(self) -> tuple[Callable, ...]:
-        """The functions that compute results, from which `deepcv.provenance.code_hash` starts."""
+        """The functions that compute results, from which `deepcv.companion.closure.code_hash` starts."""
         if self.network:
             return self.network, training.train, Segmenter
         return (self.function, self.batch) if self.batch else (self.function,)

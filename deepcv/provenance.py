@@ -5,18 +5,15 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import inspect
 import os
 import platform
 import subprocess
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from deepcv import __version__
-from deepcv.closure import closure_hash
 from deepcv.errors import InputError
 
 _ROOT = Path(__file__).parent
@@ -74,48 +71,6 @@ def check_same_code(made_by: dict[str, Any], who: str) -> None:
             raise InputError(
                 f"{who} has {name} {str(theirs[name])[:12]}, here it is {str(ours[name])[:12]}; install the same there"
             )
-
-
-@functools.cache
-def code_hash(*functions: Callable[..., Any], without: tuple[str, ...] = ()) -> str:
-    """Hash of the meaning of code: of all definitions in this package that functions or classes depend on.
-
-    A changed docstring, comment, annotation or error message doesn't change it, nor does renaming or moving code.
-    `deepcv.closure` says what a definition is and what the walk can't see.
-
-    Parameters
-    ----------
-    *functions : function, class or functools.partial
-        Of this package, or of another module that has a file. Arguments of a partial count by their `repr`.
-    without : tuple of str
-        Modules, with dots, that aren't followed.
-
-    Raises
-    ------
-    InputError
-        For what has no source, such as a function typed into an interpreter.
-    """
-    starts: list[str] = []
-    others: dict[str, Path] = {}
-    arguments: list[Any] = []
-    pending: list[Any] = list(functions)
-    while pending:
-        function = pending.pop(0)
-        if isinstance(function, functools.partial):
-            given = (*function.args, *function.keywords.values())
-            pending += [function.func, *filter(callable, given)]
-            arguments.append([list(function.keywords), [repr(each) for each in given if not callable(each)]])
-            continue
-        function = inspect.unwrap(function)
-        module, name = getattr(function, "__module__", None) or "", getattr(function, "__qualname__", "")
-        file = getattr(sys.modules.get(module), "__file__", None)
-        if not (name and file and file.endswith(".py")):
-            raise InputError(f"{function!r} has no source file; define it, by `def`, in a module")
-        starts.append(f"{module}:{name}")
-        if not module.startswith(f"{__package__}."):
-            others[module] = Path(file)
-    found = closure_hash(_ROOT, starts, without, tuple(others.items()))
-    return hashlib.sha256(f"{found} {arguments}".encode()).hexdigest() if arguments else found
 
 
 @functools.cache

@@ -8,11 +8,11 @@ import pytest
 
 from deepcv.amortized import redo
 from deepcv.amortized import settings as amortized
+from deepcv.companion.closure import code_hash
 from deepcv.errors import InputError
 from deepcv.methods import METHODS, get_method, title
 from deepcv.model.segment import deep_chan_vese_batch
 from deepcv.model.settings import Settings
-from deepcv.provenance import code_hash
 
 QUICK = {
     "deep-cv": {"steps": 3, "rounds": 1, "width": 2, "size": 24, "levels": 0},

@@ -18,7 +18,7 @@ from deepcv.data.crops import Crops
 from deepcv.data.dataset import cache_folder
 from deepcv.files import write_whole
 from deepcv.images import to_uint8
-from deepcv.provenance import code_hash
+from deepcv.provenance import package_hash
 
 
 class _Untaught(NamedTuple):
@@ -32,7 +32,9 @@ class _Untaught(NamedTuple):
         return self.name
 
 
-def hints_of(crops: Crops, method, *, start: float | None = None, workers=None, progress: bool = False) -> np.ndarray:
+def hints_of(
+    crops: Crops, method, *, code: str = "", start: float | None = None, workers=None, progress: bool = False
+) -> np.ndarray:
     """Foreground memberships of training images, found by a single-image method.
 
     They are cached under image, settings and code, so an interrupted run goes on. Processes that share the work start
@@ -43,6 +45,8 @@ def hints_of(crops: Crops, method, *, start: float | None = None, workers=None, 
     crops : Crops
     method : deepcv.methods.Method
         Run with its default settings and seed 0.
+    code : str
+        Hash of the code, for the cache; default: that of the whole package.
     start : float, optional
         Where among the missing images to start, in [0, 1); default: by the rank that torchrun gives.
     workers : int or concurrent.futures.Executor, optional
@@ -57,7 +61,7 @@ def hints_of(crops: Crops, method, *, start: float | None = None, workers=None, 
     """
     if start is None:
         start = int(os.environ.get("RANK", 0)) / int(os.environ.get("WORLD_SIZE", 1))
-    about = json.dumps([method.name, method.settings(), code_hash(*method.code)], sort_keys=True)
+    about = json.dumps([method.name, method.settings(), code or package_hash()], sort_keys=True)
     folder = cache_folder() / "hints"
     keys = [hashlib.sha256(about.encode() + image.tobytes()).hexdigest() for image in crops.images]
     paths = [folder / key[:2] / f"{key}.npy" for key in keys]

@@ -14,6 +14,7 @@ import torch
 from deepcv import parallel
 from deepcv.baselines.normalized_cuts import best_segment
 from deepcv.companion import networks
+from deepcv.companion.closure import code_hash
 from deepcv.companion.items import Item, Unit, data_conditions
 from deepcv.data import Sample, load_dataset
 from deepcv.devices import device_kind
@@ -23,7 +24,7 @@ from deepcv.hints.saliency import structured_matrix_decomposition
 from deepcv.images import as_image
 from deepcv.methods import get_method
 from deepcv.metrics import scores
-from deepcv.provenance import code_hash, provenance
+from deepcv.provenance import provenance
 from deepcv.segmentation import Segmentation
 
 BATCH = 32

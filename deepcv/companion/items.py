@@ -46,7 +46,7 @@ class Item:
     device : str
         The kind of device, from `deepcv.devices.device_kind`.
     code : str
-        Hash of the meaning of the code that computes it, from `deepcv.provenance.code_hash`.
+        Hash of the meaning of the code that computes it, from `deepcv.companion.closure.code_hash`.
     """
 
     experiment: str

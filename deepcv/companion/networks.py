@@ -23,6 +23,7 @@ from deepcv.amortized.run import BEST, LAST, Run
 from deepcv.amortized.segmenter import Segmenter
 from deepcv.amortized.teaching import hints_of
 from deepcv.baselines.chan_vese import chan_vese
+from deepcv.companion.closure import code_hash
 from deepcv.companion.items import Item
 from deepcv.companion.store import as_json
 from deepcv.data import Sample, cache_folder, load_dataset
@@ -31,7 +32,6 @@ from deepcv.devices import torch_device
 from deepcv.files import locked
 from deepcv.images import as_colour, as_image, resize
 from deepcv.methods import get_method
-from deepcv.provenance import code_hash
 from deepcv.segmentation import Segmentation
 
 CHOSEN = {"last": LAST, "validation": BEST}
@@ -109,7 +109,8 @@ def trained(item: Item, device: str | None) -> Run:
     hints, workers = None, None if alone else 1
     if teacher(item):  # networks of two seeds may be trained at once and share their hints
         start = item.seed % 3 / 3
-        hints = hints_of(images, get_method(teacher(item)), start=start, workers=workers, progress=progress)
+        method = get_method(teacher(item))
+        hints = hints_of(images, method, code=_code(method.name), start=start, workers=workers, progress=progress)
     folder = _folder(item)
     with locked(folder):  # several pages of the book want the same network
         return training.train(

@@ -17,12 +17,17 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
+import inspect
+import sys
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import deepcv
 from deepcv.errors import InputError
+
+_ROOT = Path(deepcv.__file__).parent
 
 
 class Name(NamedTuple):
@@ -97,6 +102,48 @@ def closure_hash(
         text = "".join(f"‹{numbers.get(p, p.name)}›" if isinstance(p, Name) else p for p in form)
         digest.update(text.encode() + b"\0")
     return digest.hexdigest()
+
+
+@functools.cache
+def code_hash(*functions: Callable[..., Any], without: tuple[str, ...] = ()) -> str:
+    """Hash of the meaning of code: of all definitions in this package that functions or classes depend on.
+
+    A changed docstring, comment, annotation or error message doesn't change it, nor does renaming or moving code.
+    The module says what a definition is and what the walk can't see.
+
+    Parameters
+    ----------
+    *functions : function, class or functools.partial
+        Of this package, or of another module that has a file. Arguments of a partial count by their `repr`.
+    without : tuple of str
+        Modules, with dots, that aren't followed.
+
+    Raises
+    ------
+    InputError
+        For what has no source, such as a function typed into an interpreter.
+    """
+    starts: list[str] = []
+    others: dict[str, Path] = {}
+    arguments: list[Any] = []
+    pending: list[Any] = list(functions)
+    while pending:
+        function = pending.pop(0)
+        if isinstance(function, functools.partial):
+            given = (*function.args, *function.keywords.values())
+            pending += [function.func, *filter(callable, given)]
+            arguments.append([list(function.keywords), [repr(each) for each in given if not callable(each)]])
+            continue
+        function = inspect.unwrap(function)
+        module, name = getattr(function, "__module__", None) or "", getattr(function, "__qualname__", "")
+        file = getattr(sys.modules.get(module), "__file__", None)
+        if not (name and file and file.endswith(".py")):
+            raise InputError(f"{function!r} has no source file; define it, by `def`, in a module")
+        starts.append(f"{module}:{name}")
+        if not module.startswith("deepcv."):
+            others[module] = Path(file)
+    found = closure_hash(_ROOT, starts, without, tuple(others.items()))
+    return hashlib.sha256(f"{found} {arguments}".encode()).hexdigest() if arguments else found
 
 
 def _walk(source: _Package, starts: Iterable[str], without: tuple[str, ...]) -> dict[Name, Form]:
