@@ -54,12 +54,14 @@ table2 e9b4e2551 chan-vese grabcut iem saliency
 _SAME_NUMBERS = """
 choices 896ac8572 deep-cv
 figure01 7a2aa0f8c chan-vese deep-cv saliency
+figure04 bf7ab4f3c deep-cv
 figure07 7a2aa0f8c deep-cv
 figure08 7a2aa0f8c deep-cv
 figure09 7a2aa0f8c deep-cv
 table1 896ac8572 chan-vese deep-cv grabcut saliency
 table2 e9b4e2551 amortized deep-cv redo
 table3 e9b4e2551 amortized
+theory 165d4f8d3 deep-cv
 theory a99bd7be3 deep-cv
 """
 _FEWER_DIFFERENCES = """
@@ -85,7 +87,7 @@ moved. Moving preserved the numbers, which tests hold.
 Of `_EQUAL` the definitions that method, hint and measure reach are equal, but for checks of arguments, a constant
 that got a name, and a call that got a function. Of `_SAME_NUMBERS` they differ, in settings that came later and are at
 their defaults and in code that was rewritten; each difference was read, and the code of both commits gave the same
-masks and numbers: for the runs' settings on one or two images and one seed each, for trained networks in small
+masks and recorded digits: for the runs' settings on one or two images and one seed each, for trained networks in small
 trainings
 of each kind. The differences of `_FEWER_DIFFERENCES` are among those.
 """
