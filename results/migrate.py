@@ -58,6 +58,7 @@ figure04 bf7ab4f3c deep-cv
 figure07 7a2aa0f8c deep-cv
 figure08 7a2aa0f8c deep-cv
 figure09 7a2aa0f8c deep-cv
+table1 01b138d8c deep-cv
 table1 896ac8572 chan-vese deep-cv grabcut saliency
 table2 e9b4e2551 amortized deep-cv redo
 table3 e9b4e2551 amortized
