@@ -56,7 +56,7 @@ relative change of brightness, contrast and saturation. A symmetric VIEW, (3/4, 
 
 
 def distorted(x: Tensor, hints: Tensor | None, drawn: Tensor, strength: float = 1.0) -> tuple[Tensor, Tensor | None]:
-    """Random views of images and their hints, the images with other colours.
+    """Random views of images and their hints, the images with other colours; returned like `x` and `hints`.
 
     Parameters
     ----------
@@ -67,11 +67,6 @@ def distorted(x: Tensor, hints: Tensor | None, drawn: Tensor, strength: float = 
         neutral; the last flips left and right above 1/2.
     strength : float, at least 0
         Factor on `TURN`, `VIEW`, `SHIFT` and `COLOUR`. Beyond its edges the image is mirrored.
-
-    Returns
-    -------
-    Tensor, Tensor or None
-        Like `x` and `hints`.
     """
     turn, across, down, *colours = (strength * (2 * drawn[:, 1:7] - 1)).unbind(1)
     least, most = (strength * math.log(side) for side in VIEW)
@@ -93,14 +88,7 @@ def distorted(x: Tensor, hints: Tensor | None, drawn: Tensor, strength: float = 
 
 
 class Model(nn.Module):
-    """The networks of Algorithm 3.
-
-    Parameters
-    ----------
-    settings : Settings
-    seed : int
-        Of all initial weights.
-    """
+    """The networks of Algorithm 3; `seed` is that of all initial weights."""
 
     def __init__(self, settings: Settings, seed: int):
         super().__init__()
@@ -192,14 +180,9 @@ class Model(nn.Module):
     # --- an iteration -------------------------------------------------------------------------------------------------
 
     def step(
-        self,
-        images: Tensor,
-        hints: Tensor | None,
-        descend: Callable[[str, Tensor], None],
-        noise: Callable[[tuple[int, ...]], Tensor],
-        generator: torch.Generator,
+        self, images: Tensor, hints: Tensor | None, descend: Callable, noise: Callable, generator: torch.Generator
     ) -> dict[str, Tensor]:
-        """One iteration of Algorithm 3 (lines 3 to 7).
+        """One iteration of Algorithm 3 (lines 3 to 7); returns the losses, and "area", the mean of U.
 
         Parameters
         ----------
@@ -211,11 +194,6 @@ class Model(nn.Module):
             Returns standard normal numbers, `(B, *shape)` for a shape.
         generator : torch.Generator
             On the CPU, with the same state in every process: for draws that concern the whole batch.
-
-        Returns
-        -------
-        dict of str to Tensor
-            The losses, and "area", the mean of U.
         """
         settings = self.settings
         x = as_input(images)
@@ -277,15 +255,10 @@ def _fixed(*networks: nn.Module) -> Iterator[None]:
 
 
 def foreground_phase(u: np.ndarray) -> int:
-    """Which side of U is the foreground: 1 for u, 0 for 1 - u; decided once per collection, without labels.
+    """Which side of U is the foreground: 1 for u, 0 for 1 - u; decided by training images `(N, S, S)`, without labels.
 
     It is the side that is rarer on the frame, an eighth of the image wide, than inside it: photographers place their
     subject in the middle. With a hint this confirms what U was taught.
-
-    Parameters
-    ----------
-    u : numpy.ndarray, `(N, S, S)`
-        Memberships of training images.
     """
     side = u.shape[-1]
     edge = max(1, side // 8)

@@ -36,11 +36,6 @@ def to_onnx(segmenter: Segmenter, path) -> None:
     foreground, float32 `(N, H, W)` in [0, 1]. N, H and W are free. The metadata contain the `card` and `size`, to which
     `Segmenter.predict` resizes the shorter side of an image.
 
-    Parameters
-    ----------
-    segmenter : Segmenter
-    path : path
-
     Raises
     ------
     InputError

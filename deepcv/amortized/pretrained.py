@@ -30,12 +30,8 @@ def segment(method: str, image, hint=None, *, seed: int = 0, device: str | None 
     ----------
     method : str
         "amortized" or "redo".
-    image : numpy.ndarray, `(H, W)` or `(H, W, 3)`
-        uint8 in 0..255 or float in [0, 1].
-    hint, seed
-        Not used: the network is already trained.
-    device : str, optional
-        "cpu" or "cuda"; default: the GPU if there is one.
+    image, hint, seed, device
+        As for every method. Hint and seed are not used: the network is already trained.
     settings
         As `deepcv.amortized.settings.Trained`. The network was trained at a reduced size: `training` is the default's,
         or exactly the network's own (`Segmenter.card`).

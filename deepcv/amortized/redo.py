@@ -189,11 +189,7 @@ class CriticBlock(nn.Module):
 class Model(nn.Module):
     """The networks of ReDO and one iteration, for `deepcv.amortized.training.train`; `mask` is what remains for use.
 
-    Parameters
-    ----------
-    settings : Settings
-    seed : int
-        Of all initial weights.
+    `seed` is that of all initial weights.
     """
 
     def __init__(self, settings: Settings, seed: int = 0):
@@ -258,12 +254,7 @@ class Losses(NamedTuple):
 def generator_losses(model: Model, image: Tensor, z: Tensor) -> Losses:
     """The losses of mask network, generators and encoder, which minimise the sum of the first two.
 
-    Parameters
-    ----------
-    model : Model
-    image : Tensor, `(B, 3, H, W)`, in [-1, 1]
-    z : Tensor, `(2, B, latent)`
-        Standard normal, one per region.
+    For images `(B, 3, H, W)` in [-1, 1] and z `(2, B, latent)`, standard normal, one per region.
     """
     mask = model.mask(image)
     memberships = mask, 1 - mask

@@ -31,28 +31,14 @@ CHECKPOINT, LAST, BEST, LOG = "checkpoint.pt", "last.safetensors", "best-validat
 
 @dataclass
 class Run:
-    """State of a run.
-
-    Attributes
-    ----------
-    folder : pathlib.Path
-    model : torch.nn.Module
-    attempt : int
-        Number of restarts after a collapse.
-    epoch : int
-        Finished epochs of this attempt.
-    collapsed : int
-        For how many epochs in a row U has been collapsed.
-    history : list of dict
-        One row per epoch of every attempt.
-    """
+    """State of a run."""
 
     folder: Path
     model: Any = None
-    attempt: int = 0
-    epoch: int = 0
-    collapsed: int = 0
-    history: list[dict[str, Any]] = field(default_factory=list)
+    attempt: int = 0  # number of restarts after a collapse
+    epoch: int = 0  # finished epochs of this attempt
+    collapsed: int = 0  # for how many epochs in a row U has been collapsed
+    history: list[dict[str, Any]] = field(default_factory=list)  # one row per epoch of every attempt
 
     @property
     def rows(self) -> list[dict[str, Any]]:

@@ -33,27 +33,18 @@ FORMAT, VERSION = "deepcv segmenter", "1"
 
 @dataclass(frozen=True, eq=False)
 class Segmenter:
-    """A trained U.
-
-    Attributes
-    ----------
-    network : torch.nn.Module
-        Images in [-1, 1], `(B, 3, H, W)`, to memberships of one side, `(B, 1, H, W)`.
-    architecture : dict
-        The network's "kind", "unet" or "redo", and its sizes.
-    size : int
-        Side of the training images in pixels, to which the shorter side of others is resized.
-    foreground : int
-        1 if the network's output is the foreground, 0 if it is the background.
-    card : dict
-        How it was trained: data, settings, seed, epoch, choice of the epoch, scores. Plain values.
-    """
+    """A trained U."""
 
     network: nn.Module
+    """Images in [-1, 1], `(B, 3, H, W)`, to memberships of one side, `(B, 1, H, W)`."""
     architecture: dict[str, Any]
+    """The network's "kind", "unet" or "redo", and its sizes."""
     size: int
+    """Side of the training images in pixels, to which the shorter side of others is resized."""
     foreground: int = 1
+    """1 if the network's output is the foreground, 0 if it is the background."""
     card: Mapping = dataclasses.field(default_factory=dict)
+    """How it was trained: data, settings, seed, epoch, choice of the epoch, scores. Plain values."""
 
     @torch.no_grad()
     def memberships(self, x: Tensor) -> Tensor:
@@ -104,15 +95,10 @@ class Segmenter:
             raise InputError(f"{path} doesn't contain the network it describes; train or copy it again") from None
 
     def predict(self, images: Sequence[np.ndarray], *, batch: int = 32) -> list[Segmentation]:
-        """Segment images, in batches of one shape.
+        """Segment images `(H, W)` or `(H, W, 3)`, at most `batch` of one shape at once.
 
-        Parameters
-        ----------
-        images : sequence of numpy.ndarray, `(H, W)` or `(H, W, 3)`
-            uint8 in 0..255 or float in [0, 1], of any sizes. U sees them with the shorter side resized to `size`; masks
-            have the images' sizes.
-        batch : int
-            Maximum number of images per batch.
+        They are uint8 in 0..255 or float in [0, 1], of any sizes. U sees them with the shorter side resized to `size`;
+        masks have the images' sizes.
 
         Raises
         ------

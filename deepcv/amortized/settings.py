@@ -86,15 +86,8 @@ class Settings(Checked):
     @classmethod
     def paper(cls, **changes) -> Settings:
         """Section 5.1: three U-Nets, no hint, separate steps; what it leaves open is as in the released code."""
-        given: dict[str, Any] = {
-            "width": 64,
-            "model_width": 64,
-            "hint": "",
-            "conservation": True,
-            "joint": False,
-            "distortion": 0.0,
-        }
-        given |= {"batch": 128, "learning_rate": 1e-3, "decay": False, "restarts": 0}
+        given: dict[str, Any] = {"width": 64, "model_width": 64, "hint": "", "conservation": True, "joint": False}
+        given |= {"distortion": 0.0, "batch": 128, "learning_rate": 1e-3, "decay": False, "restarts": 0}
         return cls(**given | changes)
 
     @classmethod
@@ -146,12 +139,8 @@ class Trained(Checked):
 def resolve_trained(kind: type[Checked], given: Mapping[str, Any]) -> Trained:
     """All settings of a trained method, given those that differ from the default.
 
-    Parameters
-    ----------
-    kind : type
-        The dataclass of its training's settings.
-    given : mapping
-        Fields of `Trained`, with `training` as a dict, and fields of `kind`.
+    `kind` is the dataclass of its training's settings; `given` are fields of `Trained`, with `training` as a dict, and
+    fields of `kind`.
 
     Raises
     ------

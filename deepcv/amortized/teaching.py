@@ -35,7 +35,7 @@ class _Untaught(NamedTuple):
 def hints_of(
     crops: Crops, method, *, code: str = "", start: float | None = None, workers=None, progress: bool = False
 ) -> np.ndarray:
-    """Foreground memberships of training images, found by a single-image method.
+    """Foreground memberships of training images by a single-image method, uint8 `(N, S, S)` in 0..255.
 
     They are cached under image, settings and code, so an interrupted run goes on. Processes that share the work start
     at different images and skip those that are done.
@@ -53,11 +53,6 @@ def hints_of(
         As in `deepcv.parallel.run`.
     progress : bool
         Show a bar.
-
-    Returns
-    -------
-    numpy.ndarray of uint8, `(N, S, S)`
-        Memberships, 0..255.
     """
     if start is None:
         start = int(os.environ.get("RANK", 0)) / int(os.environ.get("WORLD_SIZE", 1))

@@ -362,12 +362,7 @@ def _take(array, index, device: torch.device) -> Tensor:
 def mean_scores(u: np.ndarray, truths: np.ndarray) -> dict[str, float]:
     """Accuracy and foreground IoU, as decided and with the oracle: means over the images that have a mask.
 
-    Parameters
-    ----------
-    u : numpy.ndarray, `(N, S, S)`
-        Memberships of the foreground.
-    truths : numpy.ndarray of uint8, `(N, S, S)`
-        As in `Crops`.
+    From memberships of the foreground, `(N, S, S)`, and truths as in `Crops`, uint8 `(N, S, S)`.
     """
     rows = [
         metrics.scores(each > 0.5, truth == 1, truth == UNSCORED)

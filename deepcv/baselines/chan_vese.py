@@ -71,15 +71,10 @@ def chan_vese(
 
     Parameters
     ----------
-    image : array_like, `(H, W)` or `(H, W, 3)`
-        uint8, or float in [0, 1].
-    hint : array_like `(H, W)`, optional
-        The contour starts at its Otsu threshold, as in the paper; it also decides which side is called foreground.
-        Default the saliency of `deepcv.hints.saliency`.
-    seed : int
-        Ignored: nothing is random.
-    device : str, optional
-        Of the exact solver; default the GPU if there is one.
+    image, hint, seed, device
+        As for every method (`deepcv.images.as_image`, `deepcv.images.as_hint`). The contour starts at the hint's Otsu
+        threshold, as in the paper; the hint also decides which side is called foreground. The seed is ignored; the
+        device is that of the exact solver.
     solver : {"level-set", "exact"}
     nu : float, at least 0
         Weight of the length (scikit-image's `mu`), for pixels in [0, 1] and colour differences summed over channels.
@@ -165,8 +160,6 @@ def _alternate(image: np.ndarray, mask: np.ndarray, nu: float, rounds: int, tole
 
 
 _COARSEST = 16  # pixels on the shorter side
-
-
 _TINY = float(np.finfo(np.float32).tiny)
 
 

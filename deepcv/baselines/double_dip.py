@@ -138,12 +138,8 @@ def double_dip_batch(
 
     Parameters
     ----------
-    images : sequence of array_like, `(H, W)` or `(H, W, 3)`
-        As for `double_dip`, of any sizes.
-    hints : sequence of array_like `(H, W)` or None, optional
-        One per image; None for the saliency.
-    seeds : sequence of int
-        One per image.
+    images, hints, seeds
+        One of each per image, of any sizes; without `hints`, or for a hint of None, the saliency.
     device, progress, settings
         As for `double_dip`.
 
@@ -178,20 +174,11 @@ def double_dip_batch(
 
 
 class Problem(NamedTuple):
-    """B images of one padded size, and where their hints are confident.
+    """B images of one padded size, and where their hints are confident."""
 
-    Attributes
-    ----------
-    image : Tensor, `(B, 3, H, W)`, in [0, 1]
-        H and W are multiples of 32.
-    foreground, background : Tensor, `(B, 1, H, W)`
-        1 where the hint is confident of it, 0 elsewhere.
-    seeds : sequence of B ints
-    """
-
-    image: Tensor
-    foreground: Tensor
-    background: Tensor
+    image: Tensor  # (B, 3, H, W), in [0, 1]; H and W are multiples of 32
+    foreground: Tensor  # (B, 1, H, W), 1 where the hint is confident of it, 0 elsewhere
+    background: Tensor  # likewise
     seeds: Sequence[int]
 
 

@@ -20,17 +20,9 @@ class LevelSet:
     """φ of one image, evolved in place.
 
     The border is repeated in a frame of one pixel. In reading order a pixel's neighbours are then at fixed distances,
-    and a step is arithmetic on long pieces of one array; results on the frame are ignored.
-
-    Parameters
-    ----------
-    phi : numpy.ndarray, `(H, W)`
-        Positive inside.
-
-    Attributes
-    ----------
-    phi : Tensor, `(places,)`
-        In reading order from the first pixel to the last, with two places of the frame between rows.
+    and a step is arithmetic on long pieces of one array; results on the frame are ignored. φ is given as `(H, W)`,
+    positive inside; the attribute `phi` `(places,)` has it in reading order from the first pixel to the last, with two
+    places of the frame between rows.
     """
 
     def __init__(self, phi: np.ndarray):

@@ -211,17 +211,8 @@ def best_segment(labels: np.ndarray, truth: np.ndarray, ignore: np.ndarray | Non
     """The single region with the highest F-measure (5.3) against the ground truth; an oracle's decision.
 
     The official script of the Weizmann set scores segmentations into many regions this way. As it needs the ground
-    truth, scores of this mask belong in a column of their own.
-
-    Parameters
-    ----------
-    labels : numpy.ndarray of int, `(H, W)`
-    truth, ignore : numpy.ndarray of bool, `(H, W)`
-        As for `deepcv.metrics.f_measure`.
-
-    Returns
-    -------
-    numpy.ndarray of bool, `(H, W)`
+    truth, scores of this mask belong in a column of their own. `labels` are int `(H, W)`, `truth` and `ignore` as for
+    `deepcv.metrics.f_measure`; the result is bool `(H, W)`.
     """
     segments = (labels == each for each in np.unique(labels))
     return max(segments, key=lambda segment: f_measure(segment, truth, ignore))

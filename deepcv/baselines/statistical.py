@@ -67,13 +67,9 @@ def statistical(
 
     Parameters
     ----------
-    image : array_like, `(H, W)` or `(H, W, 3)`
-        uint8, or float in [0, 1].
-    hint : array_like `(H, W)`, optional
-        The contour starts at its Otsu threshold, as in the paper; it also decides which side is called foreground.
-        Default the saliency of `deepcv.hints.saliency`.
-    seed, device
-        Ignored: nothing is random, and the descent runs on the CPU.
+    image, hint, seed, device
+        As for every method (`deepcv.images.as_image`, `deepcv.images.as_hint`). The contour starts at the hint's Otsu
+        threshold, as in the paper; the hint also decides which side is called foreground. Seed and device are ignored.
     covariance : {"full", "diagonal"}
         "diagonal" ignores correlations between channels.
     nu : float, at least 0

@@ -86,12 +86,9 @@ def vese_chan(
 
     Parameters
     ----------
-    image : array_like, `(H, W)` or `(H, W, 3)`
-        uint8, or float in [0, 1].
-    hint, device
-        Ignored: there is no foreground, and the descent runs on the CPU.
-    seed : int
-        Of the k-means of start "clusters"; otherwise ignored.
+    image, hint, seed, device
+        As for every method (`deepcv.images.as_image`). Hint and device are ignored: there is no foreground, and the
+        descent runs on the CPU. The seed is for the k-means of start "clusters".
     start : {"circles", "clusters"}
         The result depends on it. "circles" are the original's many small ones; "clusters" of colour are a start that
         our model shares, for comparison.

@@ -33,15 +33,9 @@ def decompose(
     values, H by a linear system, S by shrinking the tree's nodes. M is diagonalised once, so that the linear system is
     two products for any penalty μ. The multipliers Y of F = L + S and Z of S = H are stored divided by μ.
 
-    Parameters
-    ----------
-    features : numpy.ndarray, `(D, n)`
-    graph_laplacian : numpy.ndarray, `(n, n)`
-        Symmetric, positive semi-definite.
-    levels, weights : list of numpy.ndarray
-        Nested partitions `(n,)`, finest first, and the weight of each of their regions.
-    settings : SaliencySettings
-        α, β, μ, ρ, tolerance and the number of iterations.
+    `features` are `(D, n)`; the Laplacian `(n, n)` is symmetric and positive semi-definite. `levels` are nested
+    partitions `(n,)`, finest first, `weights` those of their regions. `settings` have α, β, μ, ρ, tolerance and the
+    number of iterations.
     """
     order = np.lexsort(levels)  # by the coarsest level first, so that nodes are runs of columns at every level
     leaf_weights, nodes = tree_nodes([regions[order] for regions in levels], weights)

@@ -58,14 +58,8 @@ def pixel_maps(image: np.ndarray) -> PixelMaps:
 def pixel_features(image: np.ndarray) -> np.ndarray:
     """The 53 features of each pixel: R, G, B, hue - 0.5, saturation; 12 steerable, 36 log-Gabor magnitudes [34].
 
-    Parameters
-    ----------
-    image : numpy.ndarray, `(H, W, 3)`, in [0, 1]
-
-    Returns
-    -------
-    numpy.ndarray of float32, `(53, H, W)`
-        A view of an array whose last axis is the feature, which makes `region_means` fast.
+    From an image `(H, W, 3)` in [0, 1]. The result, float32 `(53, H, W)`, is a view of an array whose last axis is the
+    feature, which makes `region_means` fast.
     """
     import cv2
 

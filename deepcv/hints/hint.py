@@ -9,17 +9,9 @@ from deepcv.images import as_hint
 
 
 def hint_for(image: np.ndarray, hint=None) -> np.ndarray:
-    """The user's hint, checked; or the structured-matrix-decomposition saliency [34] of the image.
+    """The user's hint `(H, W)`, checked; or the structured-matrix-decomposition saliency [34] of the image.
 
-    Parameters
-    ----------
-    image : numpy.ndarray of float32, `(H, W)` or `(H, W, 3)`
-        As `deepcv.images.as_image` returns it.
-    hint : array_like `(H, W)`, optional
-
-    Returns
-    -------
-    numpy.ndarray of float32, `(H, W)`, in [0, 1]
+    From an image that `deepcv.images.as_image` returned, to float32 `(H, W)` in [0, 1].
     """
     if hint is not None:
         return as_hint(hint, image.shape[:2])
@@ -36,13 +28,9 @@ def otsu_mask(hint: np.ndarray) -> np.ndarray:
 def surer(hint: np.ndarray, sureness: str) -> np.ndarray:
     """The hint, or a more confident version of it, float32 `(H, W)` in [0, 1].
 
-    A saliency map is below 0.9 nearly everywhere, and random networks soon overrule an unsure start.
-
-    Parameters
-    ----------
-    hint : numpy.ndarray, `(H, W)`, in [0, 1]
-    sureness : {"map", "sharpened", "otsu"}
-        The hint itself; a logistic of slope 12 about its Otsu threshold; 1 above the threshold and 0 below.
+    A saliency map is below 0.9 nearly everywhere, and random networks soon overrule an unsure start. By sureness:
+    "map", the hint itself; "sharpened", a logistic of slope 12 about its Otsu threshold; "otsu", 1 above the threshold
+    and 0 below.
     """
     if sureness == "map":
         return hint
