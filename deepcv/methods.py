@@ -55,49 +55,34 @@ _PRESET_TITLES = {
 
 @dataclass(frozen=True)
 class Method:
-    """A segmentation method.
-
-    Attributes
-    ----------
-    name : str
-        Key in the registry and in result rows.
-    title : str
-        Name in tables and figures.
-    function : callable
-        `function(image, hint=None, *, seed=0, device=None, **settings) -> Segmentation`. A CPU-only method ignores the
-        device, a deterministic one the seed. A trained method applies the network that comes with the package. An
-        unknown setting raises `InputError` where the method has `resolve`, otherwise Python's TypeError.
-    presets : dict of str to dict
-        Named settings, by what they change of the default; "default" is added.
-    random : bool
-        Whether the result depends on the seed.
-    several : tuple of str
-        Presets that give more than two regions, hence no mask.
-    takes_hint : callable
-        Given all settings, whether the method uses a hint.
-    idle : callable
-        Given all settings, the names of those without effect.
-    batch : callable, optional
-        `batch(images, hints, *, seeds, device=None, **settings)`: many images at once, for a GPU.
-    resolve : callable, optional
-        Returns all settings, a dataclass, given those that differ from the default. Without it the settings are the
-        function's keywords.
-    network : callable, optional
-        `network(settings, seed)`: the untrained networks of a method that is trained on a collection of images
-        (`deepcv.amortized.training`).
-    """
+    """A segmentation method."""
 
     name: str
+    """Key in the registry and in result rows."""
     title: str
+    """Name in tables and figures."""
     function: Callable[..., Segmentation]
+    """`function(image, hint=None, *, seed=0, device=None, **settings)`. A CPU-only method ignores the device, a
+    deterministic one the seed. A trained method applies the network that comes with the package. An unknown setting
+    raises `InputError` where the method has `resolve`, otherwise Python's TypeError."""
     presets: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
+    """Named settings, by what they change of the default; "default" is added."""
     random: bool = False
+    """Whether the result depends on the seed."""
     several: tuple[str, ...] = ()
+    """Presets that give more than two regions, hence no mask."""
     takes_hint: Callable[[Mapping[str, Any]], bool] = lambda settings: True
+    """Given all settings, whether the method uses a hint."""
     idle: Callable[[Mapping[str, Any]], set[str]] = lambda settings: set()
+    """Given all settings, the names of those without effect."""
     batch: Callable[..., list[Segmentation]] | None = None
+    """`batch(images, hints, *, seeds, device=None, **settings)`: many images at once, for a GPU."""
     resolve: Callable[[Mapping[str, Any]], Any] | None = None
+    """Returns all settings, a dataclass, given those that differ from the default. Without it the settings are the
+    function's keywords."""
     network: Callable[[Any, int], Any] | None = None
+    """`network(settings, seed)`: the untrained networks of a method that is trained on a collection of images
+    (`deepcv.amortized.training`)."""
 
     def __post_init__(self):
         object.__setattr__(self, "presets", {"default": {}, **self.presets})

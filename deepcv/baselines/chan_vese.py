@@ -74,7 +74,7 @@ def chan_vese(
     image, hint, seed, device
         As for every method (`deepcv.images.as_image`, `deepcv.images.as_hint`). The contour starts at the hint's Otsu
         threshold, as in the paper; the hint also decides which side is called foreground. The seed is ignored; the
-        device is that of the exact solver.
+        device, by default the GPU if there is one, is that of the exact solver.
     solver : {"level-set", "exact"}
     nu : float, at least 0
         Weight of the length (scikit-image's `mu`), for pixels in [0, 1] and colour differences summed over channels.
@@ -118,11 +118,7 @@ def chan_vese(
                 break
         mask = phi > 0
     return two_phase(
-        mask,
-        seconds=time.perf_counter() - start,
-        method="chan-vese",
-        trace={"energy": energies},
-        settings=settings,
+        mask, seconds=time.perf_counter() - start, method="chan-vese", trace={"energy": energies}, settings=settings
     )
 
 

@@ -138,8 +138,8 @@ def double_dip_batch(
 
     Parameters
     ----------
-    images, hints, seeds
-        One of each per image, of any sizes; without `hints`, or for a hint of None, the saliency.
+    images, hints, seeds : sequence
+        As for `double_dip`, one of each per image; images of any sizes. A hint of None is the saliency.
     device, progress, settings
         As for `double_dip`.
 

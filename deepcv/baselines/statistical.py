@@ -104,11 +104,7 @@ def statistical(
     steps = evolve(np.atleast_3d(image), np.where(mask, 1.0, -1.0), nu, dt, max_iterations, covariance, floor)
     mask, energies = run_until_settled(steps, settled)
     return two_phase(
-        mask,
-        seconds=time.perf_counter() - start,
-        method="statistical",
-        trace={"energy": energies},
-        settings=settings,
+        mask, seconds=time.perf_counter() - start, method="statistical", trace={"energy": energies}, settings=settings
     )
 
 
