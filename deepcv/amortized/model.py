@@ -257,9 +257,8 @@ def _fixed(*networks: nn.Module) -> Iterator[None]:
 def foreground_phase(u: np.ndarray) -> int:
     """Which side of U is the foreground: 1 for u, 0 for 1 - u; decided once per collection, without labels.
 
-    From memberships of training images, `(N, S, S)`. The foreground is the side that is rarer on the frame, an eighth of
-    the image wide, than inside it: photographers place their subject in the middle. With a hint this confirms what U
-    was taught.
+    From memberships of training images, `(N, S, S)`. The foreground is rarer on the frame, an eighth of the image wide,
+    than inside it: photographers place their subject in the middle. With a hint this confirms what U was taught.
     """
     side = u.shape[-1]
     edge = max(1, side // 8)

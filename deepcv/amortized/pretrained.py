@@ -31,7 +31,7 @@ def segment(method: str, image, hint=None, *, seed: int = 0, device: str | None 
     method : str
         "amortized" or "redo".
     image, hint, seed, device
-        As for every method. Hint and seed are not used: the network is already trained.
+        As for every method (`deepcv.images.as_image`). Hint and seed are ignored: the network is already trained.
     settings
         As `deepcv.amortized.settings.Trained`. The network was trained at a reduced size: `training` is the default's,
         or exactly the network's own (`Segmenter.card`).
