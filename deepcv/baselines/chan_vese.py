@@ -72,9 +72,9 @@ def chan_vese(
     Parameters
     ----------
     image, hint, seed, device
-        As for every method (`deepcv.images.as_image`, `deepcv.images.as_hint`). The contour starts at the hint's Otsu
-        threshold, as in the paper; the hint also decides which side is called foreground. The seed is ignored; the
-        device, by default the GPU if there is one, is that of the exact solver.
+        As for every method (`deepcv.images.as_image`, `deepcv.images.as_hint`). The contour starts at the Otsu
+        threshold of the hint, by default the saliency, as in the paper; the hint also decides which side is called
+        foreground. The seed is ignored; the device, by default the GPU if there is one, is that of the exact solver.
     solver : {"level-set", "exact"}
     nu : float, at least 0
         Weight of the length (scikit-image's `mu`), for pixels in [0, 1] and colour differences summed over channels.

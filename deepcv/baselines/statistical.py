@@ -68,8 +68,9 @@ def statistical(
     Parameters
     ----------
     image, hint, seed, device
-        As for every method (`deepcv.images.as_image`, `deepcv.images.as_hint`). The contour starts at the hint's Otsu
-        threshold, as in the paper; the hint also decides which side is called foreground. Seed and device are ignored.
+        As for every method (`deepcv.images.as_image`, `deepcv.images.as_hint`). The contour starts at the Otsu
+        threshold of the hint, by default the saliency, as in the paper; the hint also decides which side is called
+        foreground. Seed and device are ignored: nothing is random, and the descent runs on the CPU.
     covariance : {"full", "diagonal"}
         "diagonal" ignores correlations between channels.
     nu : float, at least 0
