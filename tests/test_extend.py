@@ -99,7 +99,7 @@ def test_a_data_set_of_ones_own(tmp_path):
         Image.fromarray(mask).save(tmp_path / "data" / "pairs" / "masks" / f"{index}.png")
     table, noisy = commands(tmp_path, lines)
     assert all(name in table for name in ("chan-vese", "grabcut", "saliency"))
-    assert "chan-vese" in noisy
+    assert "Chan-Vese" in noisy
     run(tmp_path, sys.executable, "-m", "pytest", "-q", "tests/data/test_pairs.py")
 
 
