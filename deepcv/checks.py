@@ -59,12 +59,9 @@ class Checked:
 
 
 def check(owner: type | Callable, values: Mapping[str, Any]) -> None:
-    """Check values, by name, against the annotations of a class's fields or a function's parameters.
+    """Raise `InputError` for the first value that its annotation excludes.
 
-    Raises
-    ------
-    InputError
-        For the first value that its annotation excludes.
+    Values go by name, annotations are those of a class's fields or a function's parameters.
     """
     for name, allowed in _annotations(owner).items():
         if name in values:
@@ -72,12 +69,9 @@ def check(owner: type | Callable, values: Mapping[str, Any]) -> None:
 
 
 def checked_settings(method: Callable, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The keyword arguments of a method but seed and device, checked (the seed too); `arguments` are its `locals()`.
+    """The keyword arguments of a method but seed and device; `arguments` are its `locals()`.
 
-    Raises
-    ------
-    InputError
-        For a value that its annotation excludes.
+    They and the seed are checked (`check`).
     """
     names = [*(method.__kwdefaults__ or ())]
     check(method, {name: arguments[name] for name in names if name != "device"})
@@ -106,13 +100,7 @@ T = TypeVar("T")
 
 
 def resolve(settings: type[T], given: Mapping[str, Any]) -> T:
-    """The dataclass of settings with the given ones in place of its defaults.
-
-    Raises
-    ------
-    InputError
-        For an unknown name or a value out of range.
-    """
+    """The dataclass of settings with the given ones in place of its defaults, their names and values checked."""
     known = sorted(inspect.signature(settings).parameters)
     for name in given:
         check_known("setting", name, known)

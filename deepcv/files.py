@@ -16,12 +16,7 @@ from deepcv.errors import InputError
 def write_together(content_of: Mapping[Path, bytes]) -> None:
     """Write files beside their places and move them there, once all are written.
 
-    A full disk or a kill leaves what was there before.
-
-    Raises
-    ------
-    OSError
-        When one of them can't be written.
+    What was there before remains after a kill, or if one of them can't be written, which raises `OSError`.
     """
     written: dict[Path, Path] = {}
     try:
@@ -41,13 +36,7 @@ def write_together(content_of: Mapping[Path, bytes]) -> None:
 
 
 def write_whole(path, content: bytes) -> None:
-    """Write a file atomically; its folder is created.
-
-    Raises
-    ------
-    InputError
-        When it can't be written.
-    """
+    """Write a file atomically; its folder is created. Raises `InputError` when it can't be written."""
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -62,13 +51,8 @@ def write_whole(path, content: bytes) -> None:
 def locked(path) -> Iterator[None]:
     """Hold the lock of a file or folder; wait while another process or thread holds it.
 
-    The lock is advisory and not reentrant. It is held on `.NAME.lock` beside `path`, which need not exist. The system
-    releases it when the process dies.
-
-    Raises
-    ------
-    InputError
-        When the lock file can't be made.
+    The lock is advisory and not reentrant. It is held on `.NAME.lock` beside `path`, which need not exist; if that file
+    can't be made, `InputError` is raised. The system releases the lock when the process dies.
     """
     path = Path(path)
     lock = path.with_name(f".{path.name}.lock")

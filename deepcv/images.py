@@ -61,6 +61,14 @@ def as_image(image) -> np.ndarray:
     return np.ascontiguousarray(array)
 
 
+def check_image(image, name: str) -> None:
+    """Raise the error of `as_image`, with the image's name, unless the image can be segmented."""
+    try:
+        as_image(image)
+    except InputError as error:
+        raise InputError(f"{name} can't be used: {error}") from None
+
+
 def as_hint(hint, shape: tuple[int, int]) -> np.ndarray:
     """Validate a hint and convert it to float32 `(H, W)` in [0, 1].
 

@@ -21,9 +21,7 @@ def _counts(mask, truth, ignore) -> tuple[int, int, int, int]:
     if mask.shape != truth.shape:
         raise InputError(f"the mask is {mask.shape} but the ground truth is {truth.shape}; compare them at one size")
     if mask.dtype != bool or truth.dtype != bool:
-        raise InputError(
-            f"mask and ground truth must be bool, not {mask.dtype} and {truth.dtype}; compare labels first"
-        )
+        raise InputError(f"mask and truth must be bool, not {mask.dtype} and {truth.dtype}; compare labels first")
     if ignore is not None:
         mask, truth = mask[~ignore], truth[~ignore]
     return (
@@ -50,13 +48,7 @@ def iou(mask, truth, ignore=None) -> float:
 
 
 def accuracy(mask, truth, ignore=None) -> float:
-    """Proportion of correctly classified pixels, in [0, 1].
-
-    Raises
-    ------
-    InputError
-        If every pixel is ignored.
-    """
+    """Proportion of correctly classified pixels, in [0, 1]; raises `InputError` if every pixel is ignored."""
     tp, fp, fn, tn = _counts(mask, truth, ignore)
     total = tp + fp + fn + tn
     if total == 0:
@@ -79,17 +71,8 @@ def scores(mask, truth, ignore=None) -> dict[str, float]:
 def matched_labels(labels, truth) -> dict[int, int]:
     """The one-to-one matching of labels and true regions with the greatest total IoU, `{label: region}`.
 
-    If their numbers differ, surplus labels or regions are left out.
-
-    Parameters
-    ----------
-    labels, truth : array_like of int, `(H, W)`
-        Partitions, with arbitrary integers as labels.
-
-    Raises
-    ------
-    InputError
-        If the two differ in shape or are not integers.
+    If their numbers differ, surplus labels or regions are left out. Both partitions are int, `(H, W)`, with arbitrary
+    integers as labels; other types and different shapes raise `InputError`.
     """
     found, true, overlaps = _overlaps(labels, truth)
     return {int(found[row]): int(true[column]) for row, column in zip(*_best_matching(overlaps), strict=True)}
@@ -152,11 +135,7 @@ def interval_over_seeds(values, *, level: float = 0.95) -> tuple[float, float]:
     ----------
     values : array_like, `(seeds,)`
     level : float in (0, 1)
-        Coverage for normally distributed values.
-
-    Returns
-    -------
-    (low, high); (-inf, inf) for a single seed.
+        Coverage for normally distributed values. The interval of a single seed is (-inf, inf).
     """
     from scipy.stats import t
 
@@ -175,14 +154,9 @@ def bootstrap_interval(values, *, level: float = 0.95, resamples: int = 9999, se
     values : array_like, `(images,)` or `(images, seeds)`
         One score per image; seeds are averaged first, since they are not independent images.
     level : float in (0, 1)
-        Coverage.
+        Coverage. Both ends equal the value of a single image.
     resamples : int
         Bootstrap samples.
-    seed : int
-
-    Returns
-    -------
-    (low, high); both equal the value of a single image.
 
     Raises
     ------

@@ -11,7 +11,7 @@ import numpy as np
 
 from deepcv.errors import InputError
 from deepcv.files import write_together
-from deepcv.images import as_colour, as_image, resize, to_uint8
+from deepcv.images import as_colour, check_image, resize, to_uint8
 
 OUTLINE = (255, 225, 0)
 """Colour of the outline in an overlay; its dark rim makes it visible on any picture."""
@@ -100,18 +100,9 @@ def read_image(path, *, convert: bool = False) -> np.ndarray:
 
 
 def read_checked(path, *, convert: bool = False) -> np.ndarray:
-    """`read_image` for a picture that is to be segmented: `as_image` must accept it.
-
-    Raises
-    ------
-    InputError
-        As `read_image` and `as_image`, with the name of the file.
-    """
+    """`read_image` for a picture that is to be segmented: `as_image` must accept it, otherwise its error is raised."""
     pixels = read_image(path, convert=convert)
-    try:
-        as_image(pixels)
-    except InputError as error:
-        raise InputError(f"{path} can't be used: {error}") from None
+    check_image(pixels, str(path))
     return pixels
 
 
@@ -124,14 +115,10 @@ def _is_deep_colour(picture) -> bool:
 def _to_grey_or_rgb(picture, path: Path, convert: bool) -> np.ndarray:
     from PIL import Image
 
-    mode = picture.mode
-    if mode == "1":
-        return np.asarray(picture.convert("L"))
-    has_alpha = mode in ("LA", "RGBA", "PA", "La", "RGBa") or "transparency" in picture.info
-    if mode in ("L", "RGB") and not has_alpha:
-        return np.asarray(picture)
-    if mode == "P" and not has_alpha:
-        return np.asarray(picture.convert("RGB"))
+    mode, lossless = picture.mode, {"1": "L", "L": "L", "RGB": "RGB", "P": "RGB"}
+    has_alpha = mode in ("LA", "RGBA", "PA", "La", "RGBa") or (mode != "1" and "transparency" in picture.info)
+    if mode in lossless and not has_alpha:
+        return np.asarray(picture.convert(lossless[mode]))
     if mode in ("I;16", "I;16L", "I;16B", "I;16N", "I", "F"):
         if not convert:
             raise InputError(f"{path} has 16-bit or float samples (mode {mode}); save it as 8-bit, or {_CONVERT}")
@@ -145,17 +132,14 @@ def _to_grey_or_rgb(picture, path: Path, convert: bool) -> np.ndarray:
         raise InputError(f"{path} has {kind}; save it as grey or RGB, or {_CONVERT}")
     if has_alpha:
         picture = picture.convert("RGBA")
-        return np.asarray(Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB"))
+        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
     return np.asarray(picture.convert("RGB"))
 
 
 def write_images(pictures: Mapping[Path, np.ndarray]) -> None:
     """Write uint8 arrays as picture files, all or none.
 
-    Raises
-    ------
-    InputError
-        When a folder is missing, a suffix names no picture format, or a file can't be written.
+    `InputError` is raised when a folder is missing, a suffix names no picture format, or a file can't be written.
     """
     from PIL import Image
 

@@ -7,11 +7,11 @@ import dataclasses
 import shutil
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from deepcv.cli.options import Device
+from deepcv.cli.options import Device, given
 from deepcv.errors import InputError
 
 WORKERS = "Number of processes. [default: one per usable core; 1 on a GPU]"
@@ -49,17 +49,19 @@ def run(
     from deepcv.companion.experiments import get_experiment
 
     chosen = get_experiment(experiment)
-    given = {
-        "profile": profile,
-        "dataset": dataset,
-        "methods": _split(methods),
-        "n_images": n_images,
-        "size": size,
-        "seeds": _numbers(seeds),
-        "device": device,
-        "recompute": recompute or None,
-    }
-    settings = chosen.settings(**_known_to(chosen.settings, experiment, given))
+    changes = given(
+        profile=profile,
+        dataset=dataset,
+        methods=_split(methods),
+        n_images=n_images,
+        size=size,
+        seeds=_numbers(seeds),
+        device=device,
+        recompute=recompute or None,
+    )
+    for name in sorted(changes.keys() - {field.name for field in dataclasses.fields(chosen.settings)}):
+        raise InputError(f"{experiment} has no option --{name.replace('_', '-')}; leave it out")
+    settings = chosen.settings(**changes)
     with _workers(workers, scheduler) as where:
         rows = chosen.run(settings, workers=where)
     print(chosen.summary(rows).to_string(float_format=lambda value: f"{value:.3f}"))
@@ -173,14 +175,6 @@ def _workers(workers: int | None, scheduler: str | None):
         raise InputError("--workers counts local processes, --scheduler uses a cluster; leave one out")
     with cluster(scheduler) as executor:
         yield executor
-
-
-def _known_to(settings: type, experiment: str, given: dict[str, Any]) -> dict[str, Any]:
-    """The options given, all of which the experiment's settings must have."""
-    given = {name: value for name, value in given.items() if value is not None}
-    for name in sorted(set(given) - {field.name for field in dataclasses.fields(settings)}):
-        raise InputError(f"{experiment} has no option --{name.replace('_', '-')}; leave it out")
-    return given
 
 
 def _split(names: str | None) -> tuple[str, ...] | None:

@@ -32,10 +32,8 @@ def main(arguments: list[str] | None = None) -> int:
         sentence = _sentence(error)
         if sentence is None:
             traceback.print_exc()
-            print(
-                "deepcv: this is a bug; please report it, with the lines above, in the repository's issues",
-                file=sys.stderr,
-            )
+            report = "this is a bug; please report it, with the lines above, in the repository's issues"
+            print(f"deepcv: {report}", file=sys.stderr)
             return 1
         print(f"deepcv: {sentence}", file=sys.stderr)
         return 2
@@ -50,12 +48,9 @@ def main(arguments: list[str] | None = None) -> int:
 def _sentence(error: Exception) -> str | None:
     """The sentence for a user's error; None for a bug."""
     if hasattr(error, "format_message"):  # the parser's own: a missing argument, an unknown option
-        return f"{error.format_message().rstrip('.')}; see `{_command_of(error)} --help`"
+        command = getattr(getattr(error, "ctx", None), "command_path", "deepcv")
+        return f"{error.format_message().rstrip('.')}; see `{command} --help`"
     return " ".join(str(error).split()) if isinstance(error, InputError) else None
-
-
-def _command_of(error) -> str:
-    return error.ctx.command_path if getattr(error, "ctx", None) else "deepcv"
 
 
 def _print_version(wanted: bool) -> None:

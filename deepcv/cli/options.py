@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -10,3 +10,8 @@ Device = Annotated[str | None, typer.Option(help="cpu, cuda … [default: the GP
 Convert = Annotated[
     bool, typer.Option("--convert", help="Allow lossy conversion: first frame, 16-bit, alpha over white, CMYK.")
 ]
+
+
+def given(**options: Any) -> dict[str, Any]:
+    """The options that the user gave: those that aren't None."""
+    return {name: value for name, value in options.items() if value is not None}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deepcv.cli.options import Convert, Device
+from deepcv.cli.options import Convert, Device, given
 from deepcv.errors import InputError
 
 if TYPE_CHECKING:
@@ -82,14 +82,13 @@ def segment(
     print(f"{out}: {_areas(labels, regions)}, {time.perf_counter() - started:.1f} s")
 
 
-def _settings(method: Method, preset: str, **given) -> dict[str, Any]:
-    """The preset's settings, overridden by those given, all of which the method must have."""
-    given = {name: value for name, value in given.items() if value is not None}
-    for name in given:
-        if name != "size" and not method.has_setting(name):
-            raise InputError(f"{method.name} has no setting {name}; leave --{name} out or choose another --method")
-    size = {} if method.has_setting("size") else {"size": given.pop("size")} if "size" in given else {}
-    return method.settings(preset, **given) | size
+def _settings(method: Method, preset: str, **changes) -> dict[str, Any]:
+    """The preset's settings with changes, all of which but `size` the method must have."""
+    changes = given(**changes)
+    foreign = {name: changes.pop(name) for name in list(changes) if not method.has_setting(name)}
+    for name in foreign.keys() - {"size"}:
+        raise InputError(f"{method.name} has no setting {name}; leave --{name} out or choose another --method")
+    return method.settings(preset, **changes) | foreign
 
 
 def _labels(method: Method, pixels: np.ndarray, hint: np.ndarray | None, settings: dict) -> tuple[np.ndarray, int]:
@@ -153,6 +152,5 @@ def _areas(labels: np.ndarray, phases: int) -> str:
     if phases == 2:
         return f"foreground {shares[1]:.1%}"
     empty = ", ".join(str(phase) for phase in np.flatnonzero(shares == 0))
-    return (
-        f"{phases} phases of " + ", ".join(f"{share:.1%}" for share in shares) + (f"; empty: {empty}" if empty else "")
-    )
+    parts = ", ".join(f"{share:.1%}" for share in shares)
+    return f"{phases} phases of {parts}" + (f"; empty: {empty}" if empty else "")

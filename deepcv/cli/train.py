@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from deepcv.cli.options import Convert, Device
+from deepcv.cli.options import Convert, Device, given
 from deepcv.errors import InputError
 
 
@@ -48,11 +48,9 @@ def train(
     from deepcv.data.crops import crops
     from deepcv.methods import get_method
 
-    given = {"epochs": epochs, "size": size, "width": width, "batch": batch, "precision": precision}
-    given = {name: value for name, value in given.items() if value is not None}
-    if hint is not None:
-        given["hint"] = "" if hint == "none" else hint
-    settings = settings_for(preset, profile, **given)
+    hint = "" if hint == "none" else hint
+    changes = given(epochs=epochs, size=size, width=width, batch=batch, precision=precision, hint=hint)
+    settings = settings_for(preset, profile, **changes)
     teacher = get_method(settings.hint) if settings.hint else None
     training.check_devices(device, devices)
     check_folder(out, settings, seed)
@@ -109,7 +107,10 @@ def predict(
     places = _mask_places(images, out)
     for path in images:  # read twice: a bad picture is reported before anything is written
         read_checked(path, convert=convert)
-    _make_folder(out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"can't make the folder {out} ({error.strerror}); name another one") from None
     for first in range(0, len(images), batch):
         together = images[first : first + batch]
         pixels = [read_checked(path, convert=convert) for path in together]
@@ -163,10 +164,3 @@ def _mask_places(images: list[Path], out: Path) -> dict[Path, Path]:
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file; name a folder for the masks")
     return {path: place for place, path in places.items()}
-
-
-def _make_folder(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"can't make the folder {out} ({error.strerror}); name another one") from None

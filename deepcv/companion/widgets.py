@@ -156,7 +156,7 @@ class Playground:
 
     def _build(self) -> None:
         row = functools.partial(ipywidgets.HBox, layout=_WRAPPED)
-        images, methods = [*samples.names(), OWN], [(title(name), name) for name in METHODS]
+        images, methods = [*samples.dataset().names, OWN], [(title(name), name) for name in METHODS]
         self.image = ipywidgets.Dropdown(options=images, value=pictures.IMAGES[0], description="image", **_WIDE)
         self.upload = ipywidgets.FileUpload(accept="image/*", description=OWN, layout={"width": "14em"})
         self.method = ipywidgets.Dropdown(options=methods, description="method", **_WIDE)

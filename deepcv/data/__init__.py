@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from deepcv.checks import check_known
 from deepcv.errors import InputError
 
 from . import flowerlike, flowers, folder, noise, regions, samples, weizmann
@@ -54,8 +55,8 @@ def load_dataset(
     Parameters
     ----------
     name : str
-        A key of `SETS` or `COLLECTIONS`. "samples", "regions" and "flowerlike" are embedded; the others must be
-        downloaded (`deepcv data fetch`) or lie in the folder `DEEPCV_DATA`.
+        A key of `SETS` or `COLLECTIONS`; what is not embedded must be downloaded (`deepcv data fetch`) or lie in the
+        folder `DEEPCV_DATA`.
     split : {"train", "val", "test"}, optional
         Required for a collection, refused for other sets.
     side : int, optional
@@ -79,11 +80,10 @@ def load_dataset(
         if split not in SPLITS:
             raise InputError(f"{name} has no split {split!r}; it has {', '.join(SPLITS)}")
         found = COLLECTIONS[name](split)
-    elif name not in SETS:
-        raise InputError(f"there is no data set {name!r}; there are {', '.join((*SETS, *COLLECTIONS))}")
-    elif split is not None:
-        raise InputError(f"{name} has no splits; leave out split {split!r}")
     else:
+        check_known("data set", name, (*SETS, *COLLECTIONS))
+        if split is not None:
+            raise InputError(f"{name} has no splits; leave out split {split!r}")
         found = SETS[name]()
     if side is not None:
         found = cropped(found, side)
@@ -91,17 +91,9 @@ def load_dataset(
 
 
 def load_splits(name: str) -> tuple[Dataset, Dataset | None]:
-    """Training images, and validation images if the data set has a split for them.
+    """Training images of a collection, another data set or a folder of pictures; a collection's validation images.
 
-    Parameters
-    ----------
-    name : str
-        A collection, another data set, or a folder of pictures.
-
-    Raises
-    ------
-    InputError
-        If it is none of these.
+    `InputError` is raised if `name` is none of these.
     """
     if name in COLLECTIONS:
         return load_dataset(name, split="train"), load_dataset(name, split="val")

@@ -17,10 +17,13 @@ import numpy as np
 from deepcv.data.dataset import Dataset, Sample, cache_folder
 from deepcv.errors import InputError
 from deepcv.files import write_whole
-from deepcv.images import as_colour, as_image, resize
+from deepcv.images import as_colour, check_image, resize
 
 UNSCORED = 255
 """Value of pixels without ground truth in `Crops.truths`."""
+
+ARRAYS = ("images", "truths")
+"""Attributes of `Crops` that are cached."""
 
 NAMED = 3
 """How many unusable pictures an error names; it counts the others."""
@@ -85,21 +88,28 @@ def crops(dataset: Dataset, size: int, *, progress: bool = False) -> Crops:
 
 
 def _kept(dataset: Dataset, folder: Path) -> Crops:
-    return Crops(dataset.names, *(np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("images", "truths")))
+    return Crops(dataset.names, *(np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS))
 
 
 def cropped(dataset: Dataset, size: int) -> Dataset:
     """The crops as a data set, for scoring every method on the same images as a trained network."""
 
-    def load(image: str) -> Sample:
-        sample = dataset[dataset.names.index(image)]
-        truth = centre_crop(truth_of(sample), size, nearest=True)
+    def change(sample: Sample) -> Sample:
+        pixels, truth = _crop(sample, size)
         ignore = truth == UNSCORED
         mask = None if ignore.all() else truth == 1
-        pixels = centre_crop(as_colour(sample.image), size)
-        return Sample(image, pixels, mask, sample.dataset, sample.source, ignore=ignore)
+        return Sample(sample.name, pixels, mask, sample.dataset, sample.source, ignore=ignore)
 
-    return Dataset(dataset.names, load)
+    return dataset.map(change)
+
+
+def _crop(sample: Sample, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Image, and mask and ignored pixels in one array as in `Crops.truths`."""
+    truth = np.full(sample.image.shape[:2], UNSCORED, np.uint8)
+    if sample.mask is not None:
+        scored = True if sample.ignore is None else ~sample.ignore
+        np.copyto(truth, sample.mask, where=scored)
+    return centre_crop(as_colour(sample.image), size), centre_crop(truth, size, nearest=True)
 
 
 def centre_crop(image: np.ndarray, size: int, *, nearest: bool = False) -> np.ndarray:
@@ -123,55 +133,33 @@ def centre_crop(image: np.ndarray, size: int, *, nearest: bool = False) -> np.nd
     return image[top : top + size, left : left + size]
 
 
-def truth_of(sample: Sample) -> np.ndarray:
-    """Mask and ignored pixels in one array, as in `Crops.truths`: uint8 `(H, W)`."""
-    if sample.mask is None:
-        return np.full(sample.image.shape[:2], UNSCORED, np.uint8)
-    truth = sample.mask.astype(np.uint8)
-    if sample.ignore is not None:
-        truth[sample.ignore] = UNSCORED
-    return truth
-
-
 def _decoded(dataset: Dataset, size: int, progress: bool) -> Crops:
     from tqdm import tqdm
 
     def cut(index: int):
         try:
             sample = dataset[index]
-            image = centre_crop(as_colour(sample.image), size)
-            _check_crop(image, sample)
+            image, truth = _crop(sample, size)
+            check_image(image, f"the centre of {sample.dataset}/{sample.name}")
         except InputError as error:
             return error
-        return image, centre_crop(truth_of(sample), size, nearest=True)
+        return image, truth
 
     with ThreadPoolExecutor() as threads:  # Pillow releases the GIL while decoding
         found = threads.map(cut, range(len(dataset)))
         pairs = list(tqdm(found, "decoding", len(dataset), disable=not progress, leave=False))
     bad = [each for each in pairs if isinstance(each, InputError)]
     if bad:
-        raise InputError(_unusable(bad, len(pairs)))
+        shown = " | ".join(map(str, bad[:NAMED]))
+        more = f" | and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
+        several = f"{len(bad)} of {len(pairs)} images can't be used, move them away: " if len(bad) > 1 else ""
+        raise InputError(several + shown + more)
     images, truths = zip(*pairs, strict=True)
     return Crops(dataset.names, np.stack(images), np.stack(truths))
 
 
-def _check_crop(image: np.ndarray, sample: Sample) -> None:
-    try:
-        as_image(image)
-    except InputError as error:
-        raise InputError(f"the centre of {sample.dataset}/{sample.name} can't be used: {error}") from None
-
-
-def _unusable(bad: list[InputError], total: int) -> str:
-    if len(bad) == 1:
-        return str(bad[0])
-    shown = " | ".join(str(each) for each in bad[:NAMED])
-    more = f" | and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
-    return f"{len(bad)} of {total} images can't be used, move them away: {shown}{more}"
-
-
 def _keep(found: Crops, folder: Path) -> None:
-    for name, array in (("images", found.images), ("truths", found.truths)):
+    for name in ARRAYS:
         stream = io.BytesIO()
-        np.save(stream, array)
+        np.save(stream, getattr(found, name))
         write_whole(folder / f"{name}.npy", stream.getvalue())

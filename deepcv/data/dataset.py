@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -81,21 +82,18 @@ class Dataset(Sequence[Sample]):
         return self._load(self.names[index])
 
     def __iter__(self) -> Iterator[Sample]:
-        return map(self._load, self.names)
+        return map(self._load, self.names)  # Sequence's own takes an IndexError in loading for the end
+
+    def map(self, change: Callable[[Sample], Sample]) -> Dataset:
+        """The data set with a change of every sample, without a stamp."""
+        return Dataset(self.names, lambda name: change(self._load(name)))
 
     def only(self, names: Iterable[str]) -> Dataset:
-        """The samples with these names, in this order.
-
-        Raises
-        ------
-        InputError
-            For a name that is not in the data set.
-        """
+        """The samples with these names, in this order; an unknown name raises `InputError`."""
         names = tuple(names)
-        unknown = [name for name in names if name not in self.names]
-        if unknown:
+        for name in set(names).difference(self.names):
             first = ", ".join(self.names[:5])
-            raise InputError(f"there is no image {unknown[0]!r} among these {len(self)}; the first are {first}")
+            raise InputError(f"there is no image {name!r} among these {len(self)}; the first are {first}")
         return Dataset(names, self._load, self.stamp)
 
     def spread(self, count: int) -> Dataset:
@@ -111,12 +109,10 @@ def file_stamp(paths: Iterable[Path]) -> str:
     """SHA-256 (hex) over names, sizes and modification times of files; a missing file counts as missing."""
     digest = hashlib.sha256()
     for path in paths:
-        try:
+        digest.update(f"{path}\0".encode())
+        with contextlib.suppress(FileNotFoundError):
             found = path.stat()
-        except FileNotFoundError:
-            digest.update(f"{path}\0".encode())
-        else:
-            digest.update(f"{path}\0{found.st_size}\0{found.st_mtime_ns}\0".encode())
+            digest.update(f"{found.st_size}\0{found.st_mtime_ns}\0".encode())
     return digest.hexdigest()
 
 
@@ -127,11 +123,9 @@ def data_folder() -> Path:
 
 def cache_folder() -> Path:
     """The folder of what can be recomputed: `DEEPCV_CACHE`, by default the user's cache."""
-    if folder := _configured("DEEPCV_CACHE"):
-        return folder
     import pooch
 
-    return Path(pooch.os_cache("deepcv"))
+    return _configured("DEEPCV_CACHE") or Path(pooch.os_cache("deepcv"))
 
 
 def _configured(variable: str) -> Path | None:

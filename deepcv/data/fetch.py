@@ -11,19 +11,19 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from deepcv.checks import check_known
 from deepcv.data import weizmann
 from deepcv.data.dataset import data_folder
 from deepcv.errors import InputError
 
 FLOWERS = "https://www.robots.ox.ac.uk/~vgg/data/flowers/"
 SEGMENTATION_DATABASE = "https://www.wisdom.weizmann.ac.il/~vision/Seg_Evaluation_DB/"
-
 
 TIMEOUT = 30
 """Seconds to wait for a server."""
@@ -51,16 +51,7 @@ class Archive:
 
 @dataclass(frozen=True)
 class Fetchable:
-    """A data set on the network.
-
-    Attributes
-    ----------
-    page : str
-        Its web page.
-    archives : tuple of Archive
-    check : callable
-        Raises `InputError` unless the unpacked folder is complete.
-    """
+    """A data set on the network: its web page, its archives, and a check that the unpacked folder is complete."""
 
     page: str
     archives: tuple[Archive, ...]
@@ -68,14 +59,14 @@ class Fetchable:
 
 
 def fetch(name: str, folder=None, *, mirror=None, report: Callable[[str], object] = print) -> Path:
-    """Download and unpack a data set, unless it is there already.
+    """Download and unpack a data set, unless it is there already, and return its folder, `folder/name`.
 
     All work is done in a temporary folder beside the final one, and moved there when complete; an error leaves nothing.
 
     Parameters
     ----------
     name : str
-        A key of `FETCHABLE`: weizmann, flowers102, flowers17.
+        A key of `FETCHABLE`.
     folder : path, optional
         The folder of the data sets; default `data_folder()`.
     mirror : str, optional
@@ -84,19 +75,13 @@ def fetch(name: str, folder=None, *, mirror=None, report: Callable[[str], object
     report : callable
         Called with a sentence for each step. Progress bars go to standard error.
 
-    Returns
-    -------
-    pathlib.Path
-        The data set's folder, `folder/name`.
-
     Raises
     ------
     InputError
         For an unknown name; an incomplete folder in the way; an archive that can't be downloaded, is damaged, has
         another checksum, would write outside its folder, or is incomplete.
     """
-    if name not in FETCHABLE:
-        raise InputError(f"there is no data set {name!r} to fetch; there are {', '.join(sorted(FETCHABLE))}")
+    check_known("downloadable data set", name, sorted(FETCHABLE))
     wanted = FETCHABLE[name]
     target = Path(folder or data_folder()) / name
     if target.exists():
@@ -107,8 +92,7 @@ def fetch(name: str, folder=None, *, mirror=None, report: Callable[[str], object
         staged = temporary / name
         staged.mkdir()
         for archive in wanted.archives:
-            path = _obtain(archive, wanted.page, mirror, temporary, report)
-            _unpack(path, staged)
+            _unpack(_obtain(archive, wanted.page, mirror, temporary, report), staged)
         _lift(staged)
         wanted.check(staged)
         os.replace(staged, target)
@@ -128,25 +112,21 @@ def _require_complete(target: Path, wanted: Fetchable) -> None:
 def _temporary_folder(parent: Path) -> Iterator[Path]:
     """A temporary folder in `parent`; parents created for it are removed again if they stay empty."""
     made = [each for each in (parent, *parent.parents) if not each.exists()]
-    try:
-        parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=".fetch-", dir=parent))
-    except OSError as error:
-        _remove_empty(made)
-        raise InputError(f"can't write to {parent} ({error.strerror}); set DEEPCV_DATA to another folder") from None
-    try:
-        yield temporary
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        _remove_empty(made)
+    with ExitStack() as leaving:
+        leaving.callback(_remove_empty, made)
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+            temporary = tempfile.mkdtemp(prefix=".fetch-", dir=parent)
+        except OSError as error:
+            raise InputError(f"can't write to {parent} ({error.strerror}); set DEEPCV_DATA to another folder") from None
+        leaving.callback(shutil.rmtree, temporary, ignore_errors=True)
+        yield Path(temporary)
 
 
 def _remove_empty(folders: list[Path]) -> None:
-    for each in folders:
-        try:
+    with suppress(OSError):
+        for each in folders:
             each.rmdir()
-        except OSError:
-            return
 
 
 # --- getting an archive -----------------------------------------------------------------------------------------------
@@ -190,8 +170,7 @@ def _download(addresses: tuple[str, ...], archive: Archive, page: str, temporary
 
 def _short(error: BaseException) -> str:
     """The reason in a few words, without layers of wrapping."""
-    response = getattr(error, "response", None)
-    if response is not None:
+    if (response := getattr(error, "response", None)) is not None:
         return f"{response.status_code} {response.reason}"
     return {"ConnectionError": "no connection", "Timeout": "no answer", "ReadTimeout": "no answer"}.get(
         type(error).__name__, str(error).splitlines()[0][:120] if str(error) else type(error).__name__
@@ -207,40 +186,28 @@ def _digest(path: Path, algorithm: str) -> str:
 
 
 def _unpack(path: Path, folder: Path) -> None:
-    """Write an archive's regular files to `folder`; a file that is no archive (setid.mat) is copied.
+    """Write an archive's regular files to `folder`; a MATLAB file is copied.
 
     Links and special files are skipped; a name outside `folder` is refused.
     """
     try:
-        members = _members(path)
-        if members is None:
+        if path.suffix == ".mat":
             shutil.copyfile(path, folder / path.name)
             return
-        for name, stream in members:
-            with stream:
-                place = folder / _inside(name, path)
-                place.parent.mkdir(parents=True, exist_ok=True)
-                with open(place, "wb") as out:
-                    shutil.copyfileobj(stream, out)
-    except InputError:
-        raise
+        members_of = _zip_members if path.suffix.lower() == ".zip" else _tar_members
+        for name, stream in members_of(path):
+            place = folder / _inside(name, path)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with stream, open(place, "wb") as out:
+                shutil.copyfileobj(stream, out)
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, RuntimeError) as error:
         raise InputError(
             f"{path.name} can't be unpacked ({_short(error)}): it is damaged or truncated; fetch it again"
         ) from None
 
 
-def _members(path: Path) -> Iterator[tuple[str, IO[bytes]]] | None:
-    """Names and open streams of the regular files in a zip or tar archive; None for another suffix."""
-    ending = "".join(path.suffixes).lower()
-    if ending.endswith(".zip"):
-        return _zip_members(path)
-    if ending.endswith((".tgz", ".tar.gz", ".tar")):
-        return _tar_members(path)
-    return None
-
-
 def _zip_members(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
+    """Names and open streams of the regular files."""
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
             link = (member.external_attr >> 16) & 0o170000 == 0o120000
@@ -277,10 +244,6 @@ def _lift(staged: Path) -> None:
 # --- the data sets ----------------------------------------------------------------------------------------------------
 
 
-def _check_weizmann(folder: Path) -> None:
-    weizmann.check(folder.parent, expected=100)
-
-
 def _check_counts(folder: Path, counts: dict[str, int]) -> None:
     for pattern, expected in counts.items():
         found = sum(1 for _ in folder.glob(pattern))
@@ -292,7 +255,7 @@ FETCHABLE = {
     "weizmann": Fetchable(
         SEGMENTATION_DATABASE + "dl.html",
         (Archive((SEGMENTATION_DATABASE + "Weizmann_Seg_DB_1obj.ZIP", SEGMENTATION_DATABASE + "1obj.zip")),),
-        _check_weizmann,
+        lambda folder: weizmann.check(folder.parent),
     ),
     "flowers102": Fetchable(
         FLOWERS + "102/",

@@ -17,6 +17,7 @@ Flowers-17 replaces Flowers-102 if its masks are unavailable: fewer images (810,
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -30,10 +31,8 @@ from deepcv.pictures import read_image
 FLOWER, BOUNDARY = 1, 0
 """Values of a trimap. 2 leaf, 3 background, 4 sky and 5 unknown count as background."""
 
-
 SETID = {"train": "tstid", "val": "valid", "test": "trnid"}
 """Flowers-102's names of the splits. As in ReDO [13], the largest, intended for tests, is used for training."""
-
 
 SOURCE = (
     "{} of the Visual Geometry Group (Nilsback, Zisserman), https://www.robots.ox.ac.uk/~vgg/data/flowers/; "
@@ -41,47 +40,36 @@ SOURCE = (
 )
 
 
-def flowers17(split: str, folder=None) -> Dataset:
+def flowers17(split: str) -> Dataset:
     """A split of Flowers-17; every image in "val" and "test" has a trimap, and some in "train".
 
-    Parameters
-    ----------
-    split : str
-        "train", "val" or "test".
-    folder : path, optional
-        The folder that holds `flowers17`; default `data_folder()`.
-
-    Raises
-    ------
-    InputError
-        When the data are missing; on access, when a photograph is missing or its trimap has another size.
+    `InputError` is raised when the data are missing; on access, when a photograph is missing or its trimap has another
+    size.
     """
-    root = Path(folder or data_folder()) / "flowers17"
-    _require(root, "jpg", "flowers17")
-    names = _split_names(root, split)
-    stamp = file_stamp(path for name in names for path in (_photograph(root, name), _trimap(root, name)))
-    return Dataset(names, partial(_load17, root), stamp)
+    root = _root("flowers17", "jpg")
+    return _dataset(root, _split_names(root, split), _trimap, _load17)
 
 
-def flowers102(split: str, folder=None) -> Dataset:
-    """A split of Flowers-102 (6149, 1020 and 1020 images), each image with a mask.
-
-    Parameters and errors as for `flowers17`.
-    """
-    root = Path(folder or data_folder()) / "flowers102"
-    for needed in ("jpg", "segmim", "setid.mat"):
-        _require(root, needed, "flowers102")
-    names = [f"image_{number:05}" for number in _setid(root, split)]
-    stamp = file_stamp(path for name in names for path in (_photograph(root, name), _painted(root, name)))
-    return Dataset(names, partial(_load102, root), stamp)
+def flowers102(split: str) -> Dataset:
+    """A split of Flowers-102 (6149, 1020 and 1020 images), each image with a mask; errors as for `flowers17`."""
+    root = _root("flowers102", "jpg", "segmim", "setid.mat")
+    return _dataset(root, [f"image_{number:05}" for number in _setid(root, split)], _painted, _load102)
 
 
-def _require(root: Path, needed: str, name: str) -> None:
-    if not (root / needed).exists():
-        raise InputError(
-            f"there is no {needed} in {root}; get the data with `deepcv data fetch {name}`, "
-            f"or set DEEPCV_DATA to the folder that holds {name}"
-        )
+def _root(name: str, *needed: str) -> Path:
+    root = data_folder() / name
+    for part in needed:
+        if not (root / part).exists():
+            raise InputError(
+                f"there is no {part} in {root}; get the data with `deepcv data fetch {name}`, "
+                f"or set DEEPCV_DATA to the folder that holds {name}"
+            )
+    return root
+
+
+def _dataset(root: Path, names: list[str], marks: Callable[..., Path], load: Callable[..., Sample]) -> Dataset:
+    stamp = file_stamp(path for name in names for path in (_photograph(root, name), marks(root, name)))
+    return Dataset(names, partial(load, root), stamp)
 
 
 # --- the splits -------------------------------------------------------------------------------------------------------
@@ -123,18 +111,16 @@ def _painted(root: Path, name: str) -> Path:
 def _load17(root: Path, name: str) -> Sample:
     image = as_colour(read_image(_photograph(root, name)))
     mask = ignore = None
-    if _trimap(root, name).exists():
-        trimap = read_image(_trimap(root, name))
-        _check_size(trimap, image, _trimap(root, name))
+    if (path := _trimap(root, name)).exists():
+        trimap = _marks(path, image)
         mask, ignore = trimap == FLOWER, trimap == BOUNDARY
     return Sample(name, image, mask, "flowers17", SOURCE.format("Flowers-17"), ignore=ignore)
 
 
 def _load102(root: Path, name: str) -> Sample:
     image = as_colour(read_image(_photograph(root, name)))
-    painted = as_colour(read_image(_painted(root, name)))
-    _check_size(painted, image, _painted(root, name))
-    return Sample(name, image, not_painted(painted), "flowers102", SOURCE.format("Flowers-102"))
+    mask = not_painted(as_colour(_marks(_painted(root, name), image)))
+    return Sample(name, image, mask, "flowers102", SOURCE.format("Flowers-102"))
 
 
 def not_painted(painted: np.ndarray) -> np.ndarray:
@@ -146,6 +132,8 @@ def not_painted(painted: np.ndarray) -> np.ndarray:
     return ~((red == 0) | (green == 0) | (blue == 254))
 
 
-def _check_size(marked: np.ndarray, image: np.ndarray, path: Path) -> None:
-    if marked.shape[:2] != image.shape[:2]:
+def _marks(path: Path, image: np.ndarray) -> np.ndarray:
+    marks = read_image(path)
+    if marks.shape[:2] != image.shape[:2]:
         raise InputError(f"{path} differs in size from its photograph; fetch the archive again")
+    return marks

@@ -14,13 +14,8 @@ def dataset(folder) -> Dataset:
     """The pictures in a folder and its subfolders, sorted by name; a name is the path relative to the folder.
 
     Lossy conversions are made (`deepcv.pictures.read_image`). Hidden files, and files without the suffix of a picture,
-    are skipped.
-
-    Raises
-    ------
-    InputError
-        When the folder is missing or has no picture; on access, when a picture can't be read, is too small or has a
-        single colour.
+    are skipped. `InputError` is raised when the folder is missing or has no picture; on access, when a picture can't be
+    read, is too small or has a single colour.
     """
     root = Path(folder)
     if not root.is_dir():
@@ -29,7 +24,11 @@ def dataset(folder) -> Dataset:
     if not paths:
         raise InputError(f"there are no pictures in {root}; put PNG or JPEG files there, or name another folder")
     names = [path.relative_to(root).as_posix() for path in paths]
-    return Dataset(names, lambda name: _load(root, name), file_stamp(paths))
+
+    def load(name: str) -> Sample:
+        return Sample(name, as_colour(read_checked(root / name, convert=True)), None, str(root), str(root / name))
+
+    return Dataset(names, load, file_stamp(paths))
 
 
 def _pictures(root: Path):
@@ -38,13 +37,6 @@ def _pictures(root: Path):
     Image.init()
     for path in root.rglob("*"):
         hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
-        readable = (
-            Image.EXTENSION.get(path.suffix.lower()) in Image.OPEN
-        )  # Pillow writes PDF, for example, but does not read it
+        readable = Image.EXTENSION.get(path.suffix.lower()) in Image.OPEN  # Pillow writes PDF but doesn't read it
         if readable and not hidden and path.is_file():
             yield path
-
-
-def _load(root: Path, name: str) -> Sample:
-    image = as_colour(read_checked(root / name, convert=True))
-    return Sample(name, image, None, str(root), f"{root / name}")

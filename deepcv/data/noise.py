@@ -7,7 +7,7 @@ import hashlib
 
 import numpy as np
 
-from deepcv.data.dataset import Dataset
+from deepcv.data.dataset import Dataset, Sample
 from deepcv.errors import InputError
 
 
@@ -16,10 +16,9 @@ def add_gaussian(image: np.ndarray, sigma: float, *, clip: bool = True, seed: in
 
     Parameters
     ----------
-    image : numpy.ndarray, `(H, W)` or `(H, W, 3)`
-        uint8 in 0..255, or float in [0, 1].
+    image : numpy.ndarray of uint8, `(H, W)` or `(H, W, 3)`
     sigma : float, at least 0
-        Standard deviation on the 0..255 scale, whatever the image's type.
+        Standard deviation on the 0..255 scale; anything else raises `InputError`.
     clip : bool
         True clips noisy values to the image's range, as a camera does; near black and white the noise is then smaller
         and biased. False keeps them, so the noise is identically distributed everywhere. The paper does not say which
@@ -30,38 +29,24 @@ def add_gaussian(image: np.ndarray, sigma: float, *, clip: bool = True, seed: in
     -------
     numpy.ndarray of float32, of the same shape
         On the [0, 1] scale, not quantised. Without `clip` values may exceed it; rescale them before segmentation.
-
-    Raises
-    ------
-    InputError
-        For a negative or infinite sigma, or another image type.
     """
     if not (np.isfinite(sigma) and sigma >= 0):
         raise InputError(f"sigma must be a finite number of at least 0 on the 0..255 scale, not {sigma}")
-    image = np.asarray(image)
-    if image.dtype != np.uint8 and not np.issubdtype(image.dtype, np.floating):
-        raise InputError(f"an image must be uint8 or float, this one is {image.dtype}; scale it to [0, 1]")
-    clean = image.astype(np.float64) / (255 if image.dtype == np.uint8 else 1)
-    noisy = clean + np.random.default_rng(seed).normal(0, sigma / 255, image.shape)
+    noisy = image / 255 + np.random.default_rng(seed).normal(0, sigma / 255, image.shape)
     return (np.clip(noisy, 0, 1) if clip else noisy).astype(np.float32)
 
 
 def noisy(clean: Dataset, sigma: float, *, clip: bool = True) -> Dataset:
     """A data set with `add_gaussian` applied to every image, as uint8; the seed depends on the image's name.
 
-    Parameters
-    ----------
-    clean : Dataset
-    sigma, clip
-        As in `add_gaussian`. Without `clip` an image is rescaled to span 0..255.
+    Without `clip` an image is rescaled to span 0..255.
     """
 
-    def load(image: str):
-        sample = clean[clean.names.index(image)]
-        seed = int(hashlib.sha256(image.encode()).hexdigest()[:8], 16)
+    def change(sample: Sample) -> Sample:
+        seed = int(hashlib.sha256(sample.name.encode()).hexdigest()[:8], 16)
         values = add_gaussian(sample.image, sigma, clip=clip, seed=seed)
         if not clip:
             values = (values - values.min()) / np.ptp(values)
         return dataclasses.replace(sample, image=np.rint(255 * values).astype(np.uint8))
 
-    return Dataset(clean.names, load)
+    return clean.map(change)

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from deepcv.checks import check_known
 from deepcv.data.dataset import Dataset, Sample
-from deepcv.data.samples import STRUCTURES, Texture, centred, colour_scores, composite_source, texture_scores
-from deepcv.errors import InputError
+from deepcv.data.samples import STRUCTURES, Texture, centred, rounded, source_of, spread_scores
 
 
 @dataclass(frozen=True)
@@ -84,10 +84,7 @@ COMPOSITES = {
         seed=2,
     ),
     "mean-bands": Composite(
-        "bands",
-        (Region(_GRAVEL, (70,)), Region(_FINE_GRAVEL, (128,)), Region(_GRASS, (186,))),
-        spread=24,
-        seed=3,
+        "bands", (Region(_GRAVEL, (70,)), Region(_FINE_GRAVEL, (128,)), Region(_GRASS, (186,))), 24, seed=3
     ),
     "modes-sectors": Composite(
         "sectors",
@@ -127,23 +124,13 @@ COMPOSITES = {
 """Recipe of each image."""
 
 
-def names() -> tuple[str, ...]:
-    """Names of the images, sorted."""
-    return tuple(sorted(COMPOSITES))
-
-
 def dataset() -> Dataset:
-    """All images."""
-    return Dataset(names(), load)
+    """All images, sorted by name."""
+    return Dataset(sorted(COMPOSITES), load)
 
 
 def load(name: str) -> Sample:
-    """One image; its partition is `Sample.regions`, its mask None.
-
-    Raises
-    ------
-    InputError
-        For an unknown name, or if the installed scikit-image lacks its pictures.
+    """One image; its partition is `Sample.regions`, its mask None. Errors as for `deepcv.data.samples.load`.
 
     Examples
     --------
@@ -151,73 +138,63 @@ def load(name: str) -> Sample:
     >>> int(regions.load("texture-quarters").regions.max())
     3
     """
-    if name not in COMPOSITES:
-        raise InputError(f"there is no image {name!r}; there are {', '.join(names())}")
+    check_known("image", name, sorted(COMPOSITES))
     recipe = COMPOSITES[name]
     rng = np.random.default_rng(recipe.seed)
-    labels = LAYOUTS[recipe.layout](recipe.size, len(recipe.regions), rng).astype(np.uint8)
-    image = np.clip(np.rint(_painted(recipe, labels, rng)), 0, 255).astype(np.uint8)
-    source = composite_source(region.texture for region in recipe.regions)
-    return Sample(name, image, None, "regions", source, labels)
+    labels = LAYOUTS[recipe.layout](*centred(recipe.size), len(recipe.regions), rng).astype(np.uint8)
+    source = source_of(region.texture for region in recipe.regions)
+    return Sample(name, rounded(_painted(recipe, labels, rng)), None, "regions", source, labels)
 
 
 def _painted(recipe: Composite, labels: np.ndarray, rng) -> np.ndarray:
-    spread = np.asarray(recipe.spread, float)
-    scores = texture_scores if spread.ndim == 0 else colour_scores
-    image = spread * scores({label: each.texture for label, each in enumerate(recipe.regions)}, labels, rng)
+    textures = {label: region.texture for label, region in enumerate(recipe.regions)}
+    image = spread_scores(recipe.spread, textures, labels, rng)
     for label, region in enumerate(recipe.regions):
-        inside = labels == label
-        levels = np.asarray(region.levels, float)
+        inside, levels = labels == label, np.asarray(region.levels, float)
         if len(levels) == 1:
             image[inside] += levels[0]
         else:
-            upper = STRUCTURES[region.structure](recipe.size, rng)[inside]
-            modes = levels[upper.astype(int)]
-            image[inside] += (
-                modes - modes.mean(axis=0) + levels.mean(axis=0)
-            )  # the mean of the levels, whatever the areas
+            modes = levels[STRUCTURES[region.structure](*centred(recipe.size), rng)[inside].astype(int)]
+            # the mean of the levels, whatever the areas
+            image[inside] += modes - modes.mean(axis=0) + levels.mean(axis=0)
     return image
 
 
 # --- layouts ----------------------------------------------------------------------------------------------------------
+# Labels 0..count-1, `(H, W)`, from `centred` coordinates.
 
 
-def _sectors(size: tuple[int, int], count: int, rng) -> np.ndarray:
+def _sectors(y, x, count: int, rng) -> np.ndarray:
     """Sectors with curved borders around a point near the centre."""
-    y, x = centred(size)
     turn = np.arctan2(y - 0.1, x + 0.1) / (2 * np.pi) + rng.uniform() + 0.04 * np.sin(5 * np.hypot(x, y))
     return np.floor(turn % 1 * count)
 
 
-def _bands(size: tuple[int, int], count: int, rng) -> np.ndarray:
+def _bands(y, x, count: int, rng) -> np.ndarray:
     """Oblique wavy bands of equal area."""
-    y, x = centred(size)
     along = 0.9 * x + 0.4 * y + 0.22 * np.sin(4 * y - 2 * x + rng.uniform(0, 2 * np.pi))
     return np.searchsorted(np.quantile(along, np.arange(1, count) / count), along)
 
 
-def _nested(size: tuple[int, int], count: int, rng) -> np.ndarray:
+def _nested(y, x, count: int, rng) -> np.ndarray:
     """Nested regions, the last innermost."""
-    y, x = centred(size)
     angle = np.arctan2(y, x)
     radius = np.hypot(y, x) + 0.07 * np.cos(3 * angle + rng.uniform(0, 2 * np.pi))
     return count - 1 - np.searchsorted(0.82 * np.sqrt(np.arange(1, count) / (count - 1)), radius)
 
 
-def _cells(size: tuple[int, int], count: int, rng) -> np.ndarray:
+def _cells(y, x, count: int, rng) -> np.ndarray:
     """Two cells per region, around random points."""
-    y, x = centred(size)
-    reach = np.array(size) / min(size)
+    reach = np.array(y.shape) / min(y.shape)
     candidates = rng.uniform(-reach, reach, (64, 2 * count, 2))
     gaps = np.abs(candidates[:, :, None] - candidates[:, None]).sum(axis=3) + 9 * np.eye(2 * count)
     points = candidates[gaps.min(axis=(1, 2)).argmax()]  # the most spread-out set
     return np.argmin((y - points[:, :1, None]) ** 2 + (x - points[:, 1:, None]) ** 2, axis=0) % count
 
 
-def _objects(size: tuple[int, int], count: int, rng) -> np.ndarray:
+def _objects(y, x, count: int, rng) -> np.ndarray:
     """A background and, on a circle around the centre, a blob for each other region."""
-    y, x = centred(size)
-    labels = np.zeros(size)
+    labels = np.zeros(y.shape)
     start = rng.uniform(0, 2 * np.pi)
     for label in range(1, count):
         turn = start + 2 * np.pi * label / (count - 1)

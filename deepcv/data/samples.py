@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 
+from deepcv.checks import check_known
 from deepcv.data.dataset import Dataset, Sample
 from deepcv.errors import InputError
 from deepcv.images import working_shape
@@ -42,23 +43,13 @@ MASKS = Path(__file__).with_name("masks.json")
 """Outlines in pixels of scikit-image's file: (x, y) from the top left corner, x to the right."""
 
 
-def names() -> tuple[str, ...]:
-    """Names of the embedded samples, sorted."""
-    return tuple(sorted([*PHOTOGRAPHS, *COMPOSITES]))
-
-
 def dataset() -> Dataset:
-    """The embedded samples."""
-    return Dataset(names(), load)
+    """The embedded samples, sorted by name."""
+    return Dataset(sorted([*PHOTOGRAPHS, *COMPOSITES]), load)
 
 
 def load(name: str) -> Sample:
-    """One embedded sample.
-
-    Raises
-    ------
-    InputError
-        For an unknown name, or if the installed scikit-image lacks its pictures.
+    """One embedded sample; an unknown name raises `InputError`, as does a scikit-image without its pictures.
 
     Examples
     --------
@@ -66,11 +57,8 @@ def load(name: str) -> Sample:
     >>> samples.load("overlap-disk").image.shape
     (144, 144)
     """
-    if name in PHOTOGRAPHS:
-        return _photograph(name)
-    if name in COMPOSITES:
-        return _composite(name)
-    raise InputError(f"there is no sample {name!r}; there are {', '.join(names())}")
+    check_known("sample", name, dataset().names)
+    return _photograph(name) if name in PHOTOGRAPHS else _composite(name)
 
 
 def _shipped(file: str) -> np.ndarray:
@@ -166,56 +154,74 @@ class Texture:
 
 
 @dataclass(frozen=True)
-class TwoModes:
-    """Case (i): one region has two modes, and the other has their mean as its level.
+class Composite:
+    """Recipe of an image of two regions.
 
     Attributes
     ----------
     shape : str
         Shape of the foreground, a key of `SHAPES`.
     foreground, background : Texture
-    structured : str
-        The region with two modes, "foreground" or "background".
-    structure : str
-        Arrangement of the two modes, a key of `STRUCTURES`.
-    levels : pair of grey levels, or of colours, 0..255
-    amplitude : float
-        Standard deviation of the textures around the levels, 0..255.
     """
 
     shape: str
     foreground: Texture
     background: Texture
-    structured: str
-    structure: str
-    levels: tuple
-    amplitude: float = 12.0
-    size: tuple[int, int] = (144, 144)
-    seed: int = 0
+    size: tuple[int, int] = field(default=(144, 144), kw_only=True)
+    seed: int = field(default=0, kw_only=True)
+
+    @property
+    def textures(self) -> dict[int, Texture]:
+        """Texture of each label."""
+        return {1: self.foreground, 0: self.background}
 
 
 @dataclass(frozen=True)
-class Overlap:
+class TwoModes(Composite):
+    """Case (i): one region has two modes, and the other has their mean as its level.
+
+    Attributes
+    ----------
+    structured : str
+        The region with two modes, "foreground" or "background".
+    structure : str
+        Arrangement of the two modes, a key of `STRUCTURES`.
+    levels : pair of grey levels, or of colours, 0..255
+    """
+
+    structured: str
+    structure: str
+    levels: tuple
+
+    def painted(self, mask: np.ndarray, rng) -> np.ndarray:
+        """Textures around the levels, with a standard deviation of 12."""
+        inside = mask if self.structured == "foreground" else ~mask
+        levels = np.asarray(self.levels, float)
+        image = levels[STRUCTURES[self.structure](*centred(self.size), rng).astype(int)]
+        image[~inside] = image[inside].mean(axis=0)  # the regions' means coincide
+        around = 12.0 * texture_scores(self.textures, mask, rng)
+        return image + (around[..., None] if image.ndim == 3 else around)
+
+
+@dataclass(frozen=True)
+class Overlap(Composite):
     """Case (ii): in both regions, each channel is normally distributed around 128 with the same standard deviation.
 
     Attributes
     ----------
-    shape : str
-        Shape of the foreground, a key of `SHAPES`.
-    foreground, background : Texture
     spread : float or three floats
         Standard deviation of each channel, 0..255.
     shift : float or three floats
         Mean of the foreground minus that of the background, 0..255.
     """
 
-    shape: str
-    foreground: Texture
-    background: Texture
     spread: float | tuple = 42.0
     shift: float | tuple = 0.0
-    size: tuple[int, int] = (144, 144)
-    seed: int = 0
+
+    def painted(self, mask: np.ndarray, rng) -> np.ndarray:
+        side = mask - 0.5
+        scores = spread_scores(self.spread, self.textures, mask, rng)
+        return 128 + scores + np.asarray(self.shift, float) * (side[..., None] if scores.ndim == 3 else side)
 
 
 COMPOSITES: dict[str, TwoModes | Overlap] = {
@@ -232,16 +238,10 @@ COMPOSITES: dict[str, TwoModes | Overlap] = {
     ),
     "overlap-disk": Overlap("disk", Texture("brick", 2), Texture("grass"), seed=6),
     "overlap-star": Overlap("star", Texture("grass", 3), Texture("gravel", 0.75), seed=7),
-    "overlap-ring": Overlap("ring", Texture("gravel", 1), Texture("brick", 2), seed=8),
+    "overlap-ring": Overlap("ring", Texture("gravel"), Texture("brick", 2), seed=8),
     "overlap-blob": Overlap("blob", Texture("brick", 3), Texture("brick", 3, turned=True), seed=9),
     "overlap-pair": Overlap(
-        "pair",
-        Texture("gravel", 1),
-        Texture("grass", 2.5),
-        spread=(48, 40, 28),
-        shift=(12, -8, 6),
-        size=(128, 160),
-        seed=10,
+        "pair", Texture("gravel"), Texture("grass", 2.5), (48, 40, 28), (12, -8, 6), size=(128, 160), seed=10
     ),
 }
 """Recipe of each composite."""
@@ -250,13 +250,16 @@ COMPOSITES: dict[str, TwoModes | Overlap] = {
 def _composite(name: str) -> Sample:
     recipe = COMPOSITES[name]
     rng = np.random.default_rng(recipe.seed)
-    mask = SHAPES[recipe.shape](recipe.size, rng)
-    paint: Callable[..., np.ndarray] = _two_modes if isinstance(recipe, TwoModes) else _overlap
-    image = np.clip(np.rint(paint(recipe, mask, rng)), 0, 255).astype(np.uint8)
-    return Sample(name, image, mask, "samples", composite_source([recipe.foreground, recipe.background]))
+    mask = SHAPES[recipe.shape](*centred(recipe.size), rng)
+    return Sample(name, rounded(recipe.painted(mask, rng)), mask, "samples", source_of(recipe.textures.values()))
 
 
-def composite_source(textures: Iterable[Texture]) -> str:
+def rounded(image: np.ndarray) -> np.ndarray:
+    """Values on the 0..255 scale, rounded and clipped, as uint8."""
+    return np.clip(np.rint(image), 0, 255).astype(np.uint8)
+
+
+def source_of(textures: Iterable[Texture]) -> str:
     """Origin and licence of a composite's textures."""
     names = sorted({texture.name for texture in textures})
     source = ", ".join(f"data/{each}.png ({TEXTURES[each]})" for each in names)
@@ -277,25 +280,10 @@ def _texture_file(name: str) -> np.ndarray:
     return _shipped(f"{name}.png")
 
 
-def _two_modes(recipe: TwoModes, mask: np.ndarray, rng) -> np.ndarray:
-    inside = mask if recipe.structured == "foreground" else ~mask
-    upper = STRUCTURES[recipe.structure](recipe.size, rng)
-    levels = np.asarray(recipe.levels, float)
-    image = levels[upper.astype(int)]
-    image[~inside] = image[inside].mean(axis=0)  # the regions' means coincide
-    around = recipe.amplitude * texture_scores(_textures(recipe), mask, rng)
-    return image + (around[..., None] if image.ndim == 3 else around)
-
-
-def _overlap(recipe: Overlap, mask: np.ndarray, rng) -> np.ndarray:
-    spread, shift = np.asarray(recipe.spread, float), np.asarray(recipe.shift, float)
-    if spread.ndim == 0:
-        return 128 + spread * texture_scores(_textures(recipe), mask, rng) + shift * (mask - 0.5)
-    return 128 + spread * colour_scores(_textures(recipe), mask, rng) + shift * (mask[..., None] - 0.5)
-
-
-def _textures(recipe) -> dict[int, Texture]:
-    return {1: recipe.foreground, 0: recipe.background}
+def spread_scores(spread: float | tuple, textures: dict[int, Texture], labels: np.ndarray, rng) -> np.ndarray:
+    """`texture_scores`, or `colour_scores` for three floats, times the standard deviation of each channel."""
+    deviation = np.asarray(spread, float)
+    return deviation * (colour_scores if deviation.ndim else texture_scores)(textures, labels, rng)
 
 
 def texture_scores(textures: dict[int, Texture], labels: np.ndarray, rng) -> np.ndarray:
@@ -344,57 +332,52 @@ def centred(size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     return (row - size[0] / 2) / half, (column - size[1] / 2) / half
 
 
-def _disk(size, rng):
-    y, x = centred(size)
+# Shapes and structures: bool `(H, W)`, from `centred` coordinates.
+
+
+def _disk(y, x, rng):
     return (y - 0.08) ** 2 + (x + 0.1) ** 2 < 0.58**2
 
 
-def _ring(size, rng):
-    y, x = centred(size)
+def _ring(y, x, rng):
     radius = np.hypot(y, x)
     return (radius > 0.3) & (radius < 0.75)
 
 
-def _star(size, rng):
-    height, width = size
+def _star(y, x, rng):
+    height, width = y.shape
     turn = np.pi / 5 * np.arange(10) - np.pi / 2
-    radius = np.where(np.arange(10) % 2 == 0, 0.86, 0.42) * min(size) / 2
-    return polygons_to_mask(
-        [np.stack([width / 2 + radius * np.cos(turn), height / 2 + radius * np.sin(turn)], 1)], [], size
-    )
+    radius = np.where(np.arange(10) % 2 == 0, 0.86, 0.42) * min(y.shape) / 2
+    corners = np.stack([width / 2 + radius * np.cos(turn), height / 2 + radius * np.sin(turn)], 1)
+    return polygons_to_mask([corners], [], y.shape)
 
 
-def _blob(size, rng):
-    y, x = centred(size)
+def _blob(y, x, rng):
     angle = np.arctan2(y, x)
     phases = rng.uniform(0, 2 * np.pi, 3)
     edge = 0.6 + sum(0.09 * np.cos(k * angle + phase) for k, phase in zip((2, 3, 5), phases, strict=True))
     return np.hypot(y, x) < edge
 
 
-def _pair(size, rng):
-    y, x = centred(size)
+def _pair(y, x, rng):
     return ((y + 0.15) ** 2 + (x + 0.58) ** 2 < 0.46**2) | (((y - 0.1) / 0.62) ** 2 + ((x - 0.56) / 0.4) ** 2 < 1)
 
 
-def _bands(size, rng):
-    y, x = centred(size)
+def _bands(y, x, rng):
     return np.sin(4.5 * np.pi * (0.8 * x + 0.6 * y)) > 0
 
 
-def _checks(size, rng):
-    y, x = centred(size)
+def _checks(y, x, rng):
     return np.sin(3.5 * np.pi * x) * np.sin(3.5 * np.pi * y) > 0
 
 
-def _halves(size, rng):
+def _halves(y, x, rng):
     """True in the upper half."""
-    return centred(size)[0] < -0.02
+    return y < -0.02
 
 
-def _patches(size, rng):
+def _patches(y, x, rng):
     """True where a sum of random plane waves is positive."""
-    y, x = centred(size)
     turns, phases = rng.uniform(0, 2 * np.pi, (2, 6))
     return sum(np.cos(6 * (x * np.cos(t) + y * np.sin(t)) + p) for t, p in zip(turns, phases, strict=True)) > 0
 

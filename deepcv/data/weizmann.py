@@ -32,48 +32,37 @@ def photographs_folder(folder=None) -> Path:
     return Path(folder or data_folder()) / "weizmann" / "1obj"
 
 
-def dataset(folder=None) -> Dataset:
+def dataset() -> Dataset:
     """The photographs, sorted by name.
 
-    Parameters
-    ----------
-    folder : path, optional
-        The folder that holds `weizmann/1obj`; default `data_folder()`.
-
-    Raises
-    ------
-    InputError
-        When the data are missing; on access, when a photograph's folder is incomplete.
+    `InputError` is raised when the data are missing; on access, when a photograph's folder is incomplete.
     """
-    photographs = photographs_folder(folder)
+    photographs = photographs_folder()
     names = sorted(path.name for path in _subfolders(photographs))
     if not names:
         raise InputError(
             f"there are no Weizmann photographs in {photographs}; get them with `deepcv data fetch weizmann`, "
             "or set DEEPCV_DATA to the folder that holds weizmann/1obj"
         )
-    return Dataset(names, lambda name: load(name, folder))
+    return Dataset(names, load)
 
 
-def load(name: str, folder=None) -> Sample:
+def load(name: str) -> Sample:
     """One photograph; its foreground is where at least two of the three people marked it.
 
-    Raises
-    ------
-    InputError
-        For an unknown name; unless the folder has one photograph and three masks of its size; or when a file can't be
-        read.
+    `InputError` is raised for an unknown name; unless the folder has one photograph and three masks of its size; or
+    when a file can't be read.
     """
-    place = photographs_folder(folder) / name
+    place = photographs_folder() / name
     if not place.is_dir():
         raise InputError(
             f"there is no Weizmann photograph {name!r} in {place.parent}; see load_dataset('weizmann').names"
         )
-    image = as_colour(read_image(_pictures(place, "src_color", 1)[0]))
-    marked = [marked_red(as_colour(read_image(path))) for path in _pictures(place, "human_seg", PEOPLE)]
+    image, *painted = (as_colour(read_image(path)) for path in _pictures(place))
+    marked = [marked_red(each) for each in painted]
     if any(each.shape != image.shape[:2] for each in marked):
         raise InputError(f"{place} has a mask whose size differs from its photograph's; unpack the archive again")
-    return Sample(name=name, image=image, mask=2 * np.sum(marked, axis=0) > PEOPLE, dataset="weizmann", source=SOURCE)
+    return Sample(name, image, 2 * np.sum(marked, axis=0) > PEOPLE, "weizmann", SOURCE)
 
 
 def marked_red(painted: np.ndarray) -> np.ndarray:
@@ -81,22 +70,14 @@ def marked_red(painted: np.ndarray) -> np.ndarray:
     return (painted[..., 0] == 255) & (painted[..., 1] == 0)
 
 
-def check(folder=None, expected: int | None = None) -> int:
-    """Count the photographs; check that each has one picture and three masks.
-
-    Raises
-    ------
-    InputError
-        When a folder is incomplete, with its name, or the count is not `expected`.
-    """
+def check(folder=None, expected: int = 100) -> None:
+    """Raise `InputError` unless there are `expected` photographs, each with one picture and three masks."""
     photographs = photographs_folder(folder)
     places = _subfolders(photographs)
     for place in places:
-        _pictures(place, "src_color", 1)
-        _pictures(place, "human_seg", PEOPLE)
-    if expected is not None and len(places) != expected:
+        _pictures(place)
+    if len(places) != expected:
         raise InputError(f"{photographs} has {len(places)} photographs, not {expected}; fetch the archive again")
-    return len(places)
 
 
 def _subfolders(folder: Path) -> list[Path]:
@@ -105,8 +86,14 @@ def _subfolders(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "__")))
 
 
-def _pictures(place: Path, subfolder: str, expected: int) -> list[Path]:
-    found = sorted(path for path in (place / subfolder).glob("*.png") if not path.name.startswith("."))
-    if len(found) != expected:
-        raise InputError(f"{place} has {len(found)} PNG files in {subfolder}, not {expected}; unpack the archive again")
-    return found
+def _pictures(place: Path) -> list[Path]:
+    """The photograph, then its masks."""
+    pictures = []
+    for subfolder, expected in (("src_color", 1), ("human_seg", PEOPLE)):
+        found = sorted(path for path in (place / subfolder).glob("*.png") if not path.name.startswith("."))
+        if len(found) != expected:
+            raise InputError(
+                f"{place} has {len(found)} PNG files in {subfolder}, not {expected}; unpack the archive again"
+            )
+        pictures += found
+    return pictures
