@@ -86,8 +86,9 @@ def _settings(method: Method, preset: str, **changes) -> dict[str, Any]:
     """The preset's settings with changes, all of which but `size` the method must have."""
     changes = given(**changes)
     foreign = {name: changes.pop(name) for name in list(changes) if not method.has_setting(name)}
-    for name in foreign.keys() - {"size"}:
-        raise InputError(f"{method.name} has no setting {name}; leave --{name} out or choose another --method")
+    for name in foreign:
+        if name != "size":
+            raise InputError(f"{method.name} has no setting {name}; leave --{name} out or choose another --method")
     return method.settings(preset, **changes) | foreign
 
 

@@ -91,9 +91,10 @@ class Dataset(Sequence[Sample]):
     def only(self, names: Iterable[str]) -> Dataset:
         """The samples with these names, in this order; an unknown name raises `InputError`."""
         names = tuple(names)
-        for name in set(names).difference(self.names):
-            first = ", ".join(self.names[:5])
-            raise InputError(f"there is no image {name!r} among these {len(self)}; the first are {first}")
+        for name in names:
+            if name not in self.names:
+                first = ", ".join(self.names[:5])
+                raise InputError(f"there is no image {name!r} among these {len(self)}; the first are {first}")
         return Dataset(names, self._load, self.stamp)
 
     def spread(self, count: int) -> Dataset:

@@ -26,6 +26,11 @@ def test_samples_are_loaded_when_they_are_accessed_and_only_those():
         dataset[5]
 
 
+def test_an_error_in_loading_does_not_end_the_iteration():
+    with pytest.raises(IndexError):
+        list(Dataset("ab", lambda name: sample("xyz"[5])))
+
+
 def test_the_hash_tells_images_masks_and_shapes_apart():
     image = np.arange(72, dtype=np.uint8).reshape(8, 9)
     changed = image.copy()
