@@ -78,6 +78,7 @@ def picture(path, shift=0):
     return mask
 
 
+@pytest.mark.slow
 def test_a_method_of_ones_own(tmp_path):
     lines = follow("method.md", tmp_path)
     picture(tmp_path / "picture.png")
@@ -91,6 +92,7 @@ def test_a_method_of_ones_own(tmp_path):
     assert "two-means" in run(tmp_path, sys.executable, "-c", listed)
 
 
+@pytest.mark.slow
 def test_a_data_set_of_ones_own(tmp_path):
     lines = follow("dataset.md", tmp_path)
     for index in range(3):
@@ -103,6 +105,7 @@ def test_a_data_set_of_ones_own(tmp_path):
     run(tmp_path, sys.executable, "-m", "pytest", "-q", "tests/data/test_pairs.py")
 
 
+@pytest.mark.slow
 def test_an_experiment_of_ones_own(tmp_path):
     lines = follow("experiment.md", tmp_path)
     table, _, verdict = commands(tmp_path, lines)
