@@ -1,12 +1,16 @@
 """What holds for every test."""
 
 import os
+import signal
 import sys
 
 # Read when numpy and torch are loaded, so before any test module is. Side by side with the kernels of the notebooks,
 # more threads only get into each other's way, and sums are the same in the same order.
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
+
+# Ignored where a shell started pytest with `&`, and then in every process that a test starts and interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from pathlib import Path  # noqa: E402
 

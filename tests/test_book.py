@@ -60,7 +60,7 @@ def test_a_notebook_is_thin(notebook):
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=name)
 def test_a_notebook_saves_each_of_its_figures_under_a_name_of_its_own(notebook):
     code = "\n".join(map(source, cells(notebook)))
-    saved = re.findall(rf'figure = results\.saved\(.*, "({notebook.stem}(?:-[a-z]+)+)"\)', code)
+    saved = re.findall(rf'figure = saved\(.*, "({notebook.stem}(?:-[a-z]+)+)"\)', code)
     assert len(saved) == len(set(saved)) == len(re.findall(r"\.plot\w*\(", code))
 
 

@@ -109,8 +109,8 @@ def trained(item: Item, device: str | None) -> Run:
     hints, workers = None, None if alone else 1
     if teacher(item):  # networks of two seeds may be trained at once and share their hints
         start = item.seed % 3 / 3
-        method = get_method(teacher(item))
-        hints = hints_of(images, method, code=_code(method.name), start=start, workers=workers, progress=progress)
+        by = get_method(teacher(item))
+        hints = hints_of(images, by, code=_code(by.name), start=start, workers=workers, progress=progress)
     folder = _folder(item)
     with locked(folder):  # several pages of the book want the same network
         return training.train(
