@@ -1,4 +1,4 @@
-"""Recomputing recorded rows, drawn at random, to see whether the same numbers come out here."""
+"""Recompute recorded rows drawn at random and compare the numbers."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from deepcv.errors import InputError
 from deepcv.methods import METHODS
 
 TOLERANCE = 2e-3
-"""A recomputed number agrees if it differs by no more than this, relative to numbers above 1: processors round
-differently, and Adam amplifies that."""
+"""Largest difference between numbers that agree, relative for numbers above 1: processors round differently, and Adam
+amplifies that."""
 
 
 def check(
@@ -40,11 +40,11 @@ def check(
     progress: bool = True,
     report: Callable[[str], Any] = print,
 ) -> bool:
-    """Recompute recorded rows drawn at random, and tell whether the same numbers come out.
+    """Recompute recorded rows drawn at random, and report whether the numbers agree.
 
-    The rows are drawn from each experiment in turn, so that small ones are checked too. Compared are the scores of
-    the mask, or, in rows without a mask, whatever the experiment measured; within `TOLERANCE`. Neither the store nor
-    the recorded runs are changed.
+    The rows are drawn from each experiment in turn, so that small ones are checked too. The scores of the
+    mask are compared or, in rows without a mask, the measured numbers, within `TOLERANCE`. The store and the recorded
+    runs stay unchanged.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def check(
     count : int
         How many rows.
     trained : bool
-        Whether to draw rows of networks whose training, which takes hours, isn't in the cache.
+        Whether to draw rows of networks that aren't in the cache; training one takes hours.
     seed : int
         Of the draw.
     device : str, optional
@@ -60,7 +60,7 @@ def check(
     workers, progress
         As in `deepcv.parallel.run`.
     report : callable
-        Receives what was found, sentence by sentence.
+        Receives the findings, sentence by sentence.
 
     Returns
     -------
@@ -70,7 +70,7 @@ def check(
     Raises
     ------
     InputError
-        If there is no row that can be recomputed.
+        If no row can be recomputed.
     """
     left_out: Counter[str] = Counter()
     drawn = list(itertools.islice(_drawn(experiments, trained, random.Random(seed), left_out), count))
@@ -101,7 +101,7 @@ def check(
 def _drawn(
     experiments: Iterable[Experiment], trained: bool, generator: random.Random, left_out: Counter[str]
 ) -> Iterator[tuple[Item, dict[str, Any]]]:
-    """Recorded items with their rows, at random, from each experiment in turn; counts those that it leaves out."""
+    """Recorded items with their rows, drawn from each experiment in turn; counts those left out."""
     present = functools.cache(_names_of)
     queues = []
     for experiment in experiments:
@@ -123,11 +123,11 @@ def _drawn(
         if sample.hash.startswith(item.data_hash):
             yield dataclasses.replace(item, data_hash=sample.hash), row
         else:
-            left_out["whose image is another one here"] += 1
+            left_out["whose image differs here"] += 1
 
 
 def _names_of(dataset: str, conditions: tuple) -> frozenset[str]:
-    """The images of a data set; none if it isn't here."""
+    """The names of a data set's images; empty if it isn't here."""
     try:
         return frozenset(load_dataset(dataset, **dict(conditions)).names)
     except InputError:

@@ -5,7 +5,7 @@ it. Printed numbers come from `results/paper/`.
 
 Some thresholds are a matter of taste. Those for Table 1, Figure 7, the package's own settings, the speed, the guided
 filter and "greatly improved" in Table 2 were set after their runs had been recorded; the others before. Table 3's
-interval was over images until its rows were recorded.
+interval was taken over images until its rows were recorded.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame, Series
 
 TOLERANCE = 0.03
-"""Allowed distance of a score from a printed one: half a 95 % interval's width over the 100 photographs of Weizmann."""
+"""Allowed distance from a printed score: half the width of a 95 % interval over the 100 photographs of Weizmann."""
 
 
 FAILS, HOLDS = 0.5, 0.75
@@ -31,7 +31,7 @@ least the second. Without noise it fails if its mean F is below the first."""
 
 
 LARGE = 0.5
-"""A lead is "large" or "great" if it is at least this part of the printed one."""
+"""A lead is "large" or "great" if it is at least this share of the printed one."""
 
 
 SMALL_RISE, NEARLY_ALL = 0.1, 0.95
@@ -40,11 +40,11 @@ share of the runs."""
 
 
 SATISFACTORY = 0.75
-"""Mean IoU from which a partition is satisfactory."""
+"""Least mean IoU of a satisfactory partition."""
 
 
 NOTHING_GAINED = 0.02
-"""A choice "does not greatly increase" a score, or is "of little influence", if it changes the score by less."""
+"""A choice "does not greatly increase" a score, or is "of little influence", if it changes it by less than this."""
 
 
 class Status(enum.StrEnum):
@@ -103,7 +103,7 @@ class Verdict:
 
 
 def judged(reproduced: bool, partly: bool) -> Status:
-    """Reproduced or partly, whichever holds first; otherwise not reproduced."""
+    """Reproduced if the first holds, partly if only the second does; otherwise not reproduced."""
     return Status.REPRODUCED if reproduced else Status.PARTLY if partly else Status.NOT
 
 
@@ -137,7 +137,7 @@ def near(values: Series, printed: float) -> Verdict:
 
 
 def not_run(what: str) -> Verdict:
-    return Verdict(Status.NOT_RUN, f"Nothing is recorded of {what}.")
+    return Verdict(Status.NOT_RUN, f"Nothing is recorded for {what}.")
 
 
 def ahead(leads: Iterable[Estimate], *, complete: bool = True) -> Status:
@@ -162,8 +162,8 @@ def named(numbers: dict[tuple[str, ...], Estimate]) -> dict[str, Estimate]:
 
 
 NEAR = (
-    f"The mean over images and seeds. Reproduced: at most {TOLERANCE:g} from the printed number. Partly: farther, but "
-    "the 95 % interval comes that near. Not reproduced: otherwise, even if ours is higher."
+    f"The mean over images and seeds. Reproduced: at most {TOLERANCE:g} from the printed number. Partly: only "
+    "the 95 % interval comes that close. Not reproduced: otherwise, even if ours is higher."
 )
 
 
@@ -191,9 +191,9 @@ class Claim:
     test : str
         How it is tested, and what counts as reproduced, partly and not reproduced.
     decide : callable
-        From the rows of a recorded run, at least one, to a `Verdict`.
+        From the rows of a recorded run, at least one, makes a `Verdict`.
     run : str, optional
-        The recorded run that decides it; default the one of the notebook's name.
+        The recorded run that decides it; default the one named like the notebook.
     printed : str, optional
         The table of `results/paper/` that it is compared with.
     value : str, optional

@@ -1,12 +1,12 @@
 """The source that a function's result can depend on: a static walk over the definitions of a package.
 
-A definition is what gives one name of a module its value: a function, a class with its methods, or the assignments of
-a constant. Its closure has the definitions that it names, those that they name, and so on. Names of other packages end
-the walk.
+A definition gives one name of a module its value: it is a function, a class with its methods, or the assignments of a
+constant. Its closure contains the definitions that it names, those that these name, and so on. The walk ends at names
+of other packages.
 
 Definitions are written in a normal form without docstrings, comments, annotations of functions and variables, imports,
-and arguments of `raise`. Annotations in the body of a class remain: they make a dataclass's fields. A definition's own
-name doesn't appear, nor its module's. So code that is moved, renamed or documented keeps its normal form.
+and arguments of `raise`. Annotations in the body of a class remain: they make a dataclass's fields. Neither the
+definition's own name nor its module's appears, so code that is moved, renamed or documented keeps its normal form.
 
 The walk doesn't execute anything, so it can't see one definition change the state of another, or an attribute found by
 `getattr`. A module that is passed around as an object counts as a whole.
@@ -53,7 +53,7 @@ Form = tuple["str | Name", ...]
 
 
 def closure(root: str | Path, starts: Iterable[str], without: Sequence[str] = ()) -> dict[str, str]:
-    """The definitions that some definitions of a package depend on, themselves included.
+    """The definitions that the given ones of a package depend on, themselves included.
 
     Parameters
     ----------
@@ -62,17 +62,17 @@ def closure(root: str | Path, starts: Iterable[str], without: Sequence[str] = ()
     starts : iterable of str
         "package.module:name"; of a method or a local function, the class or function around it is taken.
     without : sequence of str
-        Modules, with dots, that aren't followed.
+        Dotted names of modules not to follow.
 
     Returns
     -------
     dict of str to str
-        Normal forms by "package.module:name"; ":" alone ends the name of a module that counts as a whole.
+        Normal forms by "package.module:name"; "package.module:" is a module that counts as a whole.
 
     Raises
     ------
     InputError
-        For a start that isn't defined there.
+        If a start isn't defined there.
     """
     forms = _walk(_package(Path(root)), starts, tuple(without))
     return {
@@ -86,12 +86,12 @@ def closure_hash(
     without: Sequence[str] = (),
     others: Sequence[tuple[str, Path]] = (),
 ) -> str:
-    """SHA-256, in hex, of a closure, the same wherever its definitions are and whatever their names.
+    """SHA-256, in hex, of a closure, whatever the names and places of its definitions.
 
     Parameters
     ----------
     root, starts, without
-        As of `closure`.
+        As in `closure`.
     others : sequence of (str, path)
         Modules outside the package, and their files, that the walk may start from.
     """
@@ -109,19 +109,19 @@ def code_hash(*functions: Callable[..., Any], without: tuple[str, ...] = ()) -> 
     """Hash of the meaning of code: of all definitions in this package that functions or classes depend on.
 
     A changed docstring, comment, annotation or error message doesn't change it, nor does renaming or moving code.
-    The module says what a definition is and what the walk can't see.
+    The module's docstring says what a definition is and what the walk can't see.
 
     Parameters
     ----------
     *functions : function, class or functools.partial
         Of this package, or of another module that has a file. Arguments of a partial count by their `repr`.
     without : tuple of str
-        Modules, with dots, that aren't followed.
+        Dotted names of modules not to follow.
 
     Raises
     ------
     InputError
-        For what has no source, such as a function typed into an interpreter.
+        If one has no source file, such as a function typed into an interpreter.
     """
     starts: list[str] = []
     others: dict[str, Path] = {}
@@ -138,7 +138,7 @@ def code_hash(*functions: Callable[..., Any], without: tuple[str, ...] = ()) -> 
         module, name = getattr(function, "__module__", None) or "", getattr(function, "__qualname__", "")
         file = getattr(sys.modules.get(module), "__file__", None)
         if not (name and file and file.endswith(".py")):
-            raise InputError(f"{function!r} has no source file; define it, by `def`, in a module")
+            raise InputError(f"{function!r} has no source file; define it with `def` in a module")
         starts.append(f"{module}:{name}")
         if not module.startswith("deepcv."):
             others[module] = Path(file)

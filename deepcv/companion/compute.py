@@ -28,7 +28,7 @@ from deepcv.provenance import provenance
 from deepcv.segmentation import Segmentation
 
 BATCH = 32
-"""Images per batch on a GPU; halved as often as its memory is too small."""
+"""Images per batch on a GPU; halved while its memory is too small."""
 
 Measure = Callable[[Item, Sample, Any, str | None], tuple[Segmentation, dict[str, float]]]
 """`measure(item, sample, hint, device)` segments instead of the method and returns further numbers, each a column of
@@ -110,7 +110,7 @@ def _labels_and_scores(item: Item, found: Segmentation, sample: Sample) -> dict[
     if sample.mask is None:
         return {"labels": found.labels}
     united = item.settings.get("merge", True)
-    # of many regions the one that fits the truth best, as in Weizmann's script
+    # of several regions the one that best fits the truth, as in Weizmann's script
     mask = found.mask if united else best_segment(found.labels, sample.mask)
     return {"labels": mask.astype(np.uint8), **scores(mask, sample.mask, sample.ignore)}
 
@@ -176,7 +176,7 @@ def _hint(name: tuple) -> np.ndarray:
 
 
 def units(items: Sequence[Item], batch: int | None = None, *, measured: bool = False) -> list[Unit]:
-    """Group items that are computed at once; batches come first.
+    """Group items that are computed together; batches come first.
 
     Parameters
     ----------

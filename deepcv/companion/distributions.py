@@ -1,8 +1,8 @@
 """Normality and overlap of samples.
 
-The Chan-Vese model takes foreground and background for two Gaussians, well apart (section 1, after [14]). Figures 1 and
-8 of the paper show histograms of both, in the image and in the latent space; these functions measure that. The
-first three don't change under a common shift and scale of all values, so they compare intensities with latent values.
+The Chan-Vese model assumes that foreground and background are two Gaussians, well apart (section 1, after [14]).
+Figures 1 and 8 of the paper show histograms of both, in the image and in the latent space; these functions measure
+that. A common shift and scale of all values leaves the first three unchanged, so they can compare the two spaces.
 
 `contrast`            distance of the means, in pooled standard deviations
 `overlap`             1 - Jensen-Shannon divergence: 1 for equal distributions, 0 for disjoint ones
@@ -20,7 +20,7 @@ import numpy as np
 from deepcv.errors import InputError
 
 QUANTILES = 32
-"""Of each sample; they are the edges of the bins of `overlap`."""
+"""Number of quantiles of each sample, the edges of the bins of `overlap`."""
 
 
 def contrast(first, second) -> float:
@@ -65,12 +65,12 @@ def _relative_entropy(p: np.ndarray, q: np.ndarray) -> float:
 def distance_to_normal(values, mean: float, deviation: float) -> float:
     """1-Wasserstein distance of a sample to N(mean, deviation²), in units of that deviation.
 
-    It is the mean distance that values must move to turn the one into the other; at least 0.
+    It is the mean distance that values must move to turn one into the other; at least 0.
 
     Raises
     ------
     InputError
-        For a deviation that is not positive.
+        If the deviation is not positive.
     """
     from scipy.special import ndtri
     from scipy.stats import wasserstein_distance

@@ -1,7 +1,7 @@
 """Networks trained on a collection, as methods of the experiments.
 
 A network is trained once and segments many images: its items are one unit of work, so no two workers train the same
-one. Training is cached under all that it depends on, and an interrupted one goes on.
+one. Training is cached under all that it depends on; if interrupted, it resumes.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def segment(
 
 
 def trained(item: Item, device: str | None) -> Run:
-    """Train the item's network, unless that is done."""
+    """Train the item's network, unless it is cached."""
     method = get_method(item.method)
     settings = method.resolve(item.settings)
     chosen = settings.training
@@ -112,7 +112,7 @@ def trained(item: Item, device: str | None) -> Run:
         by = get_method(teacher(item))
         hints = hints_of(images, by, code=_code(by.name), start=start, workers=workers, progress=progress)
     folder = _folder(item)
-    with locked(folder):  # several pages of the book want the same network
+    with locked(folder):  # several pages of the book need the same network
         return training.train(
             chosen,
             images,

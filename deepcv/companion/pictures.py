@@ -112,7 +112,7 @@ def compact(shown: Styler, name: str, *, size: float = 0.66, padding: float = 0.
     ----------
     shown : pandas.io.formats.style.Styler
     name : str
-        Unique in a page; the HTML has it instead of a random one.
+        Unique on a page; the HTML has it instead of a random one.
     size, padding : float
         Font size, and padding left and right of the text, in em.
     align : {"left", "right"}

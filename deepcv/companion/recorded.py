@@ -48,13 +48,13 @@ def paper(name: str) -> DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Without rows, over the columns of Table 1, if there are no numbers of the paper at all, as beside a package
-        installed without the repository.
+        Empty, with the columns of Table 1, if there are no printed numbers at all, as in a package installed without
+        the repository.
 
     Raises
     ------
     InputError
-        If there are numbers of the paper, but none of this name.
+        If there are printed numbers, but none of this name.
     """
     import pandas as pd
 
@@ -80,8 +80,8 @@ def recorded(name: str, folder=None) -> tuple[DataFrame, dict[str, Any]]:
     Returns
     -------
     rows : pandas.DataFrame
-        Over `RECORDED`, the conditions and the measured numbers. A missing number or bool is NaN, a missing string
-        "". Without rows if nothing is recorded under this name.
+        Columns `RECORDED`, the conditions and the measured numbers. A missing number or bool is NaN, a missing string
+        "". Empty if nothing is recorded under this name.
     description : dict
         `name`; `rows`, their number; `csv_sha256`; `conditions`, the type of each by name; `measured`, names;
         `runs`, what made the rows by the digest in their column `run`: method, preset, settings, code, package,
@@ -132,7 +132,7 @@ def record(rows: DataFrame, name: str, *, folder=None, note: str = "") -> Path:
     """Merge rows of a store into our recorded run.
 
     They replace recorded rows of the same identity; the others stay. Rows are sorted and numbers have four decimals,
-    so that git shows a change as few lines.
+    so that a change is few lines in git.
 
     Parameters
     ----------
@@ -143,7 +143,7 @@ def record(rows: DataFrame, name: str, *, folder=None, note: str = "") -> Path:
     folder : path, optional
         Default `recorded` in `root()`.
     note : str
-        What a reader of these rows should know, kept with what made them.
+        A remark for readers of these rows, kept with what made them.
 
     Returns
     -------
@@ -242,7 +242,7 @@ def write(
     folder : path
     name : str
     rows : pandas.DataFrame
-        Over `RECORDED`, the conditions and the measured numbers; other columns are left out.
+        Columns `RECORDED`, the conditions and the measured numbers; others are left out.
     runs : mapping of str to dict
         What made the rows, by digest; those without a row are left out.
     conditions : mapping of str to {"str", "bool", "int", "float"}
@@ -315,7 +315,7 @@ def _read(folder: Path, name: str) -> tuple[DataFrame, dict[str, Any]]:
 
 
 def _heal(folder: Path, name: str) -> None:
-    """Finish or drop what a writer that was killed has left; the caller holds the lock."""
+    """Finish or drop what a killed writer left; the caller holds the lock."""
     csv, description, committed = folder / f"{name}.csv", folder / f"{name}.json", False
     with contextlib.suppress(OSError, ValueError, KeyError):
         wanted = json.loads(description.read_text(encoding="utf-8"))["csv_sha256"]
@@ -328,7 +328,7 @@ def _heal(folder: Path, name: str) -> None:
 
 @contextlib.contextmanager
 def _healed(folder: Path, name: str) -> Iterator[None]:
-    """Hold the lock of a run, after finishing what a killed writer has left."""
+    """Hold the lock of a run, after finishing what a killed writer left."""
     with locked(folder / f"{name}.json"):
         try:
             _heal(folder, name)
@@ -376,7 +376,7 @@ def _joined_types(ours: Mapping[str, str], theirs: Mapping[str, str]) -> dict[st
 
 
 def _typed(rows: DataFrame, conditions: Mapping[str, str], measured: Iterable[str]) -> DataFrame:
-    """Rows with all columns, in their types, including those that the rows miss."""
+    """Rows with all columns, in their types; missing ones are added."""
     columns = [*rows.columns, *({*conditions, *measured} - {*rows.columns})]
     rows = rows.reindex(columns=columns).astype({**dict.fromkeys((*SCORES, *measured), float), "seed": int})
     for name, kind in conditions.items():

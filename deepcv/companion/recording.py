@@ -1,8 +1,8 @@
 """Filling the recorded runs with what is missing from them.
 
 An item is missing from a recorded run if the run has no row of its identity with its settings and its image. A setting
-that a recorded row doesn't have counts as left at the preset's value: the code that made the row didn't know it yet. A
-row is recorded but "code changed since" if the meaning of the code that computes it is another one today.
+missing from a recorded row counts as the preset's value: the code that made the row didn't have it yet. A recorded row
+counts as "code changed since" if the meaning of the code that computes it has changed.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def recorded_items(name: str, folder=None) -> Iterator[tuple[Item, dict[str, Any
     conditions = {each: types[kind] for each, kind in described.get("conditions", {}).items()}
     for row in rows.to_dict("records"):
         run = described["runs"][row["run"]]
-        told = {each: kind(row[each]) for each, kind in conditions.items() if _is_told(row[each])}
+        given = {each: kind(row[each]) for each, kind in conditions.items() if _is_given(row[each])}
         dataset, image, method, preset, seed = (row[each] for each in ("dataset", "image", "method", "preset", "seed"))
         yield (
             Item(
@@ -110,7 +110,7 @@ def recorded_items(name: str, folder=None) -> Iterator[tuple[Item, dict[str, Any
                 preset,
                 seed,
                 run["settings"],
-                told,
+                given,
                 row["data"],
                 run["device"],
                 run["code"],
@@ -119,12 +119,12 @@ def recorded_items(name: str, folder=None) -> Iterator[tuple[Item, dict[str, Any
         )
 
 
-def _is_told(value) -> bool:
+def _is_given(value) -> bool:
     return value != "" and value == value  # not NaN
 
 
 def complete_settings(item: Item) -> dict[str, Any]:
-    """The item's settings; those that it doesn't have are the preset's."""
+    """The item's settings, completed from its preset."""
     return _merged(_preset(item.method, item.preset), item.settings)
 
 
@@ -139,11 +139,11 @@ def _merged(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, 
 
 
 def _fingerprint(item: Item) -> tuple:
-    """What a recorded row has in common with the item that it is the row of."""
+    """What a recorded row and its item have in common."""
     settings = complete_settings(item)
     settings |= dict.fromkeys(METHODS[item.method].idle(settings))  # these have no effect
-    told = frozenset((name, value) for name, value in item.conditions.items() if _is_told(value))
-    return item.dataset, item.image, item.method, item.preset, item.seed, told, item.data_hash[:8], as_json(settings)
+    given = frozenset((name, value) for name, value in item.conditions.items() if _is_given(value))
+    return item.dataset, item.image, item.method, item.preset, item.seed, given, item.data_hash[:8], as_json(settings)
 
 
 # -- how long it takes -------------------------------------------------------------------------------------------------
@@ -152,7 +152,7 @@ def _fingerprint(item: Item) -> tuple:
 class Pace:
     """Seconds per item here: the median over rows of its method, preset and conditions.
 
-    Rows of the store and those learned later count before recorded ones, which another machine may have computed.
+    Rows of the store and those learned later override recorded ones, which another machine may have computed.
     """
 
     def __init__(self, store: Store, names: Iterable[str], *, profile: str, device: str):
@@ -169,7 +169,7 @@ class Pace:
                 self.learn([item], [row])
 
     def learn(self, items: Iterable[Item], rows: Iterable[Mapping[str, Any]]) -> None:
-        """Take in the rows of a unit."""
+        """Learn from the rows of a unit."""
         for item, row in zip(items, rows, strict=True):
             self._here[_kind(item)].append(row["seconds"])
             if row.get("hint_seconds", 0) > _CACHED:
@@ -181,14 +181,14 @@ class Pace:
         return statistics.median(self._hints) if self._hints else 0.0
 
     def of(self, item: Item) -> float:
-        """Seconds for an item whose hint is known; NaN if no row tells."""
+        """Seconds for an item whose hint is known; NaN if unknown."""
         known = self._here.get(_kind(item)) or self._recorded.get(_kind(item))
         return statistics.median(known) if known else math.nan
 
 
 def _kind(item: Item) -> tuple:
-    told = frozenset((name, value) for name, value in item.conditions.items() if name not in DATA_CONDITIONS)
-    return item.method, item.preset, told
+    conditions = frozenset((name, value) for name, value in item.conditions.items() if name not in DATA_CONDITIONS)
+    return item.method, item.preset, conditions
 
 
 def listing(gaps: Sequence[Gap], *, profile: str, device: str | None = None, workers=None) -> DataFrame:
@@ -243,8 +243,8 @@ def fill(
 ) -> None:
     """Compute what is missing from recorded runs, as far as time allows, and merge it into them.
 
-    An item is started only if it fits into the time left (`Pace`), or if its time is unknown. Items in work when the
-    time is over are dropped (on Windows they are finished). Finished rows are merged every few minutes, at the end,
+    An item is started only if it fits into the time left (`Pace`), or if its time is unknown. Items in progress when
+    the time is up are dropped (on Windows they are finished). Finished rows are merged every few minutes, at the end,
     after Ctrl-C and if an item fails; the next call continues from there.
 
     Parameters
@@ -262,7 +262,7 @@ def fill(
     into : path, optional
         The folder to write to; default `results/recorded/`.
     outdated : bool
-        Whether to compute rows again whose code changed since, after the missing ones.
+        Whether to recompute rows whose code changed since, after the missing ones.
     report : callable
         Receives one sentence per run.
     """
@@ -342,7 +342,7 @@ def merge(source, names: Sequence[str] = (), *, into=None, report: Callable[[str
     names : sequence of str
         Which runs; default all in the folder.
     into : path, optional
-        Another folder than `results/recorded/`.
+        The folder to merge into; default `results/recorded/`.
     report : callable
         Receives one sentence per run.
 

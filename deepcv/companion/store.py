@@ -2,8 +2,8 @@
 
 Each result is a row: a key, a JSON text, and the label map as PNG. The key (`Item.key`) hashes everything that can
 change the result, so an item is found again exactly when recomputing it would give the same numbers. Each row is
-written in its own transaction as soon as it is computed: a run killed at any moment loses only the items in work, and
-several processes can fill one store.
+written in its own transaction as soon as it is computed: a run killed at any moment loses only the items in progress,
+and several processes can fill one store.
 """
 
 from __future__ import annotations
@@ -348,7 +348,7 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _number(value: float | None) -> float | None:
-    """A number as JSON has it, which knows no NaN."""
+    """A number for JSON, which has no NaN."""
     return None if value is None or np.isnan(value) else float(value)
 
 

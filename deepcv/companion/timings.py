@@ -1,6 +1,6 @@
-"""Timings: our recorded rows, and tables and plots of such rows.
+"""Recorded timings, their tables and plots.
 
-`make bench` runs the repository's `benchmarks/`, which writes them. On two noisy cores only ratios within a run are
+`make bench` runs the repository's `benchmarks/`, which record them. On two noisy cores only ratios within a run are
 reliable, not absolute times.
 """
 
@@ -35,7 +35,7 @@ SIDES = {"quick": 128, "cpu": 300, "paper": 300}
 
 
 def recorded(name: str) -> tuple[DataFrame, dict[str, Any]]:
-    """Our recorded timings of this one of `NAMES`, and what made them by part and device: machine, libraries, options.
+    """Recorded timings, one of `NAMES`, and what made them, by part and device: machine, libraries, options.
 
     The table is empty when nothing is recorded.
 
@@ -59,7 +59,7 @@ def recorded(name: str) -> tuple[DataFrame, dict[str, Any]]:
 def here(profile: str = "quick", device: str | None = None) -> DataFrame:
     """Seconds of each method on one embedded photograph on this machine, now, in this process.
 
-    Indexed by title. `seconds` is the second of two calls; the first row is the hint, which is not in the others.
+    Indexed by title. `seconds` is the second of two calls; the first row is the hint, which the others exclude.
     Trained methods are left out, and so is Double-DIP, which takes minutes.
 
     Parameters
@@ -124,9 +124,9 @@ def _first(values):
 def energies(rows: DataFrame) -> DataFrame:
     """Part "chan-vese": a row per ν and contender, on the same grey images from the same start.
 
-    Columns: mean `seconds` and `energy` (3.7); `times faster`, the ratio of scikit-image's `chan_vese`'s total seconds
-    to its own; `at most its energy`, the share of images on which its energy is no higher than that one's, to four
-    digits; `images`.
+    Columns: mean `seconds` and `energy` (3.7); `times faster`, the total seconds of scikit-image's `chan_vese` over its
+    own; `at most its energy`, the share of images on which its energy is no higher than scikit-image's, to four digits;
+    `images`.
     """
     import pandas as pd
 

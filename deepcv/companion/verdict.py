@@ -62,7 +62,7 @@ def decide(wanted: Iterable[Claim] | None = None) -> Decided:
 
 
 def _verdict(claim: Claim, rows: DataFrame) -> Verdict:
-    return claim.decide(rows) if len(rows) else Verdict(Status.NOT_RUN, f"Nothing is recorded of {claim.run}.")
+    return claim.decide(rows) if len(rows) else Verdict(Status.NOT_RUN, f"Nothing is recorded for {claim.run}.")
 
 
 def counted(decided: Decided) -> str:

@@ -214,7 +214,7 @@ class Playground:
         except InputError as error:
             self._say(str(error))
         except Exception as error:
-            self._say(f"This is an error of ours, {type(error).__name__}: {error}")
+            self._say(f"This is a bug in deepcv, {type(error).__name__}: {error}")
         self.stop.disabled = True
 
     async def _in_worker(self, function: Callable, *arguments) -> Any:

@@ -174,7 +174,7 @@ async def test_errors_are_said_in_the_widget(shown):
         await until_done(shown)
     finally:
         methods.METHODS["saliency"] = whole
-    assert shown.line.value == "This is an error of ours, ArithmeticError: no &lt;luck&gt;"
+    assert shown.line.value == "This is a bug in deepcv, ArithmeticError: no &lt;luck&gt;"
     await upload(shown, "notes.txt", b"not a picture")
     assert shown.line.value.startswith("notes.txt is not a picture")
     await upload(shown, "dot.png", file(np.uint8([[0, 255], [255, 0]])))

@@ -1,4 +1,4 @@
-"""The registry of experiments, in the paper's order: one module for each table and figure, with all of it.
+"""The registry of experiments, in the paper's order: one self-contained module for each table and figure.
 
 The command line, `deepcv record`, the verdict, the book's contents and the tests all read `EXPERIMENTS`.
 """

@@ -88,7 +88,7 @@ CLAIMS = (
         id="ambiguities/guided-filter",
         section="5.2",
         says="Guided filtering refines the result.",
-        test="The gain in F of the filter at the end of the paper's loop, paired over images and seeds. Reproduced: "
+        test="The gain in F from the filter at the end of the paper's loop, paired over images and seeds. Reproduced: "
         "its whole 95 % interval is above 0. Partly: its mean is.",
         decide=guided_filter,
     ),

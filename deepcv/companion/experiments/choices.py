@@ -44,7 +44,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "learned variance": {"learned_variance": True},
 }  # fmt: skip
 
-_FARTHEST = -0.15  # smaller changes of F are written, not drawn
+_FARTHEST = -0.15  # changes of F below this are written, not drawn
 
 _SOME = ("default", "rounds = 1", "steps = 10", "width = 16", "levels = 2", "hint_weight = 0", "balance = 0")
 
@@ -129,7 +129,7 @@ CLAIMS = (
         id="choices/unit-variance",
         section="5.1",
         says="A latent variance of 1, which saves a network, is good enough.",
-        test="The gain of a learned variance over our default in F, paired over images and seeds. Reproduced: its "
+        test="The gain in F from a learned variance, paired over images and seeds. Reproduced: its "
         f"whole 95 % interval is below {NOTHING_GAINED:g}. Partly: its mean is.",
         decide=unit_variance,
     ),

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 N_TUNING_IMAGES = 20
-"""Our settings were chosen on the first so many images of Weizmann, by name; the others are reported separately."""
+"""Our settings were chosen on this many images of Weizmann, the first by name; the others are reported separately."""
 
 
 @dataclass(frozen=True)
@@ -322,7 +322,7 @@ class Experiment:
 
 
 def kind_at(workers, device: str | None) -> str:
-    """The kind of device of the workers, on a cluster maybe another than this machine's."""
+    """The workers' kind of device, which on a cluster may differ from this machine's."""
     return workers.submit(device_kind, device).result() if isinstance(workers, Executor) else device_kind(device)
 
 

@@ -1,8 +1,8 @@
 """Figure 1: two ways in which the assumption of the Chan-Vese model fails, and what the encoder makes of them.
 
-The model takes foreground and background for two Gaussians, well apart. The paper (section 1) shows a photograph on
-which one of them is not Gaussian, and one on which they overlap; Chan-Vese fails on both, while in the latent space the
-distributions are "simplified" such that it applies. Its photographs are not published. The embedded composites
+The model assumes that foreground and background are two Gaussians, well apart. The paper (section 1) shows a photograph
+in which one of them is not Gaussian, and one in which they overlap; Chan-Vese fails on both, while in the latent space
+the distributions are "simplified" so that it applies. Its photographs are not published. The embedded composites
 (`deepcv.data.samples`), whose regions are known exactly, break the assumption in these two ways: in `modes-*` one
 region has two modes, in `overlap-*` both have the same intensities. The quantities are those of Figure 8, which
 measures them on photographs (`deepcv.companion.experiments.figure08`).
@@ -129,7 +129,7 @@ def scores(rows: DataFrame) -> DataFrame:
 def plot(rows: DataFrame, settings: Settings, images: tuple[str, ...] | None = None) -> Figure:
     """As in Figure 1: image, its distributions, Chan-Vese; latent image, its distributions, ours; the first seed.
 
-    `rows` are from a run with the same settings; `images` are the names to show, default the first two of either case.
+    `rows` are from a run with the same settings; `images` are the names to show, default the first two of each case.
     """
     import matplotlib.pyplot as plt
 
@@ -206,7 +206,7 @@ CLAIMS = (
         section="1, Figure 1",
         says="Chan-Vese fails where foreground or background is not Gaussian, and where the two overlap.",
         test=f"F on embedded composites of the two kinds. Chan-Vese fails if its mean is below {FAILS:g}. Reproduced: "
-        "it fails in both cases, started from the saliency map as everywhere here. Partly: in one of them, or only "
+        "it fails in both cases from the saliency map, as everywhere here. Partly: in one of them, or only "
         "with means and mask minimised exactly in turn.",
         decide=chan_vese_fails,
     ),
@@ -215,16 +215,16 @@ CLAIMS = (
         section="1, Figure 1; 1.1",
         says="In both of these cases ours is more accurate.",
         test="The lead in F over Chan-Vese from the same saliency map, paired over the composites of each kind. "
-        "Reproduced: above 0 with its whole 95 % interval in both cases. Partly: above 0 in the mean in one of them.",
+        "Reproduced: the whole 95 % interval is above 0 in both cases. Partly: the mean is, in one of them.",
         decide=better_in_both_cases,
     ),
     Claim(
         id="figure01/simplified",
         section="1.1, Figure 1",
-        says="The encoder simplifies the two distributions such that the Chan-Vese model applies.",
+        says="The encoder simplifies the two distributions so that the Chan-Vese model applies.",
         test="The overlap of the true regions' distributions (1 minus their Jensen-Shannon divergence) in the latent "
-        "image minus that in the grey values. Reproduced: below 0 with its whole 95 % interval in both cases. Partly: "
-        "below 0 in the mean in one of them.",
+        "image minus that in the grey values. Reproduced: the whole 95 % interval is below 0 in both cases. Partly: "
+        "the mean is, in one of them.",
         decide=simplified,
     ),
 )

@@ -98,7 +98,7 @@ def wins(rows: DataFrame) -> DataFrame:
 
 
 def plot(rows: DataFrame) -> Figure:
-    """Picture grid as in Figure 3: image, ground truth, the mask of each method; of many regions the best one."""
+    """Picture grid as in Figure 3: image, ground truth, the mask of each method; of several regions the best one."""
     rows = best_count(rows)
     return mask_grid(rows.assign(column=full_names(rows).map(title)))
 
@@ -126,7 +126,7 @@ CLAIMS = (
         section="5.2, Figure 3",
         says="Seen side by side, its masks are more accurate than those of the other methods.",
         test="The share of photographs on which our F is above an opponent's (a draw counts half). Reproduced: "
-        "above one half against each of the paper's opponents, with its 95 % interval. Partly: in the mean, or one "
+        "the whole 95 % interval is above one half against each of the paper's opponents. Partly: each mean is, or one "
         "of them is not yet run.",
         run="table1",
         decide=more_accurate,

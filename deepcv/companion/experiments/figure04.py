@@ -1,11 +1,11 @@
 """Figure 4: segmentation into more than two regions.
 
-The paper's claim, from four pictures without ground truth: asked for 4, 3, 3 and 3 regions the deep Chan-Vese model is
-satisfactory, normalized cuts and the multi-phase Chan-Vese model are less accurate. Here the methods are scored on
+The paper's claim, from four pictures without ground truth: asked for 4, 3, 3 and 3 regions, the deep Chan-Vese model is
+satisfactory, while normalized cuts and multi-phase Chan-Vese are less accurate. Here the methods are scored on
 composites with a known partition (`deepcv.data.regions`), separately for regions that differ in mean, in modes or in
 texture.
 
-Ours is told the true number of regions, as in the paper. Multi-phase Chan-Vese always has four. Normalized cuts is run
+Ours is given the true number of regions, as in the paper. Multi-phase Chan-Vese always has four. Normalized cuts is run
 with 3 to 20 regions; the table shows the count with the highest mean IoU over all images, and each image's true count.
 """
 
@@ -48,7 +48,7 @@ default starts from clusters of texture and solves for u exactly."""
 
 NU = 0.05
 """ν of multi-phase Chan-Vese, chosen on the very composites that are scored, which favours it: from "clusters" the best
-mean IoU of 0.01, 0.05 and 0.2 over all twelve; from "circles" better than 0.01 on mean-cells, mean-objects and
+of 0.01, 0.05 and 0.2 by mean IoU over all twelve; from "circles" better than 0.01 on mean-cells, mean-objects and
 modes-sectors together, given 2000 steps. Where only texture differs no ν helps."""
 
 TUNED_ON = (
@@ -131,7 +131,7 @@ def groups(settings: Settings) -> list[Group]:
 
 
 def _variants(name: str, count: int, settings: Settings) -> list[Variant]:
-    """What is run under a name on an image of so many regions.
+    """The variants of a name on an image of `count` regions.
 
     The condition `regions` is the number of regions that normalized cuts is asked for on all images; it is missing
     where that is each image's true number.
@@ -157,7 +157,7 @@ def measure(item: Item, sample: Sample, hint: None, device: str | None) -> tuple
 
 
 def best_count(rows: DataFrame) -> DataFrame:
-    """Add `name`, "method:preset", and `kind` to the rows; keep of normalized cuts the count best over images."""
+    """Add `name`, "method:preset", and `kind` to the rows; of normalized cuts keep the count best over images."""
     import pandas as pd
 
     rows = rows.assign(name=full_names(rows), kind=rows["image"].str.partition("-")[0].map(KINDS))
@@ -346,10 +346,10 @@ CLAIMS = (
         id="figure04/better",
         section="5.3, Figure 4",
         says="Normalized cuts and the multi-phase Chan-Vese model are less accurate.",
-        test="Our lead in that mean IoU over normalized cuts with the best count and over Chan-Vese from each of "
-        "its starts, paired over the images. Reproduced: each is above 0 with its whole 95 % interval. Partly: "
-        "above 0 in the mean, over Chan-Vese from one of its starts. Ours starts from clusters of texture; beside it, "
-        "not judged, Algorithm 2 from a random start.",
+        test="Our lead in this mean IoU over normalized cuts with the best count and over Chan-Vese from each of "
+        "its starts, paired over the images. Reproduced: the whole 95 % interval of each lead is above 0. Partly: "
+        "the mean over normalized cuts is, and over Chan-Vese from one of its starts. Ours starts from clusters of "
+        "texture; beside it, not judged, Algorithm 2 from a random start.",
         decide=better_partitions,
     ),
 )

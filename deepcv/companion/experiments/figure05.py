@@ -1,7 +1,7 @@
 """Figure 5: masks of the trained network on test images.
 
-The paper shows them without a comparison; here ReDO [13] and Chan-Vese [11] stand beside. The rows are Table 2's, so a
-network is trained once for both.
+The paper shows them without a comparison; here ReDO [13] and Chan-Vese [11] stand beside them. The rows are Table 2's,
+so a network is trained once for both.
 """
 
 from __future__ import annotations

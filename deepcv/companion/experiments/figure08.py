@@ -150,7 +150,7 @@ def measure(item: Item, sample: Sample, hint: np.ndarray, device: str | None) ->
 def measured(latent: Latent) -> dict[str, float]:
     """Each quantity by its column; none for regions of which one is empty.
 
-    The distance to the prior is that of the latent variable: it is 0, but for chance, where the KL (3.14) is 0 at every
+    The distance to the prior is that of the latent variable: it is 0, up to chance, if the KL (3.14) is 0 at every
     pixel.
     """
     numbers = {}
@@ -226,7 +226,7 @@ def plot(rows: DataFrame) -> Figure:
     """Each image's contrast, overlap and distance to a Gaussian, in the latent image against the grey values.
 
     A row of panels per solver, a point per image and pair of regions, seeds averaged. Large marks are means over images
-    with their 95 % bootstrap intervals. On the dashed line nothing has changed.
+    with their 95 % bootstrap intervals. The dashed line marks no change.
     """
     import matplotlib.pyplot as plt
     import seaborn as sns
@@ -347,9 +347,9 @@ CLAIMS = (
         id="figure08/contrast",
         section="6, Figure 8",
         says="In the latent space the contrast between foreground and background is magnified.",
-        test="The distance of the true regions' means in pooled standard deviations, in the latent image minus in the "
-        "grey values. Reproduced: above 0 with its whole 95 % interval, with each of the settings that were run. "
-        "Partly: above 0 in the mean with one of them.",
+        test="The distance of the true regions' means in pooled standard deviations, in the latent image minus that in "
+        "the grey values. Reproduced: the whole 95 % interval is above 0 with all settings that were run. Partly: the "
+        "mean is, with one of them.",
         decide=partial(changes_in_every_solver, quantity="contrast", sign=1),
     ),
     Claim(
@@ -357,8 +357,8 @@ CLAIMS = (
         section="6, Figure 8; 7",
         says="In the latent space foreground and background are more like Gaussians.",
         test="The Wasserstein distance of a true region's values to their own Gaussian, in its standard deviations, in "
-        "the latent image minus in the grey values. Reproduced: below 0 with its whole 95 % interval, with each of the "
-        "settings that were run. Partly: below 0 in the mean with one of them.",
+        "the latent image minus that in the grey values. Reproduced: the whole 95 % interval is below 0 with all "
+        "settings that were run. Partly: the mean is, with one of them.",
         decide=partial(changes_in_every_solver, quantity="distance", sign=-1),
     ),
 )

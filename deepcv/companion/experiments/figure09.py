@@ -222,7 +222,7 @@ def summary(rows: DataFrame) -> DataFrame:
 def plot(rows: DataFrame) -> Figure:
     """Energy and F at the iterations that the paper shows, means over images with 95 % bootstrap intervals.
 
-    The energy is the share of its way from the first value to the last that is left.
+    The energy is drawn as the share of its fall, from the first value to the last, that remains.
     """
     import matplotlib.pyplot as plt
     import seaborn as sns
@@ -240,7 +240,7 @@ def plot(rows: DataFrame) -> Figure:
             axis.errorbar(list(values), mean, yerr=np.abs(bounds - mean), color=colour, marker=marker, ls=line, ms=5,
                           lw=1, elinewidth=0.8, capsize=2, label=name)  # fmt: skip
             axis.grid(alpha=0.25)
-    axes[0].set(xlabel="iteration", ylabel="energy left of its way to the last")
+    axes[0].set(xlabel="iteration", ylabel="remaining share of the energy's fall")
     axes[1].set(xlabel="iteration", ylabel="F-measure, mean over images", ylim=(0, 1))
     axes[0].legend(fontsize=8)
     figure.tight_layout()
@@ -378,15 +378,15 @@ CLAIMS = (
         says="The total loss dissipates: the algorithm is stable and convergent numerically.",
         test="The energy in every loop that was run, averaged over ten steps since each step draws a new η. "
         f"Reproduced: in at least {NEARLY_ALL:.0%} of the runs it never rises by more than {SMALL_RISE:.0%} of its "
-        "fall. Partly: it is lower at the end than at the start, with its whole 95 % interval.",
+        "fall. Partly: the whole 95 % interval of its change from start to end is below 0.",
         decide=energy_dissipates,
     ),
     Claim(
         id="figure09/improving",
         section="6, Figure 9",
         says="The result improves as the iteration goes on.",
-        test="F of the last mask minus F of the first, in every loop that was run. Reproduced: above 0 with its whole "
-        "95 % interval in each. Partly: above 0 in the mean in one of them.",
+        test="F of the last mask minus F of the first, in every loop that was run. Reproduced: the whole 95 % "
+        "interval is above 0 in each. Partly: the mean is, in one of them.",
         decide=result_improves,
     ),
 )

@@ -171,7 +171,7 @@ def _wait(device: torch.device) -> None:
 
 
 def printed_seconds() -> dict[str, float]:
-    """The paper's seconds at 128×128, on its machine, by the column of ours beside which they stand; NaN if missing."""
+    """The paper's seconds at 128×128, on its machine, by our column beside them; NaN if missing."""
     seconds = paper("seconds").set_index("method").get("seconds", {})
     return {column: float(seconds.get(name, "nan")) for column, name in _PRINTED.items()}
 
@@ -259,7 +259,7 @@ def plot(rows: DataFrame) -> Figure:
 
 
 def less_time(rows: DataFrame) -> Verdict:
-    """Does Double-DIP take longer at every size, than with our settings and with the paper's?"""
+    """Does Double-DIP take longer than ours at every size, with our settings and with the paper's?"""
     table = ratios(rows).drop(columns="paper, 128")
     table.index = [title(CONTENDERS[column]) for column in ("ours", "ours_paper")]
     slower = [(row.dropna() > 1).all() for _, row in table.iterrows()]
@@ -302,13 +302,13 @@ CLAIMS = (
         section="6, Figure 10b",
         says="Ours needs less time than Double-DIP for all image sizes.",
         test="Double-DIP's seconds over ours, both on one machine, the median at each size. Reproduced: above 1 at "
-        "every size with our settings and with the paper's. Partly: with one of the two.",
+        "every size with our settings and with the paper's. Partly: with one of these settings.",
         decide=less_time,
     ),
     Claim(
         id="figure10b/grows-less",
         section="6, Figure 10b",
-        says="With the size of the image Double-DIP's time grows “more drastically” than ours.",
+        says="Double-DIP's time grows “more drastically” with image size than ours.",
         test="The exponent p in seconds ∝ pixelsᵖ. Reproduced: Double-DIP's 95 % interval lies above ours, with our "
         "settings and with the paper's. Partly: its exponent is greater than ours with one of the two.",
         decide=grows_less,
@@ -318,7 +318,7 @@ CLAIMS = (
         section="6, Figure 10b",
         says="For 128×128 pixels ours takes 30 s and Double-DIP 549 s.",
         test="The ratio of the two on one machine, since seconds depend on the machine. Reproduced: with the paper's "
-        "settings it is the printed one within a factor of 2. Partly: with one of the two at least half of it.",
+        "settings it is the printed one within a factor of 2. Partly: with these or ours it is at least half of it.",
         decide=printed_ratio,
         printed="seconds",
     ),

@@ -142,8 +142,8 @@ def on_flowers(verdict: Verdict, rows: DataFrame) -> Verdict:
     others = rows[rows["dataset"] != "flowers102"].groupby(["dataset", "side"]).groups
     if not others or verdict.status == Status.NOT_RUN:
         return verdict
-    told = ", ".join(f"{dataset} at {side:.0f} pixels" for dataset, side in others)
-    return replace(verdict, evidence=f"{verdict.evidence} On {told}; the paper's are Flowers-102 at 128 pixels.")
+    names = ", ".join(f"{dataset} at {side:.0f} pixels" for dataset, side in others)
+    return replace(verdict, evidence=f"{verdict.evidence} On {names}; the paper's are Flowers-102 at 128 pixels.")
 
 
 def flowers_cell(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 IMAGES = ("overlap-disk", "modes-ring")
-"""One image for each way in Figure 1 in which a constant foreground and background go wrong."""
+"""One image for each of the two failures of Chan-Vese in Figure 1."""
 
 SIGMAS = (0, 40, 80, 120, 160)
 """On the 0..255 scale."""
@@ -87,8 +87,8 @@ def summary(rows: DataFrame) -> DataFrame:
     rows : pandas.DataFrame
         From `Experiment.run`.
     """
-    told = rows.assign(method=full_names(rows).map(title), sigma=rows["sigma"].astype(int))
-    table = told.pivot_table("f_measure", ["method", "nu"], "sigma", sort=False)
+    rows = rows.assign(method=full_names(rows).map(title), sigma=rows["sigma"].astype(int))
+    table = rows.pivot_table("f_measure", ["method", "nu"], "sigma", sort=False)
     return table[sorted(table.columns)].rename_axis(["", "ν ×"]).rename_axis(columns="σ")
 
 

@@ -316,8 +316,8 @@ def how_reduced(rows: DataFrame, name: str) -> str:
     """A sentence on how "method:preset" is reduced in Table 1; "" if it isn't."""
     reduced = Settings.profiles[rows["profile"].iloc[0]]["reduced"]
     changes = reduced[name].changes if name in reduced else {}
-    told = ", ".join(f"{setting} {value}" for setting, value in changes.items())
-    return f" {title(name)} is reduced: {told}." if told else ""
+    changed = ", ".join(f"{setting} {value}" for setting, value in changes.items())
+    return f" {title(name)} is reduced: {changed}." if changed else ""
 
 
 def _printed_scores(score: str) -> dict[str, float]:

@@ -1,9 +1,9 @@
 """Table 3: augmentation invariance (AuI) and conservation of region information (CRI), with and without.
 
 The paper's claims (section 5.4): both constraints have little influence on the scores; they prevent collapse, a
-segmentation whose foreground or background is empty. So nothing is restarted here: a training that collapses stays so
-and is counted, and its last epoch is scored, where the paper takes the best on the validation set. Training starts at
-random as in the paper; `Settings.starts` adds the package's start, from a hint.
+segmentation whose foreground or background is empty. So no training is restarted here: one that collapses stays
+so and is counted, and its last epoch is scored, where the paper takes the best on the validation set. Training starts
+at random as in the paper; `Settings.starts` adds the package's start, from a hint.
 """
 
 from __future__ import annotations
@@ -221,9 +221,9 @@ CLAIMS = (
         id="table3/little-influence",
         section="5.4, Table 3",
         says="Both constraints have “relatively little influence” on the scores.",
-        test="What each of the two, and both, change of the mIoU of training without them, on the test images, "
-        f"with the same seed. Reproduced: less than {NOTHING_GAINED:g} with the whole 95 % interval over seeds. "
-        "Partly: in the mean.",
+        test="The change of the test images' mIoU by each of the two, and by both, against training without them from "
+        f"the same seed. Reproduced: the whole 95 % interval of each over seeds is within ±{NOTHING_GAINED:g}. "
+        "Partly: each mean is.",
         decide=constraints_matter_little,
     ),
     Claim(

@@ -310,7 +310,7 @@ CLAIMS = (
     Claim(
         id="theory/relative-error",
         section="7.2, (7.9)",
-        says="A step bounds the distance of 0 to the subdifferential, with the constant c₁ = 1/min α.",
+        says="The length of a step bounds the distance of 0 to the subdifferential, with the constant c₁ = 1/min α.",
         test="The greatest ratio of the distance to its bound along the same paths, which must be at most 1. "
         f"{ON_ALL} Beside it, the ratio to a bound with a larger constant.",
         decide=partial(statements_hold, check="descent", numbers=("relative",), beside=("relative_c1",)),

@@ -82,8 +82,8 @@ def groups(settings: Settings, known: Variants, reference: str) -> list[Group]:
 
 
 def _variant(solver: str, name: str, changed: Mapping[str, Any], changes: Mapping[str, Any]) -> Variant:
-    told = {"variant": name, "setting": "; ".join(changed), "value": "; ".join(map(str, changed.values()))}
-    return variant(f"deep-cv:{solver}", conditions=told, **changes)
+    conditions = {"variant": name, "setting": "; ".join(changed), "value": "; ".join(map(str, changed.values()))}
+    return variant(f"deep-cv:{solver}", conditions=conditions, **changes)
 
 
 def images_of(settings: Settings, solver: str) -> Images:

@@ -24,7 +24,7 @@ CLOSE_TO_BOUND = 0.9
 """α in units of 2/L."""
 
 ATTEMPTS = 20
-"""The most starts of a descent, each with a larger L."""
+"""Most starts of a descent, each with a larger L."""
 
 ESTIMATES = 15
 """Points along a path at which L is estimated."""
@@ -257,7 +257,7 @@ def bounded_descent(make: Callable[[], SplitEnergy], steps: int) -> BoundedDesce
     """Gradient steps with α = `CLOSE_TO_BOUND` · 2/L for an L that no estimate on the path exceeds.
 
     The first L is that of the start. When a greater one turns up on the path, L grows by a quarter and the descent
-    starts again; the last of `ATTEMPTS` goes to its end in any case.
+    starts again; the last of `ATTEMPTS` runs to its end in any case.
     """
     model = make()
     bound = lipschitz(model, model.best_w())[0]
