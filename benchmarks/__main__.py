@@ -32,16 +32,16 @@ NUS = (0.1, 0.25, 1.0, 4.0)
 """Weights of the length in part chan-vese."""
 
 WEIGHED = 5
-"""So many images of each data set at most are segmented with every one of these weights."""
+"""Maximum number of images per data set segmented with each of these weights."""
 
 BLOCK = 10
-"""Images that a process works through before it is the next contender's turn, so that all meet the same noise."""
+"""Images per process before the next contender's turn, so that all meet the same noise."""
 
 SCALED = {"dataset": "samples", "image": "coffee"}
-"""What is resized to see how time and memory grow."""
+"""The image that is resized to show how time and memory grow."""
 
 LONGEST_STEP = 30.0
-"""Seconds: where a single step of the authors' settings would take longer, they are left out."""
+"""Seconds; a contender is left out where a single step would take longer."""
 
 COLUMNS = (
     *("part", "device", "dataset", "image", "contender", "repeat", "height", "width", "size", "nu"),
@@ -51,7 +51,7 @@ COLUMNS = (
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the parts that are asked for, print their tables and write the rows."""
+    """Run the requested parts, print their tables and write the rows."""
     options = _parser().parse_args(arguments)
     try:
         unknown = sorted(set(options.parts) - set(PARTS))
@@ -84,15 +84,17 @@ def _run(part: str, hints: str, options) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Ours and the peers side by side.")
-    parser.add_argument("parts", nargs="*", default=PARTS, metavar="PART", help=f"of {', '.join(PARTS)}; default all")
-    parser.add_argument("--device", default="cpu", help="of our methods (default cpu); the peers have the CPU alone")
-    parser.add_argument("--images", type=int, default=20, help="so many of each data set at most (default 20)")
-    parser.add_argument("--repeats", type=int, default=1, help="of parts images and chan-vese (default 1)")
-    parser.add_argument("--contenders", nargs="+", default=contenders.names(), metavar="NAME", help="default all")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description="Our methods and their peers side by side."
+    )
+    parser.add_argument("parts", nargs="*", default=PARTS, metavar="PART", help=f"{', '.join(PARTS)} (default all)")
+    parser.add_argument("--device", default="cpu", help="for our methods (default cpu); the peers run on the CPU")
+    parser.add_argument("--images", type=int, default=20, help="at most this many per data set (default 20)")
+    parser.add_argument("--repeats", type=int, default=1, help="in parts images and chan-vese (default 1)")
+    parser.add_argument("--contenders", nargs="+", default=contenders.names(), metavar="NAME", help="(default all)")
     parser.add_argument("--sizes", type=int, nargs="+", default=[64, 128, 256, 512, 1024], help="of part scaling")
-    parser.add_argument("--patience", type=float, default=8.0, help="seconds to time single steps for (default 8)")
-    parser.add_argument("--longest", type=float, default=240.0, help="seconds that one process may take (default 240)")
+    parser.add_argument("--patience", type=float, default=8.0, help="seconds of timing single steps (default 8)")
+    parser.add_argument("--longest", type=float, default=240.0, help="most seconds per process (default 240)")
     parser.add_argument(
         "--profiled",
         nargs="+",
@@ -106,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-# -- the parts: rows of what their processes measured ------------------------------------------------------------------
+# -- the parts: rows that their processes measure ----------------------------------------------------------------------
 
 
 def _images(hints: str, options) -> Iterator[dict[str, Any]]:
@@ -138,7 +140,7 @@ def _chan_vese(hints: str, options) -> Iterator[dict[str, Any]]:
 
 
 def _scaling(hints: str, options) -> Iterator[dict[str, Any]]:
-    """How seconds and memory grow with the image, each contender and size in a process of its own."""
+    """How seconds and memory grow with the image, each contender and size in its own process."""
     _find_hints([SCALED], hints, options)
     step = dict.fromkeys(options.contenders, 0.0)
     for size in options.sizes:
@@ -162,7 +164,7 @@ _TABLES = {
 
 
 def _tasks(images: int) -> list[dict[str, str]]:
-    """The embedded images, and Weizmann's where they are; so many of each at most."""
+    """The embedded images and, if available, Weizmann's; at most `images` of each."""
     found = []
     for dataset in _DATASETS:
         try:
@@ -186,7 +188,7 @@ def _find_hints(tasks: list, hints: str, options) -> None:
 
 
 def _rows(name: str, tasks: list, hints: str, options, **more) -> Iterator[dict[str, Any]]:
-    """The rows that a process of its own, with one thread, measures; one without seconds where it takes too long."""
+    """The rows that a separate single-threaded process measures; one without seconds if it takes too long."""
     job = {"contender": name, "device": options.device, "patience": options.patience, "hints": hints, "tasks": tasks}
     try:
         done = subprocess.run(
@@ -203,7 +205,7 @@ def _rows(name: str, tasks: list, hints: str, options, **more) -> Iterator[dict[
         yield tasks[0] | more | {"contender": name, "timed": f"left out: longer than {options.longest:.0f} s"}
         return
     except subprocess.CalledProcessError as error:
-        raise InputError(f"{name} failed (exit code {error.returncode}); its message stands above") from None
+        raise InputError(f"{name} failed (exit code {error.returncode}); see its message above") from None
     for line in done.stdout.splitlines():
         row = json.loads(line)
         steps = f"{row['steps_timed']} of {row['steps']} steps, scaled" if "steps" in row else "whole run"
@@ -212,11 +214,11 @@ def _rows(name: str, tasks: list, hints: str, options, **more) -> Iterator[dict[
 
 
 def _recorded_scores(name: str, tasks: list) -> Iterator[dict[str, Any]]:
-    """Scores of a preset too slow to be run to its end here, from the recorded Table 1."""
+    """Scores of a preset too slow to finish here, from the recorded Table 1."""
     method, _, preset = name.partition(":")
     rows, described = recorded("table1")
     rows = rows[(rows["method"] == method) & (rows["preset"] == preset)]
-    # of each data set one run alone: sizes and widths may differ
+    # one run per data set, as sizes and widths may differ
     rows = rows[rows["run"].isin(rows.groupby("dataset")["run"].agg(lambda each: each.mode()[0]))]
     for task in tasks:
         mine = rows[(rows["dataset"] == task["dataset"]) & (rows["image"] == task["image"])]
@@ -238,7 +240,7 @@ def _table(rows: Iterator[dict[str, Any]], part: str, options) -> DataFrame:
 
 
 def _write(rows: DataFrame, name: str, options) -> None:
-    """Put the rows in the place of those of the same part and device in `name`.csv, and what made them beside it."""
+    """Replace the rows of the same part and device in `name`.csv, and their provenance in `name`.json."""
     import pandas as pd
 
     folder = root() / ("recorded" if options.record else "benchmarks")

@@ -1,4 +1,4 @@
-"""Who takes part: `METHODS_TIMED`, preset by preset, and scikit-image's two Chan-Vese models.
+"""The contenders: each preset of `METHODS_TIMED`, and scikit-image's two Chan-Vese models.
 
 Any other two-region method of `deepcv.methods` can be asked for with `--contenders`.
 """
@@ -13,23 +13,23 @@ import numpy as np
 from deepcv.methods import METHODS, get_method
 
 METHODS_TIMED = ("deep-cv", "chan-vese", "grabcut", "double-dip")
-"""Those that are in the registry; the others would double the benchmark's time."""
+"""Methods of the registry timed by default; the others would double the benchmark's time."""
 
 STEPWISE = ("deep-cv:released", "deep-cv:paper", "double-dip")
-"""Too slow to be run to their end here: some steps, on one image of each data set, are timed and scaled to all.
-Double-DIP may stop before its last one."""
+"""Too slow to finish here: some steps on one image per data set are timed and scaled to all. Double-DIP may stop before
+its last step."""
 
 WEIGHTED = ("chan-vese", "chan-vese:exact", "skimage:chan_vese")
-"""Have a weight ν of the length: scikit-image's `mu`."""
+"""Contenders with a weight ν of the length, scikit-image's `mu`."""
 
 OTHERWISE_EXACT = ("chan-vese:exact tolerance=0.001", "chan-vese:exact tolerance=0.1")
-"""The exact solver with more and with less exactness, where energies are compared: what the last digits cost."""
+"""The exact solver with smaller and larger tolerance, for comparing energies: what the last digits cost."""
 
 Function = Callable[..., np.ndarray]
 
 
 def names() -> list[str]:
-    """Who takes part unless others are named, "method" or "method:preset"."""
+    """The default contenders, "method" or "method:preset"."""
     ours = [
         method if preset == "default" else f"{method}:{preset}"
         for method, each in METHODS.items()
@@ -40,12 +40,12 @@ def names() -> list[str]:
 
 
 def function(name: str, device: str) -> Function:
-    """What is timed: `(image, hint, **settings)` to the mask, bool `(H, W)`.
+    """The function timed: `(image, hint, **settings)` to the mask, bool `(H, W)`.
 
     Raises
     ------
     InputError
-        When there is no such contender.
+        If there is no such contender.
     """
     if name in _PEERS:
         return _PEERS[name]
@@ -66,7 +66,7 @@ def seconds_a_step(
 ) -> tuple[float, int, int]:
     """Time single steps of a loop, at the image's size, for `patience` seconds and at least one step.
 
-    The first step isn't counted. Returns the mean seconds of a step, how many were timed, and how many a run has.
+    The first step isn't counted. Returns the mean seconds per step, the number timed, and the number in a run.
     """
     states, steps = _loop(name, image, hint, device)
     next(states)
@@ -80,7 +80,7 @@ def seconds_a_step(
 
 
 def _loop(name: str, image: np.ndarray, hint: np.ndarray, device: str):
-    """The iterations of a method on an image at its own size, and how many they are at most."""
+    """The iterations of a method on an image at its own size, and their maximum number."""
     from deepcv.baselines import double_dip
     from deepcv.images import as_image
     from deepcv.model import segment, solver
@@ -97,7 +97,7 @@ def _loop(name: str, image: np.ndarray, hint: np.ndarray, device: str):
 
 
 def synchronise(device: str) -> None:
-    """Wait until the GPU has done what it was given."""
+    """Wait until the GPU has finished."""
     if device.startswith("cuda"):
         import torch
 
@@ -105,7 +105,7 @@ def synchronise(device: str) -> None:
 
 
 def grey_in_unit_range(image: np.ndarray) -> np.ndarray:
-    """The grey image stretched to [0, 1], as scikit-image's `chan_vese` does with it; float64 `(H, W)`."""
+    """The grey image stretched to [0, 1], as scikit-image's `chan_vese` does; float64 `(H, W)`."""
     from skimage.color import rgb2gray
 
     from deepcv.images import as_image

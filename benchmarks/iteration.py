@@ -1,12 +1,11 @@
-"""Where the time of one iteration goes, of our model and of Algorithm 3, and the least it could take on this machine.
+"""Where the time of an iteration goes, in our model and Algorithm 3, and the least it could take on this machine.
 
-Forward, backward, optimiser and the rest are told apart by what torch's own profiler sees: the backward pass by
-autograd's marks, the optimiser by its own. A profiled step is slower, so the parts are given as shares and scaled to a
-step's time without the profiler; Python is what no operation accounts for. On a GPU a step is one CUDA graph and has
-kernels only.
+torch's profiler tells forward pass, backward pass, optimiser and the rest apart by the marks of autograd and of the
+optimiser. A profiled step is slower, so the parts are shares, scaled to a step's time without the profiler; Python is
+the time that no operation accounts for. On a GPU a step is one CUDA graph and has kernels only.
 
 The floor: operations of the convolutions over the rate of one large convolution, and bytes that convolutions must read
-and write over the rate of a large copy. What any operation reads and writes is given beside it: what fusing could save.
+and write over the rate of a large copy. The bytes of all operations are given too: they bound what fusing could save.
 """
 
 from __future__ import annotations
@@ -26,22 +25,22 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 STEPS = 12
-"""Steps that are timed, and again profiled; of our model they lie within the first round."""
+"""Steps timed, then profiled; in our model they lie within the first round."""
 
 WARM_UP = 4
-"""Steps before, not counted."""
+"""Untimed steps before them."""
 
 
 def rows(device: str, sizes: list[str]) -> DataFrame:
-    """The profile at each size: "HxW" of our model on an image, "BxSxS" of Algorithm 3 on B training images.
+    """The profile at each size: "HxW" for our model on an image, "BxSxS" for Algorithm 3 on B training images.
 
     Returns
     -------
     pandas.DataFrame
-        `part` ("profile"), `device`, `size`, `kind`, `name`, `value`, `unit`. Kinds: "step" (milliseconds of a step in
-        all), "phase" (milliseconds of each phase), "operation" or "kernel" (milliseconds of itself alone, the twelve
-        longest), "count" (operations and bytes of a step), "machine" (rates), "floor" (milliseconds), and of Algorithm
-        3 "rate" (images a second: trained on when in memory already, and read from the cache).
+        `part` ("profile"), `device`, `size`, `kind`, `name`, `value`, `unit`. Kinds: "step" (milliseconds of a whole
+        step), "phase" (milliseconds of each phase), "operation" or "kernel" (its own milliseconds, the twelve longest),
+        "count" (operations and bytes of a step), "machine" (rates), "floor" (milliseconds), and for Algorithm 3 "rate"
+        (images per second: trained on from memory, and read from the cache).
 
     Raises
     ------
@@ -75,7 +74,7 @@ def _shape(size: str) -> tuple[int, ...]:
 
 
 def machine_rates(device: str) -> dict[str, float]:
-    """Operations a second of a large float32 convolution, and bytes a second that a large copy reads and writes."""
+    """Operations per second of a large float32 convolution, and bytes per second that a large copy reads and writes."""
     import torch
     import torch.nn.functional as F
 
@@ -87,7 +86,7 @@ def machine_rates(device: str) -> dict[str, float]:
 
 
 def _best(call: Callable[[], object], device: str, repeats: int = 5) -> float:
-    """Least seconds of some calls, after one that isn't counted."""
+    """Fewest seconds of several calls, after an uncounted one."""
     seconds = []
     for _ in range(repeats + 1):
         start = time.perf_counter()
@@ -98,7 +97,7 @@ def _best(call: Callable[[], object], device: str, repeats: int = 5) -> float:
 
 
 def _steps(shape: tuple[int, ...], device: str) -> Iterator:
-    """The loop that is looked at; it makes a step each time it is asked."""
+    """The loop to profile, as an iterator of steps."""
     return _training(*shape[:2], device) if len(shape) == 3 else _states(*shape, device)
 
 
@@ -129,7 +128,7 @@ def _training(batch: int, size: int, device: str) -> Iterator:
 
 
 def _read(batch: int, size: int, device: str) -> float:
-    """Images a second that training takes from the cache, a file mapped into memory, in random order."""
+    """Images per second that training reads from the cache, a memory-mapped file, in random order."""
     import torch
 
     from deepcv.amortized.training import _take
@@ -242,15 +241,15 @@ def _floor(shape: tuple[int, ...], step: float, rates: dict[str, float]):
 
 
 def counted(shape: tuple[int, ...]) -> tuple[int, int, int]:
-    """One step on the CPU: operations of its convolutions, bytes these read and write, bytes all operations do.
+    """Counts of one step on the CPU: operations of its convolutions, their bytes, and the bytes of all operations.
 
     Forward and backward. A multiplication with an addition is two operations. Every operation is taken to read each
-    of its tensors once and to write its result once; those that only change the view count nothing.
+    of its tensors once and to write its result once; views count nothing.
     """
     from torch.utils.flop_counter import FlopCounterMode
 
     steps = _steps(shape, "cpu")
-    next(steps)  # the networks are made
+    next(steps)  # creates the networks
     bytes_moved = _count_bytes()
     with FlopCounterMode(display=False) as flops, bytes_moved:
         next(steps)

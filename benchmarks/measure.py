@@ -1,10 +1,10 @@
-"""One process of the benchmark: a contender over some images, its clock and its memory.
+"""One process of the benchmark: a contender's time and memory on some images.
 
     python -m benchmarks.measure < JOB
 
 The job is a JSON object with `contender`, `device`, `patience` (seconds for timing single steps), `hints` (the folder
-of the hints) and `tasks`. A task has `dataset` and `image`, and where asked for `size` (the image resized to a square)
-or `nu` (the image in grey, and the energy (3.7) of the mask). A row of JSON for each task goes to stdout.
+of the hints) and `tasks`. A task has `dataset` and `image`, and optionally `size` (the image resized to a square) or
+`nu` (the image in grey, and the energy (3.7) of the mask). A row of JSON per task goes to stdout.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from deepcv.images import as_image, resize
 from deepcv.metrics import f_measure, iou
 
 HINT = "hint"
-"""The contender that finds the hint every other one starts from, and leaves it in the hints' folder."""
+"""The contender that computes the hint every other one starts from, and saves it in the hints' folder."""
 
 WARM_UP = 48
 """Side of the image on which a contender is called before the clock starts: lazy imports, first allocations."""
 
 
 def measure(job: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Give a row for each task of the job, as soon as it is measured."""
+    """Yield a row for each task of the job, as soon as it is measured."""
     name, device, hints = job["contender"], job["device"], Path(job["hints"])
     problems = [_problem(task, hints) for task in job["tasks"]]
     if name not in contenders.STEPWISE:
@@ -71,7 +71,7 @@ def _call(name: str, image: np.ndarray, hint: np.ndarray, device: str, settings:
 
 
 def _problem(task: dict[str, Any], hints: Path) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
-    """Image, hint (None before it is found) and truth, in the shape and colours that the task asks for."""
+    """Image, hint (None before it is computed) and truth, in the task's shape and colours."""
     samples = load_dataset(task["dataset"])
     sample = samples[samples.names.index(task["image"])]
     image, truth = sample.image, sample.mask
@@ -86,12 +86,12 @@ def _problem(task: dict[str, Any], hints: Path) -> tuple[np.ndarray, np.ndarray 
 
 
 def hint_path(hints: Path, task: dict[str, Any]) -> Path:
-    """Where the hint of the task's image is kept."""
+    """The file of the hint of the task's image."""
     return hints / f"{task['dataset']}-{task['image']}.npy"
 
 
 def peak_mib() -> float:
-    """The most memory this process has had so far, in MiB."""
+    """Peak memory of this process so far, in MiB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
 

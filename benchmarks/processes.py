@@ -2,8 +2,8 @@
 
     python -m benchmarks.processes
 
-Three ways, each over the same images in this one run; the ratios are what counts, on an otherwise idle machine. About
-a minute on two cores. `deepcv.parallel` starts processes of one thread because of this.
+Three ways over the same images in one run, on an otherwise idle machine; the ratios count. It takes about a minute on
+two cores. This is why `deepcv.parallel` starts processes of one thread.
 """
 
 import time
@@ -31,9 +31,9 @@ def seconds_an_image(workers: int, threads: int) -> float:
 
 
 if __name__ == "__main__":
-    solve(NAMES[0])  # what the first call loads and allocates is not measured
+    solve(NAMES[0])  # the first call loads and allocates, so it isn't measured
     single = seconds_an_image(workers=1, threads=1)
-    print(f"1 process,   1 thread:  {single:5.2f} s an image")
+    print(f"1 process,   1 thread:  {single:5.2f} s per image")
     for workers, threads, label in ((1, 2, "1 process,   2 threads"), (2, 1, "2 processes, 1 thread ")):
         seconds = seconds_an_image(workers, threads)
-        print(f"{label}: {seconds:5.2f} s an image, {single / seconds:.2f} times as fast (process start included)")
+        print(f"{label}: {seconds:5.2f} s per image, {single / seconds:.2f} times as fast (process start included)")

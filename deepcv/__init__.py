@@ -1,6 +1,6 @@
 """Chan-Vese with a deep latent space: the method of Zheng, Bao, Shi, Ling and Ma, and its opponents.
 
-Every method has one shape, ``method(image, hint=None, *, seed=0, device=None, **settings) -> Segmentation``:
+Every method has the same signature, ``method(image, hint=None, *, seed=0, device=None, **settings) -> Segmentation``:
 
 >>> import deepcv
 >>> segmentation = deepcv.deep_chan_vese(deepcv.samples.load("coffee").image)  # doctest: +SKIP

@@ -4,7 +4,7 @@
     u_step: Literal["exact", "gradient"] = "exact"
     seeds: tuple[Seed, ...] = (0, 1, 2)
 
-`int` stands for a whole number and `float` for a finite one, neither a bool; a tuple needs at least one entry.
+`int` means a whole number and `float` a finite one, neither a bool; a tuple needs at least one entry.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def between(least: float, most: float) -> Bounds:
 Count = Annotated[int, at_least(1)]
 Positive = Annotated[float, above(0)]
 NonNegative = Annotated[float, at_least(0)]
-Seed = Annotated[int, between(0, 2**31 - 1)]  # OpenCV's generator takes no larger one
+Seed = Annotated[int, between(0, 2**31 - 1)]  # the largest that OpenCV's generator takes
 
 
 class Checked:
@@ -54,14 +54,14 @@ class Checked:
             raise InputError(conflict)
 
     def conflicts(self) -> Iterable[str]:
-        """Sentences about settings that don't go together, for `InputError`."""
+        """Sentences about conflicting settings, for `InputError`."""
         return ()
 
 
 def check(owner: type | Callable, values: Mapping[str, Any]) -> None:
     """Raise `InputError` for the first value that its annotation excludes.
 
-    Values go by name, annotations are those of a class's fields or a function's parameters.
+    `values` are by name; the annotations are those of a class's fields or a function's parameters.
     """
     for name, allowed in _annotations(owner).items():
         if name in values:
@@ -69,9 +69,9 @@ def check(owner: type | Callable, values: Mapping[str, Any]) -> None:
 
 
 def checked_settings(method: Callable, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The keyword arguments of a method but seed and device; `arguments` are its `locals()`.
+    """Check a method's keyword arguments (`check`) and return all but seed and device.
 
-    They and the seed are checked (`check`).
+    `arguments` are its `locals()`.
     """
     names = [*(method.__kwdefaults__ or ())]
     check(method, {name: arguments[name] for name in names if name != "device"})
@@ -79,7 +79,7 @@ def checked_settings(method: Callable, arguments: Mapping[str, Any]) -> dict[str
 
 
 def check_value(name: str, value: Any, allowed: Any) -> None:
-    """Raise `InputError` unless an annotation allows the value; of a tuple it names the entry."""
+    """Raise `InputError` unless an annotation allows the value; for a tuple it names the entry."""
     if _allows(allowed, value):
         return
     for kind in (allowed, *get_args(allowed)):
@@ -100,7 +100,7 @@ T = TypeVar("T")
 
 
 def resolve(settings: type[T], given: Mapping[str, Any]) -> T:
-    """The dataclass of settings with the given ones in place of its defaults, their names and values checked."""
+    """The dataclass of settings with the given ones in place of defaults; names and values are checked."""
     known = sorted(inspect.signature(settings).parameters)
     for name in given:
         check_known("setting", name, known)

@@ -25,7 +25,7 @@ _DEVICES = ("cpu", "cuda", "mps", "xpu")
 
 
 def torch_device(name: str | None) -> torch.device:
-    """The device of that name; by default the GPU if there is one.
+    """The device of that name; default: the GPU if there is one.
 
     Raises
     ------

@@ -14,9 +14,9 @@ from deepcv.errors import InputError
 
 
 def write_together(content_of: Mapping[Path, bytes]) -> None:
-    """Write files beside their places and move them there, once all are written.
+    """Write files under temporary names, then move them into place once all are written.
 
-    What was there before remains after a kill, or if one of them can't be written, which raises `OSError`.
+    The old files survive a kill, and a failed write, which raises `OSError`.
     """
     written: dict[Path, Path] = {}
     try:

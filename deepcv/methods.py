@@ -66,19 +66,19 @@ class Method:
     deterministic one the seed. A trained method applies the network that comes with the package. An unknown setting
     raises `InputError` where the method has `resolve`, otherwise Python's TypeError."""
     presets: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
-    """Named settings, by what they change of the default; "default" is added."""
+    """Named settings, as changes to the default; "default" is added."""
     random: bool = False
     """Whether the result depends on the seed."""
     several: tuple[str, ...] = ()
     """Presets that give more than two regions, hence no mask."""
     takes_hint: Callable[[Mapping[str, Any]], bool] = lambda settings: True
-    """Given all settings, whether the method uses a hint."""
+    """Whether the method uses a hint, given all its settings."""
     idle: Callable[[Mapping[str, Any]], set[str]] = lambda settings: set()
-    """Given all settings, the names of those without effect."""
+    """Names of the settings without effect, given all of them."""
     batch: Callable[..., list[Segmentation]] | None = None
     """`batch(images, hints, *, seeds, device=None, **settings)`: many images at once, for a GPU."""
     resolve: Callable[[Mapping[str, Any]], Any] | None = None
-    """Returns all settings, a dataclass, given those that differ from the default. Without it the settings are the
+    """Returns all settings, a dataclass, from those that differ from the default. Without it the settings are the
     function's keywords."""
     network: Callable[[Any, int], Any] | None = None
     """`network(settings, seed)`: the untrained networks of a method that is trained on a collection of images

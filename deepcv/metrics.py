@@ -1,8 +1,8 @@
 """Scores of a mask, (5.2)-(5.4), or of a partition against the ground truth, and confidence intervals.
 
 Masks and truths are bool `(H, W)`; the optional `ignore`, bool `(H, W)`, is True at pixels excluded from scoring. Each
-score has two variants: of the mask itself, and with the orientation oracle (`oracle`), the better of the mask and its
-complement. The oracle uses the ground truth, so it is not a result of the method alone.
+score has two variants: for the mask itself, and with the orientation oracle (`oracle`), for the better of the mask and
+its complement. The oracle uses the ground truth, so it is not a result of the method alone.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ def _counts(mask, truth, ignore) -> tuple[int, int, int, int]:
     if mask.shape != truth.shape:
         raise InputError(f"the mask is {mask.shape} but the ground truth is {truth.shape}; compare them at one size")
     if mask.dtype != bool or truth.dtype != bool:
-        raise InputError(f"mask and truth must be bool, not {mask.dtype} and {truth.dtype}; compare labels first")
+        raise InputError(
+            f"mask and truth must be bool, not {mask.dtype} and {truth.dtype}; compare labels with one phase"
+        )
     if ignore is not None:
         mask, truth = mask[~ignore], truth[~ignore]
     return (

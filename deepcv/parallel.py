@@ -77,8 +77,8 @@ def run(
     Raises
     ------
     InputError
-        For fewer than one worker. When an item raises it: at once, with the item's name. When a worker dies, which
-        costs its item alone: after the other items, with the names of those that are missing. When the cluster is lost.
+        For fewer than one worker. At once when an item raises it, with the item's name. When a worker dies, after the
+        other items, with the names of the missing ones. When the cluster is lost.
     ItemError
         When an item raises anything else. Results that are ready are yielded first.
 
@@ -159,7 +159,7 @@ def _on_executor(executor: Executor, function, items) -> Generator[tuple[Any, An
             done = wait(pending, return_when=FIRST_COMPLETED).done
             failed = [future for future in done if future.cancelled() or future.exception() is not None]
             finished = [(pending.pop(future), future.result()) for future in done.difference(failed)]
-            done.clear()  # a cluster computes a lost result again as long as its future is held
+            done.clear()  # a cluster recomputes a lost result as long as its future is held
             yield from finished
             for future in failed:
                 item = pending.pop(future)
@@ -169,11 +169,11 @@ def _on_executor(executor: Executor, function, items) -> Generator[tuple[Any, An
                 except BrokenExecutor as error:
                     missing.append(item)
                     reason = error
-    except BrokenExecutor as error:  # of an executor that does not replace a worker that died
+    except BrokenExecutor as error:  # from an executor that doesn't replace dead workers
         missing += pending.values()
         reason = error
     finally:
-        if not isinstance(executor, _Processes):  # which are killed; loky fails to when a future is cancelled
+        if not isinstance(executor, _Processes):  # these are killed, which loky fails to do once a future is cancelled
             for future in pending:
                 future.cancel()
     if missing:
@@ -185,7 +185,7 @@ def _on_executor(executor: Executor, function, items) -> Generator[tuple[Any, An
 
 
 class _Processes(Executor):
-    """Processes of one thread. Each is a pool of its own, so that one that dies takes no other's item along."""
+    """Single-threaded processes, each in its own pool, so that one that dies loses its own item only."""
 
     def __init__(self, count: int):
         warnings.filterwarnings("ignore", "A worker stopped while")  # loky replaces one whose memory grew
@@ -216,7 +216,7 @@ def _interrupts_blocked() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    resource_tracker.ensure_running()  # or the first process would start it, which ends the blocking
+    resource_tracker.ensure_running()  # otherwise the first process starts it, which ends the blocking
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -225,7 +225,7 @@ def _interrupts_blocked() -> Iterator[None]:
 
 
 def _start_worker(parent: int) -> None:
-    """In a worker: leave Ctrl-C to the parent, and end when the parent was killed."""
+    """In a worker: leave Ctrl-C to the parent, and exit when the parent is killed."""
 
     def watch():
         while os.getppid() == parent:
@@ -237,7 +237,7 @@ def _start_worker(parent: int) -> None:
 
 
 def _on_one_thread(function, item):
-    """On a cluster's worker, whose environment is not ours: libraries still to be loaded, and those loaded."""
+    """Use one thread on a cluster's worker, in libraries that are still to be loaded and in those already loaded."""
     os.environ.update(ONE_THREAD)
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(1)
@@ -254,7 +254,7 @@ def _naming(item) -> Iterator[None]:
     except BrokenExecutor:
         raise
     except CancelledError as error:
-        raise InputError(f"{_name(item)}: the scheduler is gone or dropped it; run again to go on") from error
+        raise InputError(f"{_name(item)}: the scheduler is gone or dropped it; run again to resume") from error
     except InputError as error:
         raise InputError(f"{_name(item)}: {error}") from error
     except Exception as error:

@@ -74,9 +74,9 @@ def read_image(path, *, convert: bool = False) -> np.ndarray:
     try:
         if path.is_dir():
             raise InputError(f"{path} is a folder; name one picture file in it")
-        # Pillow also raises what it warns of, if it matters.
+        # Where a warning matters, Pillow also raises an error.
         with warnings.catch_warnings(action="ignore"), Image.open(path) as picture:
-            # MPO is a phone's JPEG with a preview or second view: still a still picture.
+            # MPO is a phone's JPEG with a preview or second view: a still picture.
             frames = getattr(picture, "n_frames", 1)
             if frames > 1 and picture.format != "MPO" and not convert:
                 raise InputError(f"{path} has {frames} frames; save one of them, or {_CONVERT} to take the first")
@@ -90,24 +90,24 @@ def read_image(path, *, convert: bool = False) -> np.ndarray:
     except FileNotFoundError:
         raise InputError(f"there is no file {path}; check the spelling and the folder") from None
     except PermissionError:
-        raise InputError(f"{path} may not be read; change its permissions") from None
+        raise InputError(f"{path} can't be read for lack of permission; change its permissions") from None
     except UnidentifiedImageError:
         raise InputError(f"{path} is not a picture in a format that Pillow reads; save it as PNG or JPEG") from None
     except Image.DecompressionBombError:
         raise InputError(f"{path} has more pixels than can be decoded safely; reduce it first") from None
     except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise InputError(f"{path} can't be read to its end ({error}); it may be truncated, fetch it again") from None
+        raise InputError(f"{path} can't be read to its end ({error}); it may be truncated; fetch it again") from None
 
 
 def read_checked(path, *, convert: bool = False) -> np.ndarray:
-    """`read_image` for a picture that is to be segmented: `as_image` must accept it, otherwise its error is raised."""
+    """`read_image` for a picture to be segmented; raises the error of `as_image` unless that accepts it."""
     pixels = read_image(path, convert=convert)
     check_image(pixels, str(path))
     return pixels
 
 
 def _is_deep_colour(picture) -> bool:
-    """Whether a picture not loaded yet has 16-bit colour samples, which Pillow silently truncates to 8 bits."""
+    """Whether a picture not yet loaded has 16-bit colour samples, which Pillow silently truncates to 8 bits."""
     kinds = [tile[3] if isinstance(tile[3], str) else str(tile[3][0]) for tile in picture.tile if tile[3]]
     return any(";16" in kind and not kind.startswith(("I", "BGR")) for kind in kinds)  # BGR;16: 5 or 6 bits each
 

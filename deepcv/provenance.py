@@ -28,7 +28,7 @@ _LIBRARIES = {
 
 @functools.cache
 def provenance() -> dict[str, Any]:
-    """The package, libraries and machine that compute in this process, found once.
+    """The package, libraries and machine that compute in this process; cached.
 
     Returns
     -------
@@ -69,7 +69,7 @@ def check_same_code(made_by: dict[str, Any], who: str) -> None:
     for name in ours:
         if theirs[name] != ours[name]:
             raise InputError(
-                f"{who} has {name} {str(theirs[name])[:12]}, here it is {str(ours[name])[:12]}; install the same there"
+                f"{who} has {name} {str(theirs[name])[:12]}, here it is {str(ours[name])[:12]}; install that there"
             )
 
 

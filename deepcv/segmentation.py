@@ -17,8 +17,8 @@ class Segmentation:
     labels : numpy.ndarray of uint8, `(H, W)`
         The phase of each pixel, 0..N-1. With two phases 1 is the foreground Ω₁ and 0 the background.
     memberships : numpy.ndarray of float32, `(N, H, W)`
-        Soft memberships u of each phase, in [0, 1], summing to 1 over phases; indicator functions from methods that
-        decide outright. A refinement step may move `labels` away from their argmax.
+        Soft memberships u of each phase, in [0, 1], summing to 1 over phases; indicator functions from methods without
+        soft memberships. A refinement step may move `labels` away from their argmax.
     trace : dict of str to list of float
         Quantities recorded in each iteration (energy by term, change of the mask …); may be empty.
     seconds : float

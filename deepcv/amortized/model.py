@@ -1,4 +1,4 @@
-"""Algorithm 3: a network U, trained on a collection of unmarked images, that segments new ones in one pass.
+"""Algorithm 3: a network U, trained on a collection of unlabelled images, that segments new ones in one pass.
 
     E(U, F, G) = Σ over images of  reconstruction + Σₓ U(I)ₓ KL₁ₓ + (1 - U(I)ₓ) KL₂ₓ + R(U(I))            (4.9)
 
@@ -88,7 +88,7 @@ def distorted(x: Tensor, hints: Tensor | None, drawn: Tensor, strength: float = 
 
 
 class Model(nn.Module):
-    """The networks of Algorithm 3; `seed` is that of all initial weights."""
+    """The networks of Algorithm 3; all initial weights are drawn from `seed`."""
 
     def __init__(self, settings: Settings, seed: int):
         super().__init__()
@@ -189,11 +189,11 @@ class Model(nn.Module):
         images : Tensor of uint8, `(B, S, S, 3)`
         hints : Tensor of uint8, `(B, S, S)`, in 0..255, or None
         descend : callable
-            Makes a step, given a key of `optimizers()` and a loss.
+            Takes a step, given a key of `optimizers()` and a loss.
         noise : callable
             Returns standard normal numbers, `(B, *shape)` for a shape.
         generator : torch.Generator
-            On the CPU, with the same state in every process: for draws that concern the whole batch.
+            On the CPU, with the same state in every process: for draws shared by the whole batch.
         """
         settings = self.settings
         x = as_input(images)

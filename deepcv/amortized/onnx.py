@@ -33,14 +33,14 @@ def to_onnx(segmenter: Segmenter, path) -> None:
     """Write the network as an ONNX file.
 
     Its input `image` is float32 `(N, 3, H, W)`, RGB in [0, 1]; its output `foreground` is the membership of the
-    foreground, float32 `(N, H, W)` in [0, 1]. N, H and W are free. The metadata contain the `card` and `size`, to which
-    `Segmenter.predict` resizes the shorter side of an image.
+    foreground, float32 `(N, H, W)` in [0, 1]. N, H and W are variable. The metadata contain the `card` and `size`, to
+    which `Segmenter.predict` resizes the shorter side of an image.
 
     Raises
     ------
     InputError
-        For ReDO's network, whose pooling to a fixed grid ONNX lacks for free sizes; if the package onnx is missing, or
-        the file can't be written.
+        For ReDO's network, whose pooling to a fixed grid ONNX can't express for variable sizes; if the package onnx is
+        missing, or the file can't be written.
     """
     if segmenter.architecture["kind"] != "unet":
         raise InputError("only U-Nets of Algorithm 3 can be exported as ONNX, not ReDO's network; choose another model")

@@ -33,8 +33,8 @@ def segment(method: str, image, hint=None, *, seed: int = 0, device: str | None 
     image, hint, seed, device
         As for every method (`deepcv.images.as_image`). Hint and seed are ignored: the network is already trained.
     settings
-        As `deepcv.amortized.settings.Trained`. The network was trained at a reduced size: `training` is the default's,
-        or exactly the network's own (`Segmenter.card`).
+        As `deepcv.amortized.settings.Trained`. The network was trained at a reduced size: `training` must be the
+        default's, or exactly the network's own (`Segmenter.card`).
 
     Raises
     ------
@@ -50,7 +50,7 @@ def segment(method: str, image, hint=None, *, seed: int = 0, device: str | None 
     for name, value in settings.items():
         if value not in expected.get(name, ()):
             raise InputError(
-                f"the package's network was trained on {card['data']} with the default settings, here {name} differs; "
+                f"the package's network was trained on {card['data']} with the default settings, but {name} differs; "
                 "leave it out, or train your own with `deepcv train` and use it with `deepcv predict --model`"
             )
     return segmenter.predict([image])[0]

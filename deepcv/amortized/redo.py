@@ -2,7 +2,7 @@
 
 The mask network divides an image into two regions. A generator redraws one region at a time from a random vector z; the
 other is kept. A discriminator tells the result from photographs, and an encoder recovers z from it, so that the
-generator can't ignore z and no region can be empty. Which of the two regions is the object stays open.
+generator can't ignore z and no region can be empty. Which of the two regions is the object remains open.
 
 After Chen, Artières and Denoyer (NeurIPS 2019, arXiv:1905.13539), with the settings and architectures of the authors'
 code (github.com/mickaelChen/ReDO): residual networks as in SAGAN, spectral normalisation, orthogonal weights,
@@ -11,7 +11,7 @@ conditional instance normalisation, hinge loss.
 Deviations:
 
 - one encoder with an output for each region's z, instead of an encoder per region;
-- images of 32 to 128 pixels a side, by the number of residual blocks, and any width, to run without a GPU.
+- the number of residual blocks and the width vary, for images of 32 to 128 pixels a side, to run without a GPU.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Settings(Checked):
     latent: Count = 32
     """Dimension of z."""
     epochs: Count = 600
-    """30 000 iterations on a thousand images; the authors' runs have 20 to 40 thousand."""
+    """30 000 iterations on a thousand images; the authors' runs take 20 to 40 thousand."""
     batch: Count = 20
     """Images per iteration."""
     learning_rate: Positive = 1e-4
@@ -97,7 +97,7 @@ class ConditionalInstanceNorm(nn.Module):
 
 
 class GeneratorBlock(nn.Module):
-    """Doubles the side; its input includes the region's mask, its normalisations depend on z."""
+    """Doubles the side; its input includes the region's mask, and its normalisations depend on z."""
 
     def __init__(self, inputs: int, outputs: int, latent: int):
         super().__init__()
@@ -187,9 +187,9 @@ class CriticBlock(nn.Module):
 
 
 class Model(nn.Module):
-    """The networks of ReDO and one iteration, for `deepcv.amortized.training.train`; `mask` is what remains for use.
+    """The networks of ReDO and one iteration, for `deepcv.amortized.training.train`; `mask` is the network kept.
 
-    `seed` is that of all initial weights.
+    All initial weights are drawn from `seed`.
     """
 
     def __init__(self, settings: Settings, seed: int = 0):
@@ -221,7 +221,7 @@ class Model(nn.Module):
         return self.mask(x)[:, 0].float()
 
     def step(self, images: Tensor, hints: None, descend, noise, generator) -> dict[str, Tensor]:
-        """One iteration, as `deepcv.amortized.model.Model.step`: all that draws, then the discriminator."""
+        """One iteration, as `deepcv.amortized.model.Model.step`: the networks that draw, then the discriminator."""
         x = as_input(images)
         losses = generator_losses(self, x, self._draw(noise))
         descend("drawing", losses.adversary + losses.latent)

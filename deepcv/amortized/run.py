@@ -37,7 +37,7 @@ class Run:
     model: Any = None
     attempt: int = 0  # number of restarts after a collapse
     epoch: int = 0  # finished epochs of this attempt
-    collapsed: int = 0  # for how many epochs in a row U has been collapsed
+    collapsed: int = 0  # number of the last epochs in a row with U collapsed
     history: list[dict[str, Any]] = field(default_factory=list)  # one row per epoch of every attempt
 
     @property
@@ -46,7 +46,7 @@ class Run:
         return [row for row in self.history if row["attempt"] == self.attempt]
 
     def summary(self) -> str:
-        """For a person: the epochs chosen, by which rule, and their scores."""
+        """The chosen epochs, the rule for each, and their scores, as text for the user."""
         last, best = self.rows[-1], max(self.rows, key=lambda row: row.get("val_iou", -1.0))
         lines = [_in_words(self.folder / LAST, "the last epoch, chosen without labels", last)]
         if "val_iou" in last:
@@ -82,7 +82,7 @@ def _in_words(path: Path, chosen: str, row: dict[str, Any]) -> str:
 
 
 def check_folder(out, settings, seed: int) -> None:
-    """Refuse a run's folder in which `train` couldn't write or resume, before hints are computed in vain.
+    """Check that `train` can write to a run's folder or resume from it, before hints are computed.
 
     Raises
     ------
@@ -99,31 +99,31 @@ def check_folder(out, settings, seed: int) -> None:
 
 
 def load_checkpoint(path) -> dict[str, Any]:
-    """A checkpoint: plain values and tensors, never code.
+    """Load a checkpoint: plain values and tensors, never code.
 
     Raises
     ------
     InputError
-        If it is truncated, no checkpoint, or of another version.
+        If it is truncated, not a checkpoint, or of another version.
     """
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, OSError, ValueError, LookupError, pickle.UnpicklingError):
         raise InputError(
-            f"{path} is truncated or no checkpoint; remove it to start again, the trained networks beside it stay"
+            f"{path} is truncated or not a checkpoint; remove it to start again (the trained networks beside it stay)"
         ) from None
     if not isinstance(saved, dict) or saved.get("format") != FORMAT:
-        raise InputError(f"{path} is no checkpoint of deepcv; choose another --out")
+        raise InputError(f"{path} is not a deepcv checkpoint; choose another --out")
     if saved.get("version") != VERSION:
         raise InputError(
-            f"{path} has version {saved.get('version')} of the format, this deepcv resumes from {VERSION}; "
+            f"{path} has version {saved.get('version')} of the format, but this deepcv resumes from {VERSION}; "
             "start in another --out, or use the deepcv that wrote it"
         )
     return saved
 
 
 def check_same(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
-    """Raise `InputError` if a run in the folder has another value of something than this one."""
+    """Raise `InputError` if the run in the folder differs from this one."""
     changed = [
         "images or hints" if name == "data" else f"{name} {before.get(name)!r}, now {value!r}"
         for name, value in now.items()
@@ -131,7 +131,7 @@ def check_same(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) 
     ]
     if changed:
         raise InputError(
-            f"{folder} contains a run with other {'; '.join(changed)}; choose another --out, or repeat its settings"
+            f"{folder} contains a different run ({'; '.join(changed)}); choose another --out, or repeat its settings"
         )
 
 

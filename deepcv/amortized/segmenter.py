@@ -1,4 +1,4 @@
-"""A trained network: applied to images, saved, loaded."""
+"""A trained network: apply it to images, save it, load it."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Segmenter:
         Raises
         ------
         InputError
-            If the file is missing, truncated, no model, or of another version.
+            If the file is missing, truncated, not a model, or of another version.
         """
         path = Path(path)
         if not path.is_file():
@@ -76,12 +76,12 @@ class Segmenter:
                 about = file.metadata() or {}
                 weights = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
         except (SafetensorError, OSError) as error:
-            raise InputError(f"{path} is truncated or no model ({error}); train or copy it again") from None
+            raise InputError(f"{path} is truncated or not a model ({error}); train or copy it again") from None
         if about.get("format") != FORMAT:
-            raise InputError(f"{path} is no model of deepcv; name a file that `deepcv train` wrote")
+            raise InputError(f"{path} is not a deepcv model; name a file that `deepcv train` wrote")
         if about.get("version") != VERSION:
             raise InputError(
-                f"{path} has version {about.get('version')} of the format, this deepcv reads {VERSION}; "
+                f"{path} has version {about.get('version')} of the format, but this deepcv reads {VERSION}; "
                 "train it again, or use the deepcv that wrote it"
             )
         try:
@@ -103,7 +103,7 @@ class Segmenter:
         Raises
         ------
         InputError
-            For an image that `deepcv.images.as_image` refuses.
+            For an image that `deepcv.images.as_image` rejects.
         """
         method = "redo" if self.architecture["kind"] == "redo" else "amortized"
         reduced = [self._reduced(image) for image in images]

@@ -17,7 +17,7 @@ class Settings(Checked):
     size: Count = 128
     """Side of the training images in pixels: shorter sides are resized to it and centres cropped."""
     width: Count = 16
-    """Channels of U's first level; 64 in the paper. 16 take a sixteenth of the time and of the file."""
+    """Channels of U's first level; 64 in the paper. 16 take a sixteenth of the time and of the file size."""
     levels: Count = 4
     """Halvings in the U-Nets."""
     model_width: Count = 16
@@ -31,12 +31,12 @@ class Settings(Checked):
     separate_encoders: bool = False
     """Separate networks for the encoder's mean and log-variance."""
     separate_decoders: bool = False
-    """Separate decoders for foreground and background, fed with u·z and (1 - u)·z, their outputs mixed by u."""
+    """Separate decoders for foreground and background, fed u·z and (1 - u)·z, their outputs mixed by u."""
     channel_mean: bool = False
     """Reconstruction error averaged, not summed, over channels."""
 
     hint: str = "deep-cv"
-    """The method (`deepcv methods`) whose masks of the training images U is held to; "" for none, as in the paper."""
+    """The method (`deepcv methods`) whose masks of the training images guide U; "" for none, as in the paper."""
     hint_weight: NonNegative = 20.0
     """Weight of the cross-entropy to the hint. For comparison, the KLs of the two phases differ by up to
     2·latent_mean² = 18 per pixel. In the small run of `learning_rate`, 2 loses 0.04 of validation IoU and 200 nothing:
@@ -44,7 +44,7 @@ class Settings(Checked):
     invariance: bool = True
     """Augmentation invariance (AuI), (4.10)."""
     invariance_weight: NonNegative = 1.0
-    """Weight of (4.10) in the joint step. In a step of its own a weight has no effect: Adam divides by it."""
+    """Weight of (4.10) in the joint step. In a separate step it has no effect: Adam divides by it."""
     conservation: bool = False
     """Conservation of region information (CRI), (4.11)-(4.12)."""
     conservation_weight: NonNegative = 1.0
@@ -129,7 +129,7 @@ class Trained(Checked):
     collection: str = "flowers17"
     """The network is trained on this data set's split "train"."""
     images: Count | None = None
-    """Use only the first so many images of it."""
+    """Number of its images to use, the first ones; None for all."""
     chosen: Literal["last", "validation"] = "last"
     """Which epoch: the last, chosen without labels, or the best on the split "val", the paper's choice."""
     training: Checked = dataclasses.field(default_factory=Settings)

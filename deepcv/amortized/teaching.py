@@ -37,8 +37,8 @@ def hints_of(
 ) -> np.ndarray:
     """Foreground memberships of training images by a single-image method, uint8 `(N, S, S)` in 0..255.
 
-    They are cached under image, settings and code, so an interrupted run goes on. Processes that share the work start
-    at different images and skip those that are done.
+    They are cached by image, settings and code, so an interrupted run resumes. Processes that share the work start at
+    different images and skip those that are done.
 
     Parameters
     ----------

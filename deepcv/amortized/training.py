@@ -1,11 +1,11 @@
-"""Training a network on a collection of images: on one core, a GPU, several of either, several machines.
+"""Training a network on a collection of images: on one core, a GPU, several of either, or several machines.
 
 Lightning Fabric starts the processes or joins those that torchrun started. Each keeps the whole model and takes its
 share of every batch; gradients are averaged before each step, so N processes compute what one would. All random numbers
 depend on seed and epoch alone: an interrupted run resumes from the checkpoint of its last epoch and ends with the same
-weights. `deepcv.amortized.run` describes what a run leaves.
+weights. `deepcv.amortized.run` describes a run's files.
 
-`train` needs of a model what `deepcv.amortized.model.Model` has: `settings`, `optimizers()`, `step(...)`,
+A model for `train` has the interface of `deepcv.amortized.model.Model`: `settings`, `optimizers()`, `step(...)`,
 `memberships(x)` and `as_segmenter(...)`.
 """
 
@@ -57,7 +57,7 @@ def fabric_for(device: str | None = None, devices: int = 1, precision: str = "fl
         "cpu" or "cuda"; default: the GPU if there is one.
     devices : int
         Number of processes, one per GPU; the script is started again for each but the first. Under torchrun, on one
-        machine or several, torchrun's number counts.
+        machine or several, torchrun sets the number.
     precision : str
         "float32" or "bfloat16".
 
@@ -141,7 +141,7 @@ def train(
     ------
     InputError
         If `out` contains a run with other settings or data, or a checkpoint that is damaged or of another version; if
-        it can't be written (what was there before stays intact); if a batch has fewer images than there are processes.
+        it can't be written (the old files stay intact); if a batch has fewer images than there are processes.
     """
     fabric = fabric or fabric_for("cpu")
     job = _Job(settings, crops, hints, validation, seed, fabric, make, dataset)
@@ -182,7 +182,7 @@ class _Averaged(nn.Module):
 
 
 class _Job:
-    """What is trained on what, and the parts of an epoch."""
+    """The model, data and settings of a training, and the parts of an epoch."""
 
     def __init__(self, settings, crops, hints, validation, seed, fabric, make, dataset):
         self.settings, self.crops, self.hints, self.seed = settings, crops, hints, seed
@@ -196,7 +196,7 @@ class _Job:
         if hints is None and getattr(settings, "hint", ""):
             raise InputError(f"the settings ask for hints by {settings.hint}; pass those of `hints_of`, or set hint=''")
         self.batch = batch // world * world
-        self.iterations = len(crops) // self.batch  # drops the remainder, other images in each epoch
+        self.iterations = len(crops) // self.batch  # drops the remainder, different images in each epoch
         self.images = _resident(crops.images, fabric.device)
         self.taught = None if hints is None else _resident(hints, fabric.device)
         self.looked_at = np.unique(np.linspace(0, len(crops) - 1, LOOKED_AT).astype(int))
@@ -244,7 +244,7 @@ class _Job:
         report(f"{run.folder / CHECKPOINT}: resuming after epoch {run.epoch} of {self.settings.epochs}")
 
     def _shared_checkpoint(self, path: Path) -> dict[str, Any] | None:
-        """The first process's checkpoint, for all: another machine may have another one, or none."""
+        """The first process's checkpoint, for all: another machine may have a different one, or none."""
         found = None
         if self.fabric.is_global_zero and path.exists():
             try:

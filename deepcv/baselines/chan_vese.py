@@ -125,7 +125,7 @@ def chan_vese(
 def _alternate(image: np.ndarray, mask: np.ndarray, nu: float, rounds: int, tolerance: float, device):
     """Alternate means and the mask for these means until the energy stops falling, on a coarser grid first.
 
-    Returns the mask, the energies from the start on, and the last solution of the labelling problem.
+    Returns the mask, the energies from the start, and the last solution of the labelling problem.
     """
     image = image.astype(float, copy=False)
     energies, solution = [chan_vese_energy(image, mask, nu)], None
@@ -160,7 +160,7 @@ _TINY = float(np.finfo(np.float32).tiny)
 
 
 def _halved(image: np.ndarray) -> np.ndarray:
-    """Means of 2×2 pixels of an image `(H, W, C)`, of fewer at odd ends."""
+    """Means of 2×2 pixels of an image `(H, W, C)`, of fewer at odd edges."""
     height, width = image.shape[:2]
     even = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
     return (even[::2, ::2] + even[1::2, ::2] + even[::2, 1::2] + even[1::2, 1::2]) / 4

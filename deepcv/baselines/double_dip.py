@@ -2,7 +2,7 @@
 
     image ≈ mask · left + (1 - mask) · right
 
-Left, right and mask are outputs of small encoder-decoders fed with fixed noise and fitted to the one image. Step 1 fits
+Left, right and mask are outputs of small encoder-decoders fed fixed noise and fitted to the one image. Step 1 fits
 left to the pixels where the hint is confident of the foreground, right to those where it is confident of the
 background, and the mask to 1, 0 and elsewhere ½. Step 2 fits the composite to the whole image and drives the mask away
 from ½, until the composite reaches `Settings.target_psnr`. Finally the mask goes through a guided filter [21].
@@ -21,10 +21,10 @@ Deviations from that code:
 - the image is padded to multiples of 32 pixels by reflection, as evenly as possible, and the margins count in losses
   and PSNR; theirs is cropped;
 - a grey image has its channel repeated;
-- the composite is compared with the target in step 2 only: a note in their code asks for that, while the code compares
-  from the first iteration on and would skip step 2;
-- the result is the first mask to reach the target, as there, but the loop checks only every 25 iterations, to spare the
-  device a synchronisation, so up to 24 iterations are wasted;
+- the composite is compared with the target in step 2 only: a note in their code asks for that, but the code compares
+  from the first iteration and would skip step 2;
+- the result is the first mask to reach the target, as in theirs, but the loop checks only every 25 iterations, to spare
+  the device a synchronisation, so up to 24 iterations are wasted;
 - normalisation scales start at 1, as in torch since 1.2; before, torch drew them from [0, 1];
 - the hint is the structured-matrix-decomposition saliency [34], as in the paper; theirs is context-aware saliency;
 - the image can be reduced first (`Settings.size`).
@@ -114,7 +114,7 @@ def double_dip(
     Raises
     ------
     InputError
-        For an unusable image or hint, a hint that isn't confident of both foreground and background somewhere, an
+        For an unusable image or hint, a hint without confident pixels of both foreground and background, an
         unknown setting or one out of range.
     """
     hints = None if hint is None else [hint]
@@ -206,7 +206,7 @@ def confident(hint: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Raises
     ------
     InputError
-        For a hint that is nowhere confident of one of them.
+        For a hint without confident pixels of one of them.
     """
     import cv2
 
@@ -250,7 +250,7 @@ class EncoderDecoder(SkipNetwork):
 
 
 class Layers(nn.Module):
-    """Left, right and mask of B images: a stack of 3B networks with 3 output channels; a mask is the first of its."""
+    """Left, right and mask of B images: a stack of 3B networks with 3 output channels; a mask is the first."""
 
     def __init__(self, seeds: Sequence[int]):
         super().__init__()
@@ -263,7 +263,7 @@ class Layers(nn.Module):
 
 
 class Noise:
-    """Input of the networks, `(3B, 2, H, W)` in `value`: fixed noise plus jitter drawn anew in each iteration.
+    """Input of the networks, `(3B, 2, H, W)` in `value`: fixed noise plus jitter redrawn in each iteration.
 
     The fixed noise is uniform in ±0.005 and the same for left and right; the jitter is normal and each network's own.
     """
@@ -291,7 +291,7 @@ def composite(left: Tensor, right: Tensor, mask: Tensor) -> Tensor:
 
 
 def peak_signal_to_noise(image: Tensor, other: Tensor) -> Tensor:
-    """In dB, `(B,)`, of images in [0, 1]."""
+    """PSNR in dB, `(B,)`, of images in [0, 1]."""
     return -10 * torch.log10((image - other).square().mean(dim=(1, 2, 3)))
 
 

@@ -49,7 +49,7 @@ def grab_cut(image, hint=None, *, seed: Seed = 0, device: str | None = None, ite
     bgr = np.ascontiguousarray(to_uint8(as_colour(image))[..., ::-1])
     models = np.zeros((2, 1, 65))
     try:
-        cv2.grabCut(  # type: ignore[call-overload]  # its stubs miss that there need be no rectangle
+        cv2.grabCut(  # type: ignore[call-overload]  # its stubs require a rectangle
             bgr, labels, None, models[0], models[1], iterations, cv2.GC_INIT_WITH_MASK
         )
         mask = (labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)

@@ -4,17 +4,17 @@
               - λ (‖M (X - μ(X, M))‖₂² + ‖(1-M) (X - μ(X, 1-M))‖₂²)
 
 over binary masks M of an image X in [-1, 1], with pixelwise products. φ(X N, N) fills in a pixel by the Gaussian
-average of its neighbours in N, blur(X N) / blur(N), or where it has none by the mean μ(X, N). The last term is the data
+average of its neighbours in N, blur(X N) / blur(N), or, if it has none, by the mean μ(X, N). The last term is the data
 term of Chan-Vese (3.7). Nothing is learnt: in each iteration the pixels along the boundary become foreground if their
 partial derivative is positive and background otherwise, and a count of neighbours smooths the mask.
 
 From Savarese, Kim, Maire, Shakhnarovich and McAllester, "Information-Theoretic Segmentation by Inpainting Error
-Maximization" (CVPR 2021). Not in the paper we reproduce: another method without learning, of about the same time.
+Maximization" (CVPR 2021). Not in the paper we reproduce: another method without learning, from about the same time.
 
 All defaults and details of the update are those of the authors' code (github.com/lolemacs/iem-code), not checked
 against their text: shorter side 128, 150 iterations, a Gaussian of width 5 truncated to 11 pixels and applied twice,
 λ = 0.001, a start from the square that leaves out a fifth at each side, the image's frame counted as boundary, and
-foreground where at least 4 of a pixel and its 8 neighbours are. This 4 favours the foreground; otherwise the two sides
+foreground where at least 4 of a pixel and its 8 neighbours are. The 4 favours the foreground; otherwise the two sides
 are treated alike.
 
 Deviations:

@@ -109,11 +109,11 @@ def run_until_settled(steps: Iterable[tuple[np.ndarray, float]], settled: float)
     before = None
     for count, (labels, energy) in enumerate(steps):
         energies.append(energy)
-        if count % _BETWEEN_LOOKS == 0:
+        if count % _BETWEEN_CHECKS == 0:
             if before is not None and np.mean(labels != before) <= settled:
                 break
             before = labels
     return labels, energies
 
 
-_BETWEEN_LOOKS = 50  # steps, enough to tell a slow boundary from a settled one
+_BETWEEN_CHECKS = 50  # steps, enough to tell a slow boundary from a settled one

@@ -14,11 +14,11 @@ multi-way spectral clustering", Information and Inference 8, 2019), which has no
 Deviations from [41]: the nodes are superpixels (Achanta et al., IEEE TPAMI 34, 2012) with their mean colour, and σ_X
 and r are in units of superpixels. Regions then follow the image's edges at full size, and a graph of 400 nodes needs no
 iterative eigensolver; a grid of pixels, 120 on the longer side, scored about the same on five images. σ_I, σ_X, r and F
-are quoted from memory of [41], not checked against the print. The authors' later code (Cour, Yu and Shi, 2004) differs:
-it takes weights from the edges between two pixels and the discretisation of Yu and Shi (ICCV 2003). The paper we
-reproduce doesn't say which it ran.
+are quoted from memory of [41], not checked against the printed paper. The authors' later code (Cour, Yu and Shi, 2004)
+differs: it takes weights from the edges between two pixels and the discretisation of Yu and Shi (ICCV 2003). The paper
+we reproduce doesn't say which it ran.
 
-Many regions are no foreground yet. Two rules choose one, and their scores must never share a column: `marked_regions`
+Regions are not yet a foreground. Two rules choose one, and their scores must never share a column: `marked_regions`
 decides by the hint alone; `best_segment` uses the ground truth.
 
 [41] J. Shi and J. Malik, "Normalized cuts and image segmentation", IEEE TPAMI 22 (2000) 888-905.
@@ -97,7 +97,7 @@ def normalized_cuts(
     if regions > count:
         raise InputError(
             f"regions is {regions} but the image has only {count} superpixels; "
-            "ask for fewer regions, more superpixels or enlarge the image"
+            "ask for fewer regions or more superpixels, or enlarge the image"
         )
     features, positions = node_features(colour, nodes)
     labels = by_size(partition(affinity(features, positions, colour_width, distance_width, radius), regions)[nodes])

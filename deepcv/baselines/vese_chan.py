@@ -7,8 +7,8 @@ of Vese and Chan (2002). The means c_ab are weighted by H_ab, and
 
     ∂φ₁/∂t = δ(φ₁) [ν div(∇φ₁/|∇φ₁|) - (‖I - c₁₁‖² - ‖I - c₀₁‖²) H(φ₂) - (‖I - c₁₀‖² - ‖I - c₀₀‖²) (1 - H(φ₂))],
 
-and likewise for φ₂ with the two digits exchanged. H is ½ + arctan(φ)/π as there. That matters: with a sharp step each
-field treats the other as certain from the start, and four flat quadrants end up half wrong.
+and likewise for φ₂ with the two digits exchanged. H is ½ + arctan(φ)/π as in the original. That matters: with a
+sharp step each field treats the other as certain from the start, and four flat quadrants end up half wrong.
 
 Deviations: the means, φ₁ and φ₂ are updated in turn, each from the latest of the others; the step is that of
 `deepcv.baselines.level_set`.
@@ -63,7 +63,7 @@ def clusters(image: np.ndarray, seed: int) -> np.ndarray:
     try:
         cluster = clustered_memberships(image, 4, seed).argmax(axis=0)
     except InputError:
-        raise InputError("start 'clusters' needs an image of at least 4 different colours; take 'circles'") from None
+        raise InputError("start 'clusters' needs an image of at least 4 different colours; use 'circles'") from None
     pairings = [np.array(phases)[cluster] for phases in ((0, 1, 2, 3), (0, 1, 3, 2), (0, 3, 1, 2))]
     fields = [np.stack((labels >= 2, labels % 2 == 1)) for labels in pairings]
     return np.where(min(fields, key=lambda pair: sum(map(boundary_length, pair))), 10.0, -10.0)

@@ -40,7 +40,7 @@ def run(
 ) -> None:
     """Run one of the paper's experiments and print its table.
 
-    Finished rows are kept in results/store.sqlite; run it again to continue a run that was stopped.
+    Finished rows are kept in results/store.sqlite; to continue a stopped run, run it again.
 
     \b
     deepcv run table1 --profile quick
@@ -74,33 +74,33 @@ def run(
 def record(
     experiments: Annotated[list[str] | None, typer.Argument(help="table1 … [default: all that are recorded]")] = None,
     minutes: Annotated[
-        float | None, typer.Option(help="Stop before this time is over. [default: when nothing is missing]")
+        float | None, typer.Option(help="Stop within this time. [default: when nothing is missing]")
     ] = None,
     profile: Annotated[str | None, typer.Option(help="[default: paper on a GPU, otherwise cpu]")] = None,
     list_: Annotated[
         bool, typer.Option("--list", help="Only show what is recorded, what is missing, and how long it would take.")
     ] = False,
     outdated: Annotated[
-        bool, typer.Option("--outdated", help="Also recompute rows whose code changed since, after the missing ones.")
+        bool, typer.Option("--outdated", help="Also recompute rows whose code has changed, after the missing ones.")
     ] = False,
     check: Annotated[
         int | None,
-        typer.Option(metavar="ROWS", help="Recompute so many recorded rows, drawn at random, and compare the numbers."),
+        typer.Option(metavar="ROWS", help="Recompute this many recorded rows, drawn at random, and compare them."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the draw of --check.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the draw of --check.")] = 0,
     merge: Annotated[
-        Path | None, typer.Option(help="Compute nothing, merge the recorded runs of this folder; newer rows win.")
+        Path | None, typer.Option(help="Only merge in the recorded runs of this folder; newer rows win.")
     ] = None,
-    into: Annotated[Path | None, typer.Option(help="Write to this folder, not to results/recorded.")] = None,
+    into: Annotated[Path | None, typer.Option(help="Write to this folder instead of results/recorded.")] = None,
     workers: Annotated[int | None, typer.Option(help=WORKERS)] = None,
     device: Device = None,
     scheduler: Annotated[str | None, typer.Option(help=SCHEDULER)] = None,
 ) -> None:
-    """Compute what is missing from results/recorded, for as long as you say, and merge it in.
+    """Compute the rows missing from results/recorded, within a time limit if you set one.
 
-    Stopped by the time or by Ctrl-C, it keeps what it has; the next call continues from there. With --into and
-    --merge, part of it can be computed on another machine. With --check it only tests whether recorded numbers come
-    out here too; the exit status is 1 if one doesn't.
+    When it is stopped, by the limit or Ctrl-C, finished rows are kept; the next call continues from there. With --into
+    and --merge, some can be computed on another machine. With --check it only tests whether recorded numbers are
+    reproduced here; the exit status is 1 if one isn't.
 
     \b
     deepcv record --list
@@ -139,7 +139,7 @@ def record(
 def verdict(
     format_: Annotated[str, typer.Option("--format", help="text or json.")] = "text",
 ) -> None:
-    """Print the paper's claims, each with the verdict of the recorded runs.
+    """Print the paper's claims, each with the recorded runs' verdict.
 
     \b
     deepcv verdict
@@ -148,7 +148,7 @@ def verdict(
     from deepcv.companion import verdict
 
     if format_ not in ("text", "json"):
-        raise InputError(f"--format is {format_!r}; it is text or json")
+        raise InputError(f"--format is {format_!r}; it must be text or json")
     decided = verdict.decide()
     columns = shutil.get_terminal_size().columns
     print(verdict.as_json(decided) if format_ == "json" else verdict.as_text(decided, min(columns, 100)))

@@ -23,7 +23,7 @@ def data_sets(context: typer.Context) -> None:
 
 @data.command("list")
 def list_data() -> None:
-    """List the data sets and whether they are there."""
+    """List the data sets and say which are available."""
     from deepcv.data import COLLECTIONS, SETS, SPLITS, data_folder, load_dataset
 
     for name in (*SETS, *COLLECTIONS):
@@ -34,7 +34,7 @@ def list_data() -> None:
         except InputError:
             state = f"missing or incomplete; `deepcv data fetch {name}` downloads it"
         print(f"{name:11} {state}")
-    print(f"looked for in {data_folder()} (DEEPCV_DATA)", file=sys.stderr)
+    print(f"folder: {data_folder()} (DEEPCV_DATA)", file=sys.stderr)
 
 
 @data.command("fetch")

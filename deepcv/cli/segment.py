@@ -33,7 +33,7 @@ def segment(
     overlay: Annotated[Path | None, typer.Option(help="Also write the picture with the outline on it.")] = None,
     hint: Annotated[
         Path | None,
-        typer.Option(help="Grey picture of the same size, bright where the foreground probably is; for two regions."),
+        typer.Option(help="Grey picture of the same size, bright where the foreground probably is; two regions only."),
     ] = None,
     method: Annotated[str, typer.Option(help="As listed by `deepcv methods`.")] = "deep-cv",
     preset: Annotated[str, typer.Option(help="Named settings of the method.")] = "default",
@@ -83,7 +83,7 @@ def segment(
 
 
 def _settings(method: Method, preset: str, **changes) -> dict[str, Any]:
-    """The preset's settings with changes, all of which but `size` the method must have."""
+    """The preset's settings with changes; the method must have all of them except `size`."""
     changes = given(**changes)
     foreign = {name: changes.pop(name) for name in list(changes) if not method.has_setting(name)}
     for name in foreign:
@@ -134,7 +134,7 @@ def _check_outputs(out: Path, overlay: Path | None, *inputs: Path | None) -> Non
             raise InputError(f"{path} is a folder; name a file in it")
         check_picture(path)
         if not os.access(path.parent, os.W_OK):
-            raise InputError(f"you may not write into {path.parent}; choose another folder for {path.name}")
+            raise InputError(f"you have no permission to write to {path.parent}; choose another folder for {path.name}")
 
 
 def _read_hint(path: Path, shape: tuple[int, int], convert: bool) -> np.ndarray:

@@ -59,7 +59,7 @@ def train(
     images = crops(training_set, settings.size, progress=bar)
     validation = crops(validation_set, settings.size, progress=bar) if validation_set else None
     taught = hints_of(images, teacher, workers=workers, progress=bar) if teacher else None
-    fabric = training.fabric_for(device, devices, settings.precision)  # may start this command once more
+    fabric = training.fabric_for(device, devices, settings.precision)  # may start this command again
     done = training.train(
         settings,
         images,
@@ -146,7 +146,7 @@ def export(
 
 
 def _weights(model: Path) -> Path:
-    """The weights file; for the folder of a run that of the last epoch."""
+    """The weights file; in a run's folder, that of the last epoch."""
     return model / "last.safetensors" if model.is_dir() else model
 
 

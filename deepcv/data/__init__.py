@@ -55,8 +55,8 @@ def load_dataset(
     Parameters
     ----------
     name : str
-        A key of `SETS` or `COLLECTIONS`; what is not embedded must be downloaded (`deepcv data fetch`) or lie in the
-        folder `DEEPCV_DATA`.
+        A key of `SETS` or `COLLECTIONS`; data that aren't embedded must be downloaded (`deepcv data fetch`) or be in
+        the folder `DEEPCV_DATA`.
     split : {"train", "val", "test"}, optional
         Required for a collection, refused for other sets.
     side : int, optional

@@ -81,13 +81,13 @@ def crops(dataset: Dataset, size: int, *, progress: bool = False) -> Crops:
     key = hashlib.sha256("\0".join([dataset.stamp, str(size), *dataset.names]).encode()).hexdigest()[:32]
     folder = cache_folder() / "crops" / key
     try:
-        return _kept(dataset, folder)
+        return _cached(dataset, folder)
     except (OSError, ValueError):  # missing or truncated
-        _keep(_decoded(dataset, size, progress), folder)
-        return _kept(dataset, folder)
+        _cache(_decoded(dataset, size, progress), folder)
+        return _cached(dataset, folder)
 
 
-def _kept(dataset: Dataset, folder: Path) -> Crops:
+def _cached(dataset: Dataset, folder: Path) -> Crops:
     return Crops(dataset.names, *(np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS))
 
 
@@ -158,7 +158,7 @@ def _decoded(dataset: Dataset, size: int, progress: bool) -> Crops:
     return Crops(dataset.names, np.stack(images), np.stack(truths))
 
 
-def _keep(found: Crops, folder: Path) -> None:
+def _cache(found: Crops, folder: Path) -> None:
     for name in ARRAYS:
         stream = io.BytesIO()
         np.save(stream, getattr(found, name))

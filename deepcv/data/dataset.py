@@ -56,7 +56,7 @@ class Sample:
 
 
 class Dataset(Sequence[Sample]):
-    """A sequence of samples, each loaded anew on every access; a slice is a data set, too.
+    """A sequence of samples, each loaded again on every access; a slice is a data set too.
 
     Parameters
     ----------
@@ -82,10 +82,10 @@ class Dataset(Sequence[Sample]):
         return self._load(self.names[index])
 
     def __iter__(self) -> Iterator[Sample]:
-        return map(self._load, self.names)  # Sequence's own takes an IndexError in loading for the end
+        return map(self._load, self.names)  # Sequence's own would take an IndexError while loading for the end
 
     def map(self, change: Callable[[Sample], Sample]) -> Dataset:
-        """The data set with a change of every sample, without a stamp."""
+        """The data set with `change` applied to every sample, without a stamp."""
         return Dataset(self.names, lambda name: change(self._load(name)))
 
     def only(self, names: Iterable[str]) -> Dataset:

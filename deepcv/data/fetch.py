@@ -1,4 +1,4 @@
-"""Downloading the data sets that are not embedded, verified and atomically."""
+"""Verified, atomic downloads of the data sets that are not embedded."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Archive:
     addresses : tuple of str
         URLs, tried in turn.
     md5 : str or None
-        Checksum; None if none is published: then its SHA-256 is reported and only the unpacked files are checked.
+        Checksum; None if none is published; then its SHA-256 is reported, and only the unpacked files are checked.
     """
 
     addresses: tuple[str, ...]
@@ -68,7 +68,7 @@ def fetch(name: str, folder=None, *, mirror=None, report: Callable[[str], object
     name : str
         A key of `FETCHABLE`.
     folder : path, optional
-        The folder of the data sets; default `data_folder()`.
+        The folder of the data sets; default: `data_folder()`.
     mirror : str, optional
         Source of the archives, under their official file names, instead of the official URLs: the beginning of a URL,
         or a folder.
@@ -188,7 +188,7 @@ def _digest(path: Path, algorithm: str) -> str:
 def _unpack(path: Path, folder: Path) -> None:
     """Write an archive's regular files to `folder`; a MATLAB file is copied.
 
-    Links and special files are skipped; a name outside `folder` is refused.
+    Links and special files are skipped; a name outside `folder` raises `InputError`.
     """
     try:
         if path.suffix == ".mat":
@@ -227,7 +227,7 @@ def _inside(name: str, path: Path) -> PurePosixPath:
     relative = PurePosixPath(name.replace("\\", "/"))
     if relative.is_absolute() or ".." in relative.parts or ":" in relative.parts[0]:
         raise InputError(
-            f"{path.name} would write to {name}, outside its folder; don't use it, get it from another source"
+            f"{path.name} would write to {name}, outside its folder; don't use it; get it from another source"
         )
     return relative
 

@@ -20,7 +20,7 @@ SIDES = (96, 128)
 """Smallest and largest side, in pixels."""
 
 VERSION = "1"
-"""To be increased when the drawings change; invalidates caches."""
+"""Increase it when the drawings change, to invalidate caches."""
 
 
 def dataset(split: str) -> Dataset:

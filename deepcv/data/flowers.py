@@ -11,7 +11,7 @@ below `flowers17/` and `flowers102/` in the data folder:
     flowers102/segmim/segmim_00001.jpg   background painted blue by an automatic method [30]
     flowers102/setid.mat                 the splits
 
-Flowers-17 replaces Flowers-102 if its masks are unavailable: fewer images (810, 150, 200), but manual masks.
+Flowers-17 replaces Flowers-102 where the latter's masks are unavailable: fewer images (810, 150, 200), manual masks.
 """
 
 from __future__ import annotations

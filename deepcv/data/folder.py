@@ -13,8 +13,8 @@ from deepcv.pictures import read_checked
 def dataset(folder) -> Dataset:
     """The pictures in a folder and its subfolders, sorted by name; a name is the path relative to the folder.
 
-    Lossy conversions are made (`deepcv.pictures.read_image`). Hidden files, and files without the suffix of a picture,
-    are skipped. `InputError` is raised when the folder is missing or has no picture; on access, when a picture can't be
+    Lossy conversions are made (`deepcv.pictures.read_image`). Hidden files, and files without a picture's suffix, are
+    skipped. `InputError` is raised when the folder is missing or has no picture; on access, when a picture can't be
     read, is too small or has a single colour.
     """
     root = Path(folder)

@@ -155,7 +155,7 @@ def _painted(recipe: Composite, labels: np.ndarray, rng) -> np.ndarray:
             image[inside] += levels[0]
         else:
             modes = levels[STRUCTURES[region.structure](*centred(recipe.size), rng)[inside].astype(int)]
-            # the mean of the levels, whatever the areas
+            # the region's mean is that of its levels, whatever their areas
             image[inside] += modes - modes.mean(axis=0) + levels.mean(axis=0)
     return image
 

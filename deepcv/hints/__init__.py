@@ -1,1 +1,1 @@
-"""The hint at the foreground, by default the saliency map [34]."""
+"""The hint of where the foreground is, by default the saliency map [34]."""

@@ -30,12 +30,12 @@ def decompose(
 
     Minimises `‖L‖_* + α tr(S M Sᵀ) + β Σ_g w_g ‖S_g‖_∞` subject to F = L + S, where the norm of a node is the largest
     magnitude in its columns. With a copy H of S in the Laplacian term each step is exact: L by shrinking singular
-    values, H by a linear system, S by shrinking the tree's nodes. M is diagonalised once, so that the linear system is
+    values, H by a linear system, S by shrinking the tree's nodes. M is diagonalised once, so the linear system takes
     two products for any penalty μ. The multipliers Y of F = L + S and Z of S = H are stored divided by μ.
 
     `features` are `(D, n)`; the Laplacian `(n, n)` is symmetric and positive semi-definite. `levels` are nested
-    partitions `(n,)`, finest first, `weights` those of their regions. `settings` have α, β, μ, ρ, tolerance and the
-    number of iterations.
+    partitions `(n,)`, finest first, `weights` those of their regions. `settings` contain α, β, μ, ρ, tolerance and
+    the number of iterations.
     """
     order = np.lexsort(levels)  # by the coarsest level first, so that nodes are runs of columns at every level
     leaf_weights, nodes = tree_nodes([regions[order] for regions in levels], weights)
@@ -91,7 +91,7 @@ def shrink_tree(matrix: np.ndarray, leaf_weights: np.ndarray, nodes: list[tuple]
     """argmin_S threshold·Σ_g w_g ‖S_g‖_∞ + ½‖S - matrix‖² over a tree: shrink each node, leaves first (JMLR 2011).
 
     Shrinking a node subtracts its projection onto the l1 ball of radius r = threshold·w_g, which caps its magnitudes at
-    the level above which they sum to r. So the lowest cap of each column is all the state there is.
+    the level above which they sum to r. So the lowest cap of each column is the whole state.
 
     `matrix` is `(D, n)`; `leaf_weights` and `nodes` are those of `tree_nodes`.
     """
@@ -100,7 +100,9 @@ def shrink_tree(matrix: np.ndarray, leaf_weights: np.ndarray, nodes: list[tuple]
     for start, stop, weight in nodes:
         radius = threshold * weight
         inside = caps[start:stop]  # the largest magnitude of each column so far
-        lowest = inside.max() - radius  # no cap is lower: cutting the largest down to it sums to the radius already
+        lowest = (
+            inside.max() - radius
+        )  # no cap is lower: cutting the largest magnitude to it already uses up the radius
         high = start + np.flatnonzero(inside >= lowest)
         values = np.minimum(magnitude[:, high], caps[high])
         np.minimum(inside, capping_level(values[values >= lowest], radius), out=inside)

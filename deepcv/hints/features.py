@@ -38,7 +38,7 @@ def distances(columns: np.ndarray) -> np.ndarray:
 def noise_level(image: np.ndarray) -> float:
     """Standard deviation of white noise on `image` `(H, W, C)`, estimated at its finest scale; in the image's units.
 
-    The mask of Immerkær (CVIU 64, 1996), which ignores edges and slopes, with the median absolute value in place of the
+    The mask of Immerkær (CVIU 64, 1996), which ignores edges and slopes, with the median absolute value instead of the
     mean, to ignore texture too.
     """
     from scipy.ndimage import convolve
@@ -72,7 +72,7 @@ def pixel_features(image: np.ndarray) -> np.ndarray:
 
 
 def _mirrored(grey: np.ndarray, margin: int = 24) -> tuple[np.ndarray, tuple[slice, ...]]:
-    """`grey` extended by reflection, and its position in there.
+    """`grey` extended by reflection, and its position in the result.
 
     Both filter banks use the Fourier transform, where the left edge meets the right one; the margin keeps that seam
     away. Sides are even and at least 64, so that the pyramid can halve them.
@@ -87,7 +87,7 @@ def _mirrored(grey: np.ndarray, margin: int = 24) -> tuple[np.ndarray, tuple[sli
 
 
 def _polar(rows: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Frequency and direction, float32, at `rows` and `columns` in cycles per pixel; arbitrary for the mean."""
+    """Frequency and direction, float32, at `rows` and `columns` in cycles per pixel; arbitrary at frequency 0."""
     rows, columns = rows.astype(np.float32)[:, None], columns.astype(np.float32)
     frequency = np.hypot(rows, columns)
     frequency[0, 0] = 1
@@ -97,7 +97,7 @@ def _polar(rows: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarra
 def steerable_magnitudes(grey: np.ndarray) -> np.ndarray:
     """Magnitudes of a steerable pyramid, 3 scales × 4 orientations, at full size: `(12, H, W)`.
 
-    In the Fourier domain: a scale extends an octave to both sides of its centre at 1/4, 1/8, 1/16 cycles per pixel and
+    In the Fourier domain: a scale extends an octave to either side of its centre at 1/4, 1/8, 1/16 cycles per pixel and
     falls off as a cosine of the octaves, so that the squares of neighbouring scales sum to 1; an orientation is the
     third power of a cosine. The image's sides are halved from scale to scale.
     """

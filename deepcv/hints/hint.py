@@ -11,7 +11,7 @@ from deepcv.images import as_hint
 def hint_for(image: np.ndarray, hint=None) -> np.ndarray:
     """The user's hint `(H, W)`, checked; or the structured-matrix-decomposition saliency [34] of the image.
 
-    From an image that `deepcv.images.as_image` returned, to float32 `(H, W)` in [0, 1].
+    `image` comes from `deepcv.images.as_image`; the result is float32 `(H, W)` in [0, 1].
     """
     if hint is not None:
         return as_hint(hint, image.shape[:2])

@@ -15,7 +15,7 @@ Deviations from [34]:
 - boundary connectivity is averaged over several geodesic widths, with and without texture, and falls off more slowly,
   because a single width zeroes objects that reach the image's border;
 - maps of three superpixel counts are averaged;
-- the last step is our own reading of the paper's chain (`sharpen`), with a colour width fitted to the image.
+- the last step is our reading of the paper's chain (`sharpen`), with a colour width fitted to the image.
 
 References
 ----------
@@ -65,11 +65,11 @@ def structured_matrix_decomposition(image, **settings) -> np.ndarray:
     Raises
     ------
     InputError
-        For an image that `deepcv.images.as_image` refuses, an unknown setting or one out of range.
+        For an image that `deepcv.images.as_image` rejects, an unknown setting or one out of range.
     """
     chosen = resolve(SaliencySettings, settings)
     image = as_colour(as_image(image))
-    small = np.clip(resize(image, _shape_to_work_on(image.shape[:2], chosen)), 0, 1)
+    small = np.clip(resize(image, _working_shape(image.shape[:2], chosen)), 0, 1)
     inside = inside_frame(small)
     maps = pixel_maps(without_noise(np.ascontiguousarray(small[inside]), chosen))
     mean = np.mean([_saliency_at(maps, count, chosen) for count in chosen.superpixels], axis=0)
@@ -78,7 +78,7 @@ def structured_matrix_decomposition(image, **settings) -> np.ndarray:
     return np.clip(resize(framed, image.shape[:2]), 0, 1)
 
 
-def _shape_to_work_on(shape: tuple[int, int], settings: SaliencySettings) -> tuple[int, int]:
+def _working_shape(shape: tuple[int, int], settings: SaliencySettings) -> tuple[int, int]:
     longest = max(shape)
     scale = (
         np.clip(longest, min(settings.smallest_longest_side, settings.longest_side), settings.longest_side) / longest
@@ -126,7 +126,7 @@ def inside_frame(image: np.ndarray, most: float = 0.1, tolerance: float = 0.06) 
 
 
 def _flat_lines(lines: np.ndarray, most: float, tolerance: float) -> int:
-    """Number of first `lines` `(n, length, 3)` that belong to a frame."""
+    """Number of leading `lines` `(n, length, 3)` that belong to a frame."""
     deepest = int(most * len(lines))
     colour = np.median(lines[0], axis=0)
     same = (np.abs(lines[: deepest + 1] - colour).max(axis=2) < tolerance).mean(axis=1)

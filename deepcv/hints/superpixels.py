@@ -1,4 +1,4 @@
-"""Superpixels, their graph, and priors and index tree on it."""
+"""Superpixels and their graph, with its priors and index tree."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class Descent:
         Returns the losses `(B,)`, and tensors to pass on.
     optimiser : torch.optim.Optimizer
     image : Tensor, `(B, C, H, W)`
-        The losses are divided by its number of pixels; its device decides about the graph.
+        The losses are divided by its number of pixels; a graph is used if it is on a GPU.
     afterwards : callable, optional
         Completes a step, without gradients.
     changes : sequence of Tensor
@@ -59,7 +59,7 @@ class Descent:
     def _step(self) -> tuple[Tensor, ...]:
         losses, passed_on = self.loss()
         self.optimiser.zero_grad()
-        (losses.sum() / self.image[0, 0].numel()).backward()  # each image moves its own parameters only
+        (losses.sum() / self.image[0, 0].numel()).backward()  # each image affects its own parameters only
         self.optimiser.step()
         if self.afterwards:
             with torch.no_grad():

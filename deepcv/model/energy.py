@@ -2,7 +2,7 @@
 
 Shapes: `H, W` pixels, `B` independent problems solved side by side, `N` phases, `d` latent dimensions, `C` image
 channels. A vector field has its two components (down, right) before the pixels: `(..., 2, H, W)`. As in the paper, sums
-run over pixels; they leave one number per problem.
+run over pixels, to one number per problem.
 
 Equation numbers are those of Zheng, Bao, Shi, Ling and Ma, "Unsupervised Deep Learning Meets Chan-Vese Model".
 """

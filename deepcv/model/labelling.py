@@ -15,7 +15,7 @@ the distance of the mask's energy to the global minimum.
 
 With N phases the lengths in (4.1) are those of indicator functions, so the same three differences make it a Potts
 problem. Its relaxation, u on the simplex at each pixel (the linear programme of Kleinberg and Tardos, 2002), is solved
-the same way and rounded to the largest membership. It is often tight, but not always; the gap tells.
+the same way and rounded to the largest membership. It is often tight, but not always; the gap shows it.
 
 In memory the pixels of all images form one row, in which the neighbours above, left and above right of a pixel are W, 1
 and W - 1 places before it. The differences to a neighbour are then one subtraction of two long pieces of the same
@@ -77,7 +77,7 @@ def solve(
 ) -> Labelling:
     """Minimise `Σₓ nuₓ ‖∇uₓ‖₂ + Σₓ costₓ uₓ` over masks, globally up to the reported gap.
 
-    An image leaves the batch as soon as it is done, so its result is that of the image alone, up to rounding.
+    An image leaves the batch as soon as it is done, so its result doesn't depend on the others, up to rounding.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def solve(
     nu : float or Tensor broadcastable to `(B, H, W)`, at least 0
         Weight of the length; as a tensor it varies over the image (geodesic length, as in Bresson et al. [6]).
     start : Labelling, optional
-        Solution to start from; default the solution on a grid of half the size.
+        Solution to start from; default: the solution on a grid of half the size.
     tolerance : float
         An image is done when its gap is at most this share of its `Σ |cost|`.
     max_iterations, check_every : int
@@ -179,7 +179,7 @@ def _solve(
 
 
 def _coarse_start(kind: type[_Saddle], cost: Tensor, nu: Tensor, *options) -> Labelling:
-    """Solution for pixels of twice the size, as a start; on a small grid each pixel's own preference."""
+    """A start from the solution for pixels of twice the size or, on a small grid, from each pixel's preference."""
     if min(cost.shape[-2:]) < 2 * _SMALLEST:
         mask = kind.mask_of(0.5 - cost)
         return Labelling(mask, mask.to(cost), cost.new_zeros(3, *cost.shape), cost.new_zeros(len(cost)), 0)

@@ -1,6 +1,6 @@
 """Networks: encoders and decoders as stacks of B independent networks, and those of Algorithm 3 and ReDO.
 
-A stack maps `(B, channels, H, W)` to the same, and its b-th network sees only slice b. Inside, the stack is one image
+A stack maps `(B, ·, H, W)` to `(B, ·, H, W)`, and its b-th network sees only slice b. Inside, the stack is one image
 of B·channels channels, `(1, B·channels, H, W)`, so that its convolutions are one grouped convolution and its
 normalisations one batch normalisation. B is the number of problems solved at once (images, or restarts of one image).
 Network b starts from seed b regardless of the others, so an image's result doesn't depend on its neighbours.
@@ -127,7 +127,7 @@ class StackedInstanceNorm2d(nn.Module):
 
 
 class DoubleConv(nn.Module):
-    """One level of the U-Net: twice a 3×3 convolution, instance normalisation and the activation."""
+    """One level of the U-Net: 3×3 convolution, instance normalisation and activation, twice."""
 
     def __init__(
         self,
@@ -172,7 +172,7 @@ class UNet(nn.Module):
         One per network of the stack.
     activation : callable
         Elementwise, may work in place. ReLU by default: the released code's CELU with α = 1e-3 differs from it by at
-        most 1e-3 and takes several times longer on a CPU. Theorem 3.3 asks for a smooth one, such as `torch.sigmoid`.
+        most 1e-3 and takes several times longer on a CPU. Theorem 3.3 requires a smooth one, such as `torch.sigmoid`.
     shared : bool
         One network for all images of a batch, as in Algorithm 3, instead of one per image.
     """
@@ -236,7 +236,7 @@ class SkipNetwork(nn.Module):
     normalisation, a 3×3 and a 1×1 convolution. All convolutions but the last are followed by a normalisation and leaky
     ReLU with slope 0.2, and mirror the image at its edges. Any image with sides over 2^levels pixels fits.
 
-    Its authors feed it with noise and end it with a sigmoid; here it maps an image to a latent image and back like the
+    Its authors feed it noise and end it with a sigmoid; here it maps an image to a latent image and back like the
     U-Net, so it has neither. They use 5 levels of 128 channels, and 4 channels in the skip connections.
 
     Parameters

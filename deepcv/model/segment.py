@@ -31,7 +31,7 @@ def pose(image: np.ndarray, hint: np.ndarray | None, settings: Settings, seed: i
     settings : Settings
     seed : int
     device : str, optional
-        Default the GPU if there is one.
+        Default: the GPU if there is one.
 
     Raises
     ------
@@ -67,12 +67,12 @@ def deep_chan_vese(
     image : array_like, `(H, W)` or `(H, W, 3)`
         uint8, or float in [0, 1].
     hint : array_like, `(H, W)`, optional
-        In [0, 1], high on the presumed foreground; default the saliency of `deepcv.hints.saliency`. Ignored with more
+        In [0, 1], high on the presumed foreground; default: the saliency of `deepcv.hints.saliency`. Ignored with more
         than two phases.
     seed : int
         Of networks, noise and random starts. The same seed on the same CPU gives the same mask.
     device : str, optional
-        "cpu", "cuda" …; default the GPU if there is one.
+        "cpu", "cuda" …; default: the GPU if there is one.
     progress : bool
         Show a progress bar.
     **settings
@@ -82,7 +82,7 @@ def deep_chan_vese(
     -------
     Segmentation
         At the image's size. `trace` has one value per Adam step: the energy's terms per pixel, and "changed", the share
-        of pixels whose label changed. With more than two phases `settings["empty"]` lists those without a pixel.
+        of pixels whose label changed. With more than two phases `settings["empty"]` lists those without pixels.
 
     Raises
     ------

@@ -19,7 +19,7 @@ class _ByPhases(NamedTuple):
 
 
 def by_phases(two: Any, exact: Any, gradient: Any) -> Any:
-    """A default for two phases, one for more by the exact step, and one for more by the gradient step."""
+    """Defaults for two phases, and for more with the exact and with the gradient step."""
     return _ByPhases(two, exact, gradient)
 
 
@@ -29,14 +29,14 @@ class Settings(Checked):
 
     Some defaults depend on the number of phases (`by_phases`); with more than two and the gradient step they are those
     of the paper's Algorithm 2 (section 5.1). The measurements behind the defaults are in `results/recorded/` and on the
-    book's page on the settings. ν, `hint_weight` and the start of more phases were chosen on mean-bands, mean-cells,
-    modes-cells, modes-nested, texture-bands, texture-cells and texture-nested of `deepcv.data.regions`, and on others
-    of the same textures: there ν counts each boundary twice, and the KL of two phases differs by at most 25.
+    book's page on the settings. For more than two phases, ν, `hint_weight` and `start` were chosen on mean-bands,
+    mean-cells, modes-cells, modes-nested, texture-bands, texture-cells and texture-nested of `deepcv.data.regions`, and
+    on others of the same textures: there ν counts each boundary twice, and the KL of two phases differs by at most 25.
 
     Raises
     ------
     InputError
-        For a value out of range, or settings that don't go together.
+        For a value out of range, or conflicting settings.
     """
 
     phases: Annotated[int, between(2, 256)] = 2
@@ -45,7 +45,7 @@ class Settings(Checked):
     """Where more than two phases start: clusters of "textures" (`textured_memberships`) or of colour ("clusters"), or
     "random" as in the paper. Two phases start from the hint."""
     u_step: Literal["exact", "gradient"] = "exact"
-    """A minimum cut or Potts problem for fixed networks, or the paper's gradient step on φ."""
+    """For fixed networks, the exact solution of a minimum cut or Potts problem; or the paper's gradient step on φ."""
     size: Annotated[int, at_least(SMALLEST_SIDE)] = by_phases(200, 200, 160)
     """Longest side, in pixels, at which the model is solved; the mask has the image's size."""
 
@@ -65,9 +65,9 @@ class Settings(Checked):
     Weizmann at σ = 100 and 160 of 255, where 2 gains 0.02 in F; it gains 0.01 on the embedded photographs and loses
     0.015 on the composites, whose hints are worse."""
     balance: NonNegative = by_phases(0.75, 0.75, 0.0)
-    """How far phases count equally while networks are fitted: each phase's KL is weighted by its area to the power of
+    """How equally phases count while networks are fitted: each phase's KL is weighted by its area to the power of
     minus this, so that the background doesn't drown a small object. 0 is (3.15); 1 is the mean over each phase, a
-    likelihood ratio that ignores area. Of 0.5, 0.75 and 1 the best on average over three sets: the first 20 images of
+    likelihood ratio that ignores area. The best of 0.5, 0.75 and 1 on average over three sets: the first 20 images of
     Weizmann, 20 training images of Flowers-17, and the embedded ones."""
 
     latent_mean: Positive = by_phases(10.0, 5.0, 5.0)
@@ -90,8 +90,8 @@ class Settings(Checked):
     width: Count = 8
     """Channels of the networks' first level."""
     levels: Whole = by_phases(0, 0, 2)
-    """Halvings in the networks; a U-Net with 0 is two 3×3 convolutions, which see colour and texture but can't learn
-    the hint's shape by heart."""
+    """Halvings in the networks; a U-Net with 0 is two 3×3 convolutions, which see colour and texture but can't
+    memorise the hint's shape."""
     rounds: Count = 5
     """Exact step only: networks are fitted and u is solved at most this many times."""
     settled: NonNegative = 0.003
@@ -102,7 +102,7 @@ class Settings(Checked):
     more_steps: Count = 10
     """Exact step only: Adam steps in each later round, which continues with the same networks."""
     warmup: Whole = 0
-    """Gradient step only: number of first steps that leave φ alone and count the KL only where the hint is confident,
+    """Gradient step only: number of initial steps that leave φ alone and count the KL only where the hint is confident,
     as in the released code."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Arithmetic of the networks; weights, energies and u are always float32."""
@@ -119,7 +119,7 @@ class Settings(Checked):
     """Gradient step only: largest magnitude of φ at the start, 1 in the released code; a hint of 0 or 1 has ±4.6."""
     activation: Literal["relu", "celu", "softplus", "sigmoid"] = "relu"
     """Of the U-Net: "relu"; "celu" with α = 1e-3 as in the released code; "softplus" or "sigmoid", which are smooth as
-    Theorem 3.3 asks."""
+    Theorem 3.3 requires."""
     guided_radius: Whole = 0
     """Radius in pixels of the guided filter on the result; 0 leaves it out."""
 
@@ -184,7 +184,7 @@ _AUTHORS: dict[str, Any] = {
 
 
 def idle(settings: Mapping[str, Any]) -> set[str]:
-    """Names of those `Settings` that have no effect beside the others."""
+    """Names of the `Settings` that have no effect, given the others."""
     exact = settings["u_step"] == "exact"
     loop = {"penalty", "warmup", "learning_rate_phi", "relaxation", "sureness", "start_limit"}
     other = loop if exact else {"rounds", "settled", "more_steps"}

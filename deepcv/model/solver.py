@@ -231,7 +231,7 @@ def _best_partition(
 
 
 def _none_emptied(mask: Tensor, u: Tensor) -> Tensor:
-    """The memberships of a mask; u if one of two phases is empty in it, as networks couldn't be fitted to that."""
+    """The memberships of a mask; u where one of two phases would be empty, as networks can't be fitted to that."""
     if mask.ndim == 4:
         return mask.to(u)
     alive = mask.flatten(1).any(1) & ~mask.flatten(1).all(1)
@@ -252,7 +252,7 @@ class _Noise:
         self.generators = [torch.Generator(device).manual_seed(seed) for seed in problem.seeds]
 
     def draw(self) -> None:
-        """Draw anew, in place."""
+        """Draw again, in place."""
         for index, generator in enumerate(self.generators):
             self.value[:, index].normal_(generator=generator)
 

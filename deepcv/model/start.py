@@ -18,8 +18,8 @@ from deepcv.model.settings import Settings
 def start_from_hint(image: np.ndarray, hint: np.ndarray, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
     """Where two phases start and what their hint costs them, `(2, h, w)` each.
 
-    u starts from the hint, as sure as the settings ask, or for the exact step from its Otsu mask: networks fitted to a
-    soft map reproduce its doubts.
+    u starts from the hint, sharpened as the settings say, or for the exact step from its Otsu mask: networks fitted to
+    a soft map reproduce its doubts.
 
     Parameters
     ----------

@@ -376,14 +376,14 @@ def test_a_file_cut_short_of_another_version_or_kind_is_a_sentence(path, tmp_pat
     whole = path.read_bytes()
     for length in (0, 5, 200, len(whole) - 100):
         path.write_bytes(whole[:length])
-        with pytest.raises(InputError, match=r"model\.safetensors is truncated or no model"):
+        with pytest.raises(InputError, match=r"model\.safetensors is truncated or not a model"):
             Segmenter.load(path)
     save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
-    with pytest.raises(InputError, match="is no model of deepcv"):
+    with pytest.raises(InputError, match="is not a deepcv model"):
         Segmenter.load(tmp_path / "other.safetensors")
     about = {"format": FORMAT, "version": "99", "about": json.dumps({})}
     save_file({"a": torch.zeros(1)}, tmp_path / "later.safetensors", about)
-    with pytest.raises(InputError, match=r"version 99 of the format, this deepcv reads 1"):
+    with pytest.raises(InputError, match=r"version 99 of the format, but this deepcv reads 1"):
         Segmenter.load(tmp_path / "later.safetensors")
     about = {"format": FORMAT, "version": VERSION, "about": json.dumps({"size": 16})}
     save_file({"a": torch.zeros(1)}, tmp_path / "edited.safetensors", about)
@@ -406,5 +406,5 @@ class Bomb:
 
 def test_a_pickled_file_is_refused_and_not_run(tmp_path):
     (tmp_path / "model.safetensors").write_bytes(pickle.dumps(Bomb()))
-    with pytest.raises(InputError, match="truncated or no model"):
+    with pytest.raises(InputError, match="truncated or not a model"):
         Segmenter.load(tmp_path / "model.safetensors")

@@ -139,7 +139,7 @@ def test_a_folder_that_holds_another_run_is_not_overwritten(images, tmp_path):
     before = (tmp_path / "run" / CHECKPOINT).read_bytes()
     others = ({"seed": 1}, {"settings": Settings(**{**vars(SETTINGS), "epochs": 5})})
     for given, said in zip(others, ("seed 0, now 1", "epochs 4, now 5"), strict=True):
-        with pytest.raises(InputError, match=rf"contains a run with other {said}; choose another --out"):
+        with pytest.raises(InputError, match=rf"contains a different run \({said}\); choose another --out"):
             run(images, tmp_path / "run", **given)
     with pytest.raises(InputError, match="other images or hints; choose another --out"):
         run(Crops(images.names, 255 - images.images, images.truths), tmp_path / "run")
@@ -180,11 +180,11 @@ def test_a_checkpoint_cut_short_or_of_another_version_is_a_sentence(images, tmp_
     whole = path.read_bytes()
     for length in (0, 10, len(whole) // 2, len(whole) - 10):
         path.write_bytes(whole[:length])
-        with pytest.raises(InputError, match=r"checkpoint\.pt is truncated or no checkpoint; remove it"):
+        with pytest.raises(InputError, match=r"checkpoint\.pt is truncated or not a checkpoint; remove it"):
             run(images, tmp_path / "run")
     for version, said in (({"version": 99}, "99"), ({}, "None")):
         torch.save({"format": FORMAT, **version}, path)
-        with pytest.raises(InputError, match=rf"version {said} of the format, this deepcv resumes from 1"):
+        with pytest.raises(InputError, match=rf"version {said} of the format, but this deepcv resumes from 1"):
             run(images, tmp_path / "run")
 
 
@@ -196,7 +196,7 @@ class Bomb:
 def test_code_in_a_checkpoint_is_not_run(images, tmp_path):
     (tmp_path / "run").mkdir()
     torch.save({"format": FORMAT, "version": 1, "model": Bomb()}, tmp_path / "run" / CHECKPOINT)
-    with pytest.raises(InputError, match="truncated or no checkpoint"):
+    with pytest.raises(InputError, match="truncated or not a checkpoint"):
         run(images, tmp_path / "run")
 
 

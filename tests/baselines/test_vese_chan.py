@@ -183,7 +183,7 @@ def test_settings_are_reported_and_circles_do_not_depend_on_the_seed():
         ({"dt": -1.0}, r"dt is -1\.0"),
         ({"max_iterations": 0}, "max_iterations is 0"),
         ({"settled": float("nan")}, "settled is nan"),
-        ({"image": np.eye(20), "start": "clusters"}, "at least 4 different colours; take 'circles'"),
+        ({"image": np.eye(20), "start": "clusters"}, "at least 4 different colours; use 'circles'"),
         ({"image": np.zeros((4, 4))}, "at least 8"),
     ],
 )

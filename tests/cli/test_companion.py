@@ -154,4 +154,4 @@ def test_the_verdict_is_told_as_text_and_as_json(deepcv, one_recorded_run, capsy
 
 def test_the_verdict_has_two_formats(deepcv, capsys):
     assert deepcv("verdict", "--format", "xml") == 2
-    assert "--format is 'xml'; it is text or json" in capsys.readouterr().err
+    assert "--format is 'xml'; it must be text or json" in capsys.readouterr().err

@@ -275,4 +275,4 @@ def test_a_picture_that_may_not_be_read_is_the_users_business(refused, monkeypat
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Image, "open", forbidden)
-    refused(("segment", "disc.png", *FAST), "disc.png may not be read; change its permissions")
+    refused(("segment", "disc.png", *FAST), "disc.png can't be read for lack of permission; change its permissions")

@@ -52,7 +52,7 @@ def test_train_and_predict_on_a_folder_of_ones_own(deepcv, tmp_path, monkeypatch
         ),
         (["train", "flowerlike", "--out", "a.png"], "can't write into a.png; choose another --out"),
         (["train", "flowerlike", "--out", "run", "--device", "gpu9"], "gpu9"),
-        (["predict", "a.png", "--model", "a.png", "--out", "masks"], "a.png is truncated or no model"),
+        (["predict", "a.png", "--model", "a.png", "--out", "masks"], "a.png is truncated or not a model"),
         (["predict", "a.png", "clear.png", "--out", "masks"], "clear.png has an alpha channel"),
         (["predict", "a.png", "--out", "a.png/masks"], "can't make the folder a.png/masks (Not a directory)"),
     ],
