@@ -141,7 +141,7 @@ def test_a_folder_that_holds_another_run_is_not_overwritten(images, tmp_path):
     for given, said in zip(others, ("seed 0, now 1", "epochs 4, now 5"), strict=True):
         with pytest.raises(InputError, match=rf"contains a different run \({said}\); choose another --out"):
             run(images, tmp_path / "run", **given)
-    with pytest.raises(InputError, match="other images or hints; choose another --out"):
+    with pytest.raises(InputError, match=r"a different run \(images or hints\); choose another --out"):
         run(Crops(images.names, 255 - images.images, images.truths), tmp_path / "run")
     assert (tmp_path / "run" / CHECKPOINT).read_bytes() == before
 
