@@ -107,7 +107,7 @@ def trained(item: Item, device: str | None) -> Run:
     alone = multiprocessing.parent_process() is None
     progress = alone and sys.stderr.isatty()
     hints, workers = None, None if alone else 1
-    if teacher(item):  # networks of two seeds may be trained at once and share their hints
+    if teacher(item):  # networks of two seeds may be trained at the same time and share their hints
         start = item.seed % 3 / 3
         by = get_method(teacher(item))
         hints = hints_of(images, by, code=_code(by.name), start=start, workers=workers, progress=progress)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame, Series
 
 IDENTITY = ("profile", "dataset", "image", "method", "preset", "seed")
-"""What identifies a recorded row, together with all conditions of its run; a run has one row of each identity."""
+"""What identifies a recorded row, together with all conditions of its run; a run has one row per identity."""
 
 RECORDED = (*IDENTITY, *SCORES, "data", "created", "run")
 """Columns of every recorded run; `data`: first digits of the image's hash, `run`: a key of the JSON's `runs`. The

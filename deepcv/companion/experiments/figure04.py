@@ -338,7 +338,7 @@ CLAIMS = (
         id="figure04/satisfactory",
         section="5.3, Figure 4",
         says="Asked for several regions, ours is satisfactory on all images.",
-        test="The mean IoU of the true regions, the labels matched to them, on embedded composites of 3 and 4 "
+        test="The mean IoU of the true regions, with labels matched to them, on embedded composites of 3 and 4 "
         f"regions. Reproduced: at least {SATISFACTORY:g} on every image. Partly: on half of them.",
         decide=satisfactory_partitions,
     ),

@@ -148,7 +148,7 @@ def measure(item: Item, sample: Sample, hint: np.ndarray, device: str | None) ->
 
 
 def measured(latent: Latent) -> dict[str, float]:
-    """Each quantity by its column; none for regions of which one is empty.
+    """Each quantity by its column; none for a pair with an empty region.
 
     The distance to the prior is that of the latent variable: it is 0, up to chance, if the KL (3.14) is 0 at every
     pixel.

@@ -375,7 +375,7 @@ CLAIMS = (
     Claim(
         id="figure09/dissipation",
         section="6, Figure 9",
-        says="The total loss dissipates: the algorithm is stable and convergent numerically.",
+        says="The total loss dissipates: the algorithm is numerically stable and convergent.",
         test="The energy in every loop that was run, averaged over ten steps since each step draws a new η. "
         f"Reproduced: in at least {NEARLY_ALL:.0%} of the runs it never rises by more than {SMALL_RISE:.0%} of its "
         "fall. Partly: the whole 95 % interval of its change from start to end is below 0.",
@@ -384,7 +384,7 @@ CLAIMS = (
     Claim(
         id="figure09/improving",
         section="6, Figure 9",
-        says="The result improves as the iteration goes on.",
+        says="The result improves with the iterations.",
         test="F of the last mask minus F of the first, in every loop that was run. Reproduced: the whole 95 % "
         "interval is above 0 in each. Partly: the mean is, in one of them.",
         decide=result_improves,

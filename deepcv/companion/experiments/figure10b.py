@@ -145,7 +145,7 @@ def _double_dips_loop(
 
 
 def _scaled(loop: Loop, steps: int, parts: tuple[int, ...], device: torch.device) -> Iterator[float]:
-    """Seconds of a loop of so many steps, scaled from some steps of each part.
+    """Seconds of a loop of `steps` steps, scaled from some steps of each part.
 
     The first step of a part isn't counted: it makes networks or, on a GPU, records its graph.
     """

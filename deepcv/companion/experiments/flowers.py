@@ -178,8 +178,8 @@ def cells_of(table: str, column: str, preset: str, titles: Mapping[str, str]) ->
             id=f"{table}/{row[column]}/{row['split']}/{score}",
             section=f"5.4, Table {table[-1]}",
             says=f"Table {table[-1]}: {row['split']} {SHORT[score]} of {titles[row[column]]}",
-            test=f"{NEAR} On the same split of the flowers that were run, with the orientation oracle, as the paper "
-            "scores. Other flowers than the paper's can't decide it.",
+            test=f"{NEAR} Scored on the same split of the flowers that were run, with the orientation oracle, as in "
+            "the paper. Flowers other than the paper's can't decide it.",
             decide=partial(
                 flowers_cell,
                 column=column,

@@ -181,8 +181,8 @@ def decided(rows: DataFrame) -> DataFrame:
 def seconds(rows: DataFrame) -> DataFrame:
     """Median seconds per image of 128×128: ours, timed in turns on one core, and the paper's.
 
-    The network is the one of the rows, applied at 128×128; the last row has it in a batch on the device on which it was
-    trained. Chan-Vese starts from a hint, whose time is not counted.
+    The network is that of the rows, applied at 128×128; the last row has it in a batch on the device that trained
+    it. Chan-Vese starts from a hint, whose time is not counted.
     """
     import pandas as pd
 
