@@ -1,4 +1,4 @@
-"""Our methods and their peers side by side: `make bench`, or `python -m benchmarks --help`.
+"""Our methods and peers side by side: `make bench`, or `python -m benchmarks --help`.
 
 Each contender runs in single-threaded processes of its own, over the same images, in turns. Seconds are those of the
 call, without imports and after a call on a small image; memory is the process's peak, next to its peak before the call.

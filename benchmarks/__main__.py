@@ -31,11 +31,11 @@ PARTS = ("images", "chan-vese", "scaling", "profile")
 NUS = (0.1, 0.25, 1.0, 4.0)
 """Weights of the length in part chan-vese."""
 
-WEIGHED = 5
+IMAGES_PER_NU = 5
 """Maximum number of images per data set segmented with each of these weights."""
 
 BLOCK = 10
-"""Images per process before the next contender's turn, so that all meet the same noise."""
+"""Images per process before the next contender's turn, so that all meet the same load."""
 
 SCALED = {"dataset": "samples", "image": "coffee"}
 """The image that is resized to show how time and memory grow."""
@@ -84,9 +84,7 @@ def _run(part: str, hints: str, options) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks", description="Our methods and their peers side by side."
-    )
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Our methods and peers side by side.")
     parser.add_argument("parts", nargs="*", default=PARTS, metavar="PART", help=f"{', '.join(PARTS)} (default all)")
     parser.add_argument("--device", default="cpu", help="for our methods (default cpu); the peers run on the CPU")
     parser.add_argument("--images", type=int, default=20, help="at most this many per data set (default 20)")
@@ -130,9 +128,9 @@ def _images(hints: str, options) -> Iterator[dict[str, Any]]:
 def _chan_vese(hints: str, options) -> Iterator[dict[str, Any]]:
     """The classical model: energies and seconds on grey images, for several weights of the length."""
     compared = [name for name in options.contenders if name in contenders.WEIGHTED or "chan_vese" in name]
-    compared += contenders.OTHERWISE_EXACT if "chan-vese:exact" in compared else ()
+    compared += contenders.OTHER_TOLERANCES if "chan-vese:exact" in compared else ()
     for repeat in range(options.repeats):
-        for block in _blocks(_tasks(min(options.images, WEIGHED))):
+        for block in _blocks(_tasks(min(options.images, IMAGES_PER_NU))):
             _find_hints(block, hints, options)
             weighted = [task | {"nu": nu} for task in block for nu in NUS]
             for name in compared:
@@ -229,7 +227,7 @@ def _recorded_scores(name: str, tasks: list) -> Iterator[dict[str, Any]]:
             yield task | {"contender": name, "f_from": source, "timed": None} | scores
 
 
-# -- what is written ---------------------------------------------------------------------------------------------------
+# -- output ------------------------------------------------------------------------------------------------------------
 
 
 def _table(rows: Iterator[dict[str, Any]], part: str, options) -> DataFrame:

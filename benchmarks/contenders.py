@@ -1,6 +1,6 @@
 """The contenders: each preset of `METHODS_TIMED`, and scikit-image's two Chan-Vese models.
 
-Any other two-region method of `deepcv.methods` can be asked for with `--contenders`.
+Any other two-region method of `deepcv.methods` can be named with `--contenders`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ its last step."""
 WEIGHTED = ("chan-vese", "chan-vese:exact", "skimage:chan_vese")
 """Contenders with a weight ν of the length, scikit-image's `mu`."""
 
-OTHERWISE_EXACT = ("chan-vese:exact tolerance=0.001", "chan-vese:exact tolerance=0.1")
+OTHER_TOLERANCES = ("chan-vese:exact tolerance=0.001", "chan-vese:exact tolerance=0.1")
 """The exact solver with smaller and larger tolerance, for comparing energies: what the last digits cost."""
 
 Function = Callable[..., np.ndarray]

@@ -1,4 +1,4 @@
-"""Chan-Vese with a deep latent space: the method of Zheng, Bao, Shi, Ling and Ma, and its opponents.
+"""Chan-Vese with a deep latent space: the method of Zheng, Bao, Shi, Ling and Ma, and its competitors.
 
 Every method has the same signature, ``method(image, hint=None, *, seed=0, device=None, **settings) -> Segmentation``:
 

@@ -21,9 +21,7 @@ def _counts(mask, truth, ignore) -> tuple[int, int, int, int]:
     if mask.shape != truth.shape:
         raise InputError(f"the mask is {mask.shape} but the ground truth is {truth.shape}; compare them at one size")
     if mask.dtype != bool or truth.dtype != bool:
-        raise InputError(
-            f"mask and truth must be bool, not {mask.dtype} and {truth.dtype}; compare labels with one phase"
-        )
+        raise InputError(f"mask and truth must be bool, not {mask.dtype} and {truth.dtype}; use labels == 1")
     if ignore is not None:
         mask, truth = mask[~ignore], truth[~ignore]
     return (

@@ -100,7 +100,7 @@ def run(
     elif count > 1 and (total is None or total > 1):
         pairs = _in_processes(count, function, items)
     else:
-        pairs = _here(function, items)
+        pairs = _in_this_process(function, items)
     return _with_bar(pairs, total, progress, description)
 
 
@@ -127,7 +127,7 @@ def _with_bar(pairs, total: int | None, progress: bool, description: str) -> Gen
             yield pair
 
 
-def _here(function, items) -> Generator[tuple[Any, Any], None, None]:
+def _in_this_process(function, items) -> Generator[tuple[Any, Any], None, None]:
     for item in items:
         with _naming(item):
             result = function(item)

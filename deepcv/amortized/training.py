@@ -38,7 +38,7 @@ from deepcv.errors import InputError
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-LOOKED_AT = 128
+N_ASSESSED = 128
 """Number of training images, evenly spread, that decide whether U has collapsed and which side is the foreground."""
 
 RESEEDED = 1000
@@ -199,7 +199,7 @@ class _Job:
         self.iterations = len(crops) // self.batch  # drops the remainder, different images in each epoch
         self.images = _resident(crops.images, fabric.device)
         self.taught = None if hints is None else _resident(hints, fabric.device)
-        self.looked_at = np.unique(np.linspace(0, len(crops) - 1, LOOKED_AT).astype(int))
+        self.looked_at = np.unique(np.linspace(0, len(crops) - 1, N_ASSESSED).astype(int))
 
     # -- start and resume ---
 

@@ -183,7 +183,7 @@ def objective(image: Tensor, mask: Tensor, blur: Blur, diversity: float) -> Tens
 
 
 def boundary(mask: Tensor) -> Tensor:
-    """The frame, and the pixels of a mask with a 4-neighbour on the other side; bool `(..., H, W)` both."""
+    """The frame, and the pixels of a mask with a 4-neighbour on the other side; both bool `(..., H, W)`."""
     beside = torch.ones_like(mask)
     middle = mask[..., 1:-1, 1:-1]
     around = (mask[..., :-2, 1:-1], mask[..., 2:, 1:-1], mask[..., 1:-1, :-2], mask[..., 1:-1, 2:])

@@ -211,7 +211,7 @@ def best_segment(labels: np.ndarray, truth: np.ndarray, ignore: np.ndarray | Non
     """The single region with the highest F-measure (5.3) against the ground truth; an oracle's decision.
 
     The official script of the Weizmann set scores segmentations into many regions this way. As it needs the ground
-    truth, scores of this mask belong in a column of their own. `labels` are int `(H, W)`, `truth` and `ignore` as for
+    truth, scores of this mask belong in a separate column. `labels` are int `(H, W)`, `truth` and `ignore` as for
     `deepcv.metrics.f_measure`; the result is bool `(H, W)`.
     """
     segments = (labels == each for each in np.unique(labels))

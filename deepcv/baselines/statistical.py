@@ -74,7 +74,7 @@ def statistical(
     covariance : {"full", "diagonal"}
         "diagonal" ignores correlations between channels.
     nu : float, at least 0
-        Weight of the length beside log-likelihoods. The paper doesn't give its value. The best of 1, 10, 20 and 40 on
+        Weight of the length against log-likelihoods. The paper doesn't give its value. The best of 1, 10, 20 and 40 on
         the first 20 images of Weizmann, after 200 steps with "full".
     floor : float, positive
         Added to every variance, for pixels in [0, 1]. Without it a region of one colour, or of its last few pixels, has

@@ -25,7 +25,7 @@ UNSCORED = 255
 ARRAYS = ("images", "truths")
 """Attributes of `Crops` that are cached."""
 
-NAMED = 3
+MAX_NAMED = 3
 """How many unusable pictures an error names; it counts the others."""
 
 
@@ -150,8 +150,8 @@ def _decoded(dataset: Dataset, size: int, progress: bool) -> Crops:
         pairs = list(tqdm(found, "decoding", len(dataset), disable=not progress, leave=False))
     bad = [each for each in pairs if isinstance(each, InputError)]
     if bad:
-        shown = " | ".join(map(str, bad[:NAMED]))
-        more = f" | and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
+        shown = " | ".join(map(str, bad[:MAX_NAMED]))
+        more = f" | and {len(bad) - MAX_NAMED} more" if len(bad) > MAX_NAMED else ""
         several = f"{len(bad)} of {len(pairs)} images can't be used, move them away: " if len(bad) > 1 else ""
         raise InputError(several + shown + more)
     images, truths = zip(*pairs, strict=True)

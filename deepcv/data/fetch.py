@@ -61,7 +61,7 @@ class Fetchable:
 def fetch(name: str, folder=None, *, mirror=None, report: Callable[[str], object] = print) -> Path:
     """Download and unpack a data set, unless it is there already, and return its folder, `folder/name`.
 
-    All work is done in a temporary folder beside the final one, and moved there when complete; an error leaves nothing.
+    All work is done in a temporary folder beside the final one, and moved there when complete; errors leave no trace.
 
     Parameters
     ----------

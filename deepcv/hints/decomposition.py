@@ -100,9 +100,7 @@ def shrink_tree(matrix: np.ndarray, leaf_weights: np.ndarray, nodes: list[tuple]
     for start, stop, weight in nodes:
         radius = threshold * weight
         inside = caps[start:stop]  # the largest magnitude of each column so far
-        lowest = (
-            inside.max() - radius
-        )  # no cap is lower: cutting the largest magnitude to it already uses up the radius
+        lowest = inside.max() - radius  # no cap is lower: cutting the largest to it already uses up the radius
         high = start + np.flatnonzero(inside >= lowest)
         values = np.minimum(magnitude[:, high], caps[high])
         np.minimum(inside, capping_level(values[values >= lowest], radius), out=inside)

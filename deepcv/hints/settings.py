@@ -19,9 +19,7 @@ class SaliencySettings(Checked):
     smallest_longest_side: Count = 128  # pixels; smaller images are enlarged, or superpixels would be single pixels
     superpixels: tuple[Count, ...] = (150, 250, 400)  # [34]: 250 alone; three gain 0.004 in F and double the time
     noticeable_noise: Positive = NOTICEABLE_NOISE
-    denoising: Positive = (
-        10.0  # σ of the blur in pixels per unit of noise; 8 to 12 are alike on 10 images, noise 20 to 160
-    )
+    denoising: Positive = 10.0  # σ of the blur in pixels per unit of noise; 8 to 12 alike on 10 images, noise 20 to 160
     compactness: Positive = 20.0  # [34]; lower follows weak edges, higher gives squarer superpixels
     merging: tuple[Positive, ...] = (300.0, 600.0, 2000.0)  # [34]; k of each level of the index tree
     centre_width: Positive = 0.25  # [34]; σ of the centre prior, in image sides

@@ -50,7 +50,7 @@ class Settings(Checked):
     """Longest side, in pixels, at which the model is solved; the mask has the image's size."""
 
     nu: NonNegative = by_phases(300.0, 20.0, 1.0)
-    """Weight ν of the length. Data terms reach ±200 per pixel, beside which the paper's 1 has next to no effect."""
+    """Weight ν of the length. Data terms reach ±200 per pixel, against which the paper's 1 has almost no effect."""
     edge_sensitivity: NonNegative = by_phases(1.0, 1.0, 0.0)
     """How much less the length costs along the image's edges, as in [6]; 0 is the paper's plain length."""
     penalty: Positive = 0.1
@@ -156,7 +156,7 @@ class Settings(Checked):
         """The authors' released code: means ∓60, 200 steps of the networks alone, then φ too.
 
         Deviations: the foreground is at +60 (theirs is at -60, a mirrored latent axis), and ν is 0 (theirs is
-        2.5/(H·W) beside data terms in the thousands).
+        2.5/(H·W) against data terms in the thousands).
         """
         released: dict[str, Any] = {
             "nu": 0.0,

@@ -210,7 +210,7 @@ def _exact(problem: Problem, settings: Settings) -> Iterator[State]:
             mean, fit, kl = descent()
             if not left:
                 solution = _best_partition(model, problem, settings, solution)
-                found = torch.where(settled[:, None, None, None], u, _none_emptied(solution.mask, u))
+                found = torch.where(settled[:, None, None, None], u, _nonempty(solution.mask, u))
                 changed = (found.argmax(dim=1) != u.argmax(dim=1)).float().mean(dim=(1, 2))
                 settled = settled | (changed < settings.settled)
                 u, terms = found, _terms_of(found, problem, settings)
@@ -230,7 +230,7 @@ def _best_partition(
     return labelling.solve(cost[:, 1] - cost[:, 0], settings.nu * problem.edges, start=start)
 
 
-def _none_emptied(mask: Tensor, u: Tensor) -> Tensor:
+def _nonempty(mask: Tensor, u: Tensor) -> Tensor:
     """The memberships of a mask; u where one of two phases would be empty, as networks can't be fitted to that."""
     if mask.ndim == 4:
         return mask.to(u)
