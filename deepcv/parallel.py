@@ -48,7 +48,7 @@ _CONNECTION_TIMEOUT = 10  # seconds
 
 
 class ItemError(RuntimeError):
-    """Computing an item failed; the message names the item, the cause is what it raised."""
+    """Computing an item failed; the message names the item, the cause is the original error."""
 
 
 def run(

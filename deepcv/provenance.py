@@ -69,7 +69,7 @@ def check_same_code(made_by: dict[str, Any], who: str) -> None:
     for name in ours:
         if theirs[name] != ours[name]:
             raise InputError(
-                f"{who} has {name} {str(theirs[name])[:12]}, here it is {str(ours[name])[:12]}; install that there"
+                f"{who} has {name} {str(theirs[name])[:12]}, here it is {str(ours[name])[:12]}; install the same there"
             )
 
 

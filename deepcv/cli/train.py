@@ -83,7 +83,7 @@ def predict(
     model: Annotated[
         Path | None,
         typer.Option(
-            help="A .safetensors file from `deepcv train`, or the folder of a run. [default: the package's, flowers]"
+            help="A .safetensors file from `deepcv train`, or a run's folder. [default: the package's, for flowers]"
         ),
     ] = None,
     device: Device = None,

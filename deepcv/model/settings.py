@@ -73,7 +73,7 @@ class Settings(Checked):
     latent_mean: Positive = by_phases(10.0, 5.0, 5.0)
     """μ of the foreground, -μ of the background; with N > 2 phases μᵢ = latent_mean · eᵢ (section 5.1: 10 and 5)."""
     learned_variance: bool = False
-    """Whether the encoder gives 𝒢^σ too; the paper fixes it at 1 for single images (section 5.1)."""
+    """Whether the encoder also gives 𝒢^σ; the paper fixes it at 1 for single images (section 5.1)."""
     latent_unit: Positive = by_phases(10.0, 5.0, 5.0)
     """Unit of the networks on the latent axis. It doesn't change the model, but Adam reaches ±10 sooner; 1 is the
     authors'."""
