@@ -15,7 +15,7 @@ the distance of the mask's energy to the global minimum.
 
 With N phases the lengths in (4.1) are those of indicator functions, so the same three differences make it a Potts
 problem. Its relaxation, u on the simplex at each pixel (the linear programme of Kleinberg and Tardos, 2002), is solved
-the same way and rounded to the largest membership. It is often tight, but not always; the gap shows it.
+the same way and rounded to the largest membership. It is often tight, but not always; the gap shows when.
 
 In memory the pixels of all images form one row, in which the neighbours above, left and above right of a pixel are W, 1
 and W - 1 places before it. The differences to a neighbour are then one subtraction of two long pieces of the same

@@ -45,7 +45,7 @@ class Settings(Checked):
     """Where more than two phases start: clusters of "textures" (`textured_memberships`) or of colour ("clusters"), or
     "random" as in the paper. Two phases start from the hint."""
     u_step: Literal["exact", "gradient"] = "exact"
-    """For fixed networks, the exact solution of a minimum cut or Potts problem; or the paper's gradient step on φ."""
+    """For fixed networks, the solution of a minimum cut or Potts problem; or the paper's gradient step on φ."""
     size: Annotated[int, at_least(SMALLEST_SIDE)] = by_phases(200, 200, 160)
     """Longest side, in pixels, at which the model is solved; the mask has the image's size."""
 
