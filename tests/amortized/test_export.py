@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from deepcv.amortized.model import Model
 from deepcv.amortized.onnx import to_onnx
 from deepcv.amortized.segmenter import Segmenter
 from deepcv.amortized.settings import Settings
+from deepcv.baselines.chan_vese import chan_vese
 from deepcv.cli import main
 from deepcv.errors import InputError
 
@@ -61,21 +63,22 @@ def test_redos_network_is_refused(tmp_path):
         to_onnx(model.as_segmenter(1, {}), tmp_path / "model.onnx")
 
 
-def test_a_network_worth_shipping_takes_under_20_ms_on_one_core():
-    """At 128×128, in time of this thread, the least of several."""
-    import time
-
+def test_the_default_network_is_faster_than_chan_vese_on_one_core():
+    """At 128×128, in time of this thread, the least of several; by a factor of ten and more where it was measured."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         segmenter = Model(settings.settings_for("default", "cpu"), 0).as_segmenter(1, {})
         segmenter.network.eval()
-        x = torch.zeros(1, 3, 128, 128)
-        took = []
-        for _ in range(8):
-            started = time.thread_time()
-            segmenter.memberships(x)
-            took.append(time.thread_time() - started)
-        assert min(took) < 0.02
+        image = np.random.default_rng(0).random((128, 128, 3), dtype=np.float32)
+        x, hint = torch.from_numpy(2 * image - 1).movedim(-1, 0)[None], image[..., 0]
+        network = min(_thread_seconds(segmenter.memberships, x) for _ in range(4))
+        assert network < min(_thread_seconds(chan_vese, image, hint) for _ in range(2))
     finally:
         torch.set_num_threads(threads)
+
+
+def _thread_seconds(function, *arguments):
+    started = time.thread_time()
+    function(*arguments)
+    return time.thread_time() - started

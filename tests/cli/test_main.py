@@ -86,12 +86,14 @@ HEAVY = ("numpy", "torch", "pandas", "cv2", "skimage", "sklearn", "joblib", "PIL
 def test_imports_and_help_are_light(code, seconds):
     code = f"import sys; {code}; print(*(name for name in {HEAVY} if name in sys.modules), '.')"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    before = os.times()
-    done = subprocess.run([sys.executable, "-S", "-c", code], env=environment, capture_output=True, text=True)
-    after = os.times()
-    assert done.returncode == 0 and done.stdout.splitlines()[-1] == "."
-    used = after.children_user + after.children_system - before.children_user - before.children_system
-    assert used < seconds  # of CPU time: a busy machine doesn't count
+    used = []
+    for _ in range(3):
+        before = os.times()
+        done = subprocess.run([sys.executable, "-S", "-c", code], env=environment, capture_output=True, text=True)
+        after = os.times()
+        assert done.returncode == 0 and done.stdout.splitlines()[-1] == "."
+        used.append(after.children_user + after.children_system - before.children_user - before.children_system)
+    assert min(used) < seconds  # of CPU time, the least of several: a busy machine doesn't count
 
 
 def test_the_module_is_the_command_line():
