@@ -80,7 +80,7 @@ HEAVY = ("numpy", "torch", "pandas", "cv2", "skimage", "sklearn", "joblib", "PIL
     [
         ("import deepcv", 0.1),
         ("from deepcv.cli.main import main; main(['--help'])", 0.4),
-        ("from deepcv.cli.main import main; main(['segment', '--help'])", 0.4),
+        ("from deepcv.cli.main import main; main(['segment', '--help'])", 0.8),
     ],
 )
 def test_imports_and_help_are_light(code, seconds):
