@@ -24,8 +24,7 @@ from deepcv.amortized.segmenter import Segmenter
 from deepcv.amortized.teaching import hints_of
 from deepcv.baselines.chan_vese import chan_vese
 from deepcv.companion.closure import code_hash
-from deepcv.companion.items import Item
-from deepcv.companion.store import as_json
+from deepcv.companion.items import Item, as_json
 from deepcv.data import Sample, cache_folder, load_dataset
 from deepcv.data.crops import crops
 from deepcv.devices import torch_device

@@ -1,6 +1,7 @@
 """The registry of experiments, in the paper's order: one self-contained module for each table and figure.
 
-The command line, `deepcv record`, the verdict, the book's contents and the tests all read `EXPERIMENTS`.
+The command line, `deepcv record`, the verdict and the tests read `EXPERIMENTS`; one of the tests compares it with the
+book's contents.
 """
 
 from __future__ import annotations

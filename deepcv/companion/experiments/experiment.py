@@ -161,6 +161,13 @@ def variant(
     return Variant(method, preset, found.settings(preset, **changes), conditions or {}, once=not found.random)
 
 
+def check_scored(name: str) -> None:
+    """Raise `InputError` unless "method:preset" exists and gives a mask, or regions of which one is scored."""
+    found = variant(name)
+    if found.preset in get_method(found.method).several and found.settings.get("merge", True):
+        raise InputError(f"{name} gives more than two regions, so there is no mask to score; leave it out")
+
+
 @dataclass(frozen=True)
 class Reduction:
     """How a slow method is run: changed settings, and the number of images; None for all."""

@@ -39,6 +39,7 @@ from deepcv.companion.experiments.experiment import (
     Images,
     Reduction,
     Variant,
+    check_scored,
     variant,
 )
 from deepcv.companion.pictures import compact, interval
@@ -88,7 +89,8 @@ class Settings(experiment.Settings):
     Raises
     ------
     InputError
-        For an unknown method or preset, and as in `deepcv.companion.experiments.experiment.Settings`.
+        For an unknown method or preset, or one without a mask, and as in
+        `deepcv.companion.experiments.experiment.Settings`.
     """
 
     profiles = {
@@ -107,7 +109,7 @@ class Settings(experiment.Settings):
     def __post_init__(self):
         super().__post_init__()
         for name in self.methods:
-            variant(name)
+            check_scored(name)
 
 
 def groups(settings: Settings) -> list[Group]:

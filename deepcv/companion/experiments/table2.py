@@ -32,7 +32,7 @@ from deepcv.companion.claims import (
     not_run,
     score_of,
 )
-from deepcv.companion.experiments.experiment import Experiment, Group, Variant, variant
+from deepcv.companion.experiments.experiment import Experiment, Group, Variant, check_scored, variant
 from deepcv.companion.experiments.flowers import (
     SCORES,
     SPLITS,
@@ -125,6 +125,7 @@ def variants(settings: Settings) -> list[Variant]:
         elif get_method(split_name(name)[0]).trained:
             raise InputError(f"there is no network {name!r}; there are {', '.join(settings.networks)}")
         else:
+            check_scored(name)
             nu = {"nu": CHAN_VESE_NU * settings.size / 128} if name == "chan-vese:default" else {}
             found.append(variant(name, conditions={"chosen": ""}, **nu))
     return found

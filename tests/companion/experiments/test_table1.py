@@ -117,6 +117,7 @@ def recordable(rows):
         ({"methods": ("snakes",)}, "no method 'snakes'"),
         ({"methods": ("deep-cv:papers",)}, "no preset 'papers'"),
         ({"methods": ("saliency", "grabcut:paper")}, "grabcut has no preset 'paper'"),
+        ({"methods": ("saliency", "vese-chan")}, "vese-chan gives more than two regions"),
     ],
 )
 def test_settings_that_name_nothing_are_refused(given, named):

@@ -160,6 +160,7 @@ def test_only_images_that_were_trained_on_count_as_training_images():
         (table2, {"dataset": "weizmann"}, "dataset is 'weizmann'; it must be 'flowerlike', 'flowers17'"),
         (table2, {"methods": ["redo:paper"]}, "no network 'redo:paper'; there are amortized:default"),
         (table2, {"methods": ["magic"]}, "no method 'magic'"),
+        (table2, {"methods": ["vese-chan"]}, "vese-chan:default gives more than two regions"),
         (table2, {"epochs": 0}, "epochs is 0"),
         (table3, {"constraints": ["BCE"]}, "constraints is 'BCE'; it must be 'none', 'AuI'"),
         (table3, {"starts": ["hint"]}, "starts is 'hint'; it must be 'paper' or 'default'"),
