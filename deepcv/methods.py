@@ -22,7 +22,7 @@ from deepcv.baselines.normalized_cuts import normalized_cuts
 from deepcv.baselines.saliency_threshold import saliency_threshold
 from deepcv.baselines.statistical import statistical
 from deepcv.baselines.vese_chan import vese_chan
-from deepcv.checks import resolve
+from deepcv.checks import check_known, resolve
 from deepcv.errors import InputError
 from deepcv.model.segment import deep_chan_vese, deep_chan_vese_batch
 from deepcv.model.settings import Settings, idle
@@ -232,6 +232,5 @@ def get_method(name: str) -> Method:
     InputError
         If there is none.
     """
-    if name not in METHODS:
-        raise InputError(f"there is no method {name!r}; there are {', '.join(METHODS)}")
+    check_known("method", name, METHODS)
     return METHODS[name]

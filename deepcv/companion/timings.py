@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from deepcv.checks import check_known
 from deepcv.companion.pictures import compact
 from deepcv.companion.store import found
 from deepcv.data import samples
@@ -75,8 +76,7 @@ def here(profile: str = "quick", device: str | None = None) -> DataFrame:
     """
     import pandas as pd
 
-    if profile not in SIDES:
-        raise InputError(f"there is no profile {profile!r}; there are {', '.join(SIDES)}")
+    check_known("profile", profile, SIDES)
     image = as_image(samples.load("coffee").image)
     image = resize(image, working_shape(image.shape[:2], SIDES[profile]))
     hint_for(image)

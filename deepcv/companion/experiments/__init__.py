@@ -6,6 +6,7 @@ book's contents.
 
 from __future__ import annotations
 
+from deepcv.checks import check_known
 from deepcv.companion.experiments import (
     ambiguities,
     choices,
@@ -27,7 +28,6 @@ from deepcv.companion.experiments import (
     theory,
 )
 from deepcv.companion.experiments.experiment import Experiment
-from deepcv.errors import InputError
 
 EXPERIMENTS: dict[str, Experiment] = {
     module.EXPERIMENT.name: module.EXPERIMENT
@@ -62,6 +62,5 @@ def get_experiment(name: str) -> Experiment:
     InputError
         When there is none.
     """
-    if name not in EXPERIMENTS:
-        raise InputError(f"there is no experiment {name!r}; there are {', '.join(EXPERIMENTS)}")
+    check_known("experiment", name, EXPERIMENTS)
     return EXPERIMENTS[name]
