@@ -77,7 +77,7 @@ class Estimate:
         return cls(float(values.mean()), *bootstrap_interval(values.to_numpy()), len(values))
 
     @classmethod
-    def told(cls, row: Series, images: float) -> Estimate:
+    def from_row(cls, row: Series, images: float) -> Estimate:
         """From `mean`, `low` and `high` in a row of a summary."""
         return cls(float(row["mean"]), float(row["low"]), float(row["high"]), int(images))
 

@@ -17,6 +17,7 @@ from deepcv.companion import networks
 from deepcv.companion.closure import code_hash
 from deepcv.companion.items import Item, Unit, data_conditions
 from deepcv.data import Sample, load_dataset
+from deepcv.data.crops import crops
 from deepcv.devices import device_kind
 from deepcv.errors import InputError
 from deepcv.hints.hint import hint_for
@@ -95,6 +96,8 @@ def _code(method: str, teacher: str, hinted: bool, measure: Measure | None) -> s
     functions: list[Callable] = [*get_method(method).code, _labels_and_scores]
     functions += [] if measure is None else [measure]
     parts = [code_hash(*functions, without=_APART)]
+    if get_method(method).trained:
+        parts += [code_hash(networks.segment, without=(*_APART, *_WITHOUT_NUMBERS)), code_hash(crops)]
     parts += [code_hash(structured_matrix_decomposition)] if hinted else []
     parts += [_code(teacher, "", True, None)] if teacher else []
     return parts[0] if len(parts) == 1 else networks.digest(parts)
@@ -102,6 +105,9 @@ def _code(method: str, teacher: str, hinted: bool, measure: Measure | None) -> s
 
 _APART = ("deepcv.methods", "deepcv.hints.saliency")
 """Modules that aren't followed: the registry, which names every method, and the hint, which counts only if used."""
+
+_WITHOUT_NUMBERS = ("deepcv.data", "deepcv.companion.closure", "deepcv.files", "deepcv.parallel", "deepcv.provenance")
+"""Modules that `networks.segment` uses without effect on numbers; of the data only crops count."""
 
 
 def _labels_and_scores(item: Item, found: Segmentation, sample: Sample) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -66,7 +67,7 @@ class Item:
         """The `DATA_CONDITIONS` among the conditions."""
         return data_conditions(self.conditions)
 
-    @property
+    @cached_property
     def key(self) -> str:
         """SHA-256, in hex, over all fields and the versions of the libraries.
 

@@ -412,6 +412,13 @@ def test_a_methods_constant_changes_its_rows(tmp_path, codes_of):
     assert {row for row in found if isinstance(row, tuple)} == {("double-dip", "hint"), ("double-dip", "")}
 
 
+def test_what_is_measured_of_networks_changes_their_rows(tmp_path, codes_of):
+    found = changed(
+        codes_of(PACKAGE), codes_of(copied(tmp_path, doubled("companion/networks.py", "SIDE, TIMED, TOGETHER")))
+    )
+    assert found == {(name, hint) for name in ("amortized", "redo") for hint in ("hint", "")}
+
+
 def test_codes_differ_between_methods(codes_of):
     codes = codes_of(PACKAGE)
     assert len({code for row, code in codes.items() if isinstance(row, tuple)}) == 2 * len(METHODS)

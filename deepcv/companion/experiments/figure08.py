@@ -326,7 +326,7 @@ def head_distributions(figure: Figure, axes: np.ndarray, headings: Sequence[str]
 
 def changes_to_latent(table: DataFrame) -> tuple[dict[str, Estimate], str]:
     """The change from grey to latent in each row of a summary, and a sentence about all of them."""
-    changes = {name: Estimate.told(row.rename({"change": "mean"}), row["images"]) for name, row in table.iterrows()}
+    changes = {name: Estimate.from_row(row.rename({"change": "mean"}), row["images"]) for name, row in table.iterrows()}
     evidence = "; ".join(
         f"{name}: {row['grey']:.2f} in the grey values, {row['latent']:.2f} in the latent image, "
         f"change {changes[name]:+} over {changes[name].images} images"

@@ -93,7 +93,7 @@ def images_of(settings: Settings, solver: str) -> Images:
 
 def changes_of(table: DataFrame) -> dict[Any, Estimate]:
     """The change of F by each variant of a summary."""
-    return {name: Estimate.told(row["ΔF"], row["run", "images"]) for name, row in table.iterrows()}
+    return {name: Estimate.from_row(row["ΔF"], row["run", "images"]) for name, row in table.iterrows()}
 
 
 def little_gained(gains: Iterable[Estimate]) -> Status:
