@@ -24,7 +24,7 @@ from deepcv import parallel
 from deepcv.companion import recorded, timings
 from deepcv.companion.experiments.experiment import Experiment, kind_at, processes
 from deepcv.companion.items import DATA_CONDITIONS, Item, Unit, as_json
-from deepcv.companion.store import Store
+from deepcv.companion.store import Store, root
 from deepcv.errors import InputError
 from deepcv.methods import METHODS
 
@@ -69,7 +69,7 @@ def profile_for(device: str | None, workers=None) -> str:
 
 
 def find_gap(experiment: Experiment, *, profile: str, device: str | None = None, workers=None, into=None) -> Gap:
-    """Compare an experiment's items with its recorded run.
+    """Compare an experiment's items with its recorded run in the results folder.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def find_gap(experiment: Experiment, *, profile: str, device: str | None = None,
     """
     items = experiment.items(experiment.settings(profile=profile), device=kind_at(workers, device))
     present: dict[tuple, str] = {}
-    for folder in (None, into) if into else (None,):
+    for folder in filter(None, (root() / "recorded", into)):
         for found, row in recorded_items(experiment.name, folder):
             if row["profile"] == profile:
                 present[_fingerprint(found)] = found.code
