@@ -75,6 +75,7 @@ def choices(steps: int = START["steps"]) -> dict[str, dict[str, Any]]:
 
 
 VARIANTS = choices()
+_SOME = (REFERENCE, "the map itself", "φ within ±1, warm-up", "networks at 1e-1", "λ = 10", "softplus", "literal")
 _SMALL = {**START, "size": 64, "width": 8}
 
 
@@ -83,7 +84,11 @@ class Settings(variants.Settings):
     """Settings; the variants are names in `VARIANTS`, and the reference always runs, too."""
 
     profiles = {
-        "quick": {"dataset": "samples", "solvers": {"paper": Reduction({**_SMALL, "steps": 24}, 3)}},
+        "quick": {
+            "dataset": "samples",
+            "solvers": {"paper": Reduction({**_SMALL, "steps": 24}, 3)},
+            "variants": _SOME,
+        },
         "cpu": {"dataset": "weizmann", "solvers": {"paper": Reduction(_SMALL, N_TUNING_IMAGES)}},
         "paper": {"dataset": "weizmann", "solvers": {"paper": Reduction(START, N_TUNING_IMAGES)}},
     }

@@ -8,7 +8,7 @@ from deepcv.methods import get_method
 
 
 def test_every_reading_changes_the_reference_and_all_start_from_it():
-    items = EXPERIMENT.items(Settings(n_images=1, seeds=[0]))
+    items = EXPERIMENT.items(Settings(n_images=1, seeds=[0], variants=tuple(VARIANTS)))
     assert [item.conditions["variant"] for item in items] == list(VARIANTS)
     assert {(item.method, item.preset) for item in items} == {("deep-cv", "paper")}
     assert len({str(item.settings) for item in items}) == len(items)
