@@ -42,7 +42,9 @@ def segment(method: str, image, hint=None, *, seed: int = 0, device: str | None 
         If the package has no network of this method trained with such settings, or for an unusable image.
     """
     if method != "amortized":
-        raise InputError(f"the package has no trained network of {method}; train and score one with `deepcv run table2`")
+        raise InputError(
+            f"the package has no trained network of {method}; train and score one with `deepcv run table2`"
+        )
     segmenter = _load(torch_device(device))
     card = segmenter.card
     expected = {"collection": (card["data"],), "images": (None, card["images"]), "chosen": ("last",)}
