@@ -28,14 +28,17 @@ class Bounds(NamedTuple):
 
 
 def at_least(least: float) -> Bounds:
+    """No less than `least`."""
     return Bounds(lambda value: value >= least, f"of at least {least}")
 
 
 def above(limit: float) -> Bounds:
+    """More than `limit`."""
     return Bounds(lambda value: value > limit, f"above {limit}")
 
 
 def between(least: float, most: float) -> Bounds:
+    """From `least` to `most`, both allowed."""
     return Bounds(lambda value: least <= value <= most, f"from {least} to {most}")
 
 

@@ -91,6 +91,7 @@ def _version(distributions: Sequence[str]) -> str | None:
 
 
 def cpu_name() -> str:
+    """The processor's model, as far as the system tells."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):

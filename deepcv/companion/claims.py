@@ -137,6 +137,7 @@ def near(values: Series, printed: float) -> Verdict:
 
 
 def not_run(what: str) -> Verdict:
+    """The verdict on a claim without recorded rows."""
     return Verdict(Status.NOT_RUN, f"Nothing is recorded for {what}.")
 
 
@@ -154,10 +155,12 @@ def gained(changes: Iterable[Estimate], sign: int = 1) -> Status:
 
 
 def listed(what: dict[str, Estimate], how: str = "+") -> str:
+    """Estimates with their names, separated by commas."""
     return ", ".join(f"{name} {each:{how}}" for name, each in what.items())
 
 
 def named(numbers: dict[tuple[str, ...], Estimate]) -> dict[str, Estimate]:
+    """Estimates by one name instead of several."""
     return {", ".join(name): each for name, each in numbers.items()}
 
 

@@ -25,6 +25,7 @@ class PixelMaps(NamedTuple):
 
 
 def gaussian(distance: np.ndarray, width: float) -> np.ndarray:
+    """exp(−d² / 2w²), elementwise."""
     return np.exp(-(distance**2) / (2 * width**2))
 
 
