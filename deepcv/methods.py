@@ -12,8 +12,9 @@ from typing import Any
 from deepcv.amortized import model as amortized
 from deepcv.amortized import pretrained, redo, training
 from deepcv.amortized.segmenter import Segmenter
-from deepcv.amortized.settings import PRESETS, Trained, resolve_trained
+from deepcv.amortized.settings import PRESETS as TRAINED_PRESETS
 from deepcv.amortized.settings import Settings as AmortizedSettings
+from deepcv.amortized.settings import Trained, resolve_trained
 from deepcv.baselines import double_dip
 from deepcv.baselines.chan_vese import chan_vese
 from deepcv.baselines.grab_cut import grab_cut
@@ -25,7 +26,7 @@ from deepcv.baselines.vese_chan import vese_chan
 from deepcv.checks import check_known, resolve
 from deepcv.errors import InputError
 from deepcv.model.segment import deep_chan_vese, deep_chan_vese_batch
-from deepcv.model.settings import Settings, idle
+from deepcv.model.settings import PRESETS, Settings, idle
 from deepcv.segmentation import Segmentation
 
 
@@ -44,6 +45,7 @@ def title(name: str) -> str:
 
 _PRESET_TITLES = {
     "paper": "paper's settings",
+    "printed": "to the letter",
     "released": "released settings",
     "exact": "exact steps",
     "regions": "best region",
@@ -150,11 +152,7 @@ METHODS: dict[str, Method] = {
             "deep-cv",
             "Deep Chan-Vese",
             deep_chan_vese,
-            {
-                "paper": _differences(Settings.paper()),
-                "released": _differences(Settings.released()),
-                "gradient": {"u_step": "gradient"},
-            },
+            PRESETS,
             random=True,
             takes_hint=lambda settings: settings.get("phases", 2) == 2,
             idle=idle,
@@ -205,7 +203,7 @@ METHODS: dict[str, Method] = {
             "amortized",
             "Algorithm 3",
             partial(pretrained.segment, "amortized"),
-            {name: _differences(make()) for name, make in PRESETS.items()},
+            {name: _differences(make()) for name, make in TRAINED_PRESETS.items()},
             random=True,
             takes_hint=lambda settings: False,
             resolve=_resolve_amortized,

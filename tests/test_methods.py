@@ -12,7 +12,7 @@ from deepcv.companion.closure import code_hash
 from deepcv.errors import InputError
 from deepcv.methods import METHODS, get_method, title
 from deepcv.model.segment import deep_chan_vese_batch
-from deepcv.model.settings import Settings
+from deepcv.model.settings import PRESETS, Settings
 
 QUICK = {
     "deep-cv": {"steps": 3, "rounds": 1, "width": 2, "size": 24, "levels": 0},
@@ -85,9 +85,9 @@ def test_methods_are_registered_by_their_name_and_share_a_signature(method):
 
 def test_the_authors_presets_are_there_and_resolve_to_theirs():
     method = get_method("deep-cv")
-    assert set(method.presets) == {"default", "paper", "released", "gradient"}
-    assert Settings(**method.settings("paper")) == Settings.paper()
-    assert Settings(**method.settings("released")) == Settings.released()
+    assert set(method.presets) == {"default", *PRESETS}
+    for name, changes in PRESETS.items():
+        assert Settings(**method.settings(name)) == Settings(**changes)
     assert Settings(**method.settings()) == Settings()
     assert method.settings("paper", width=8)["width"] == 8
 
@@ -131,7 +131,7 @@ def test_an_unknown_method_is_refused_with_what_there_is():
 @pytest.mark.parametrize(
     ("name", "arguments", "named"),
     [
-        ("deep-cv", {"preset": "papers"}, "no preset 'papers'; it has default, paper, released"),
+        ("deep-cv", {"preset": "papers"}, "no preset 'papers'; it has default, paper, printed, released"),
         ("grabcut", {"preset": "paper"}, "grabcut has no preset 'paper'; it has default"),
         ("grabcut", {"nu": 1.0}, "grabcut has no setting 'nu'; it has iterations"),
         ("saliency", {"nu": 1.0}, "saliency has no setting 'nu'; it has none"),

@@ -11,7 +11,8 @@ updates u in one of two ways:
   (`deepcv.model.labelling`). The networks take some Adam steps with u fixed, u is solved, until the labels settle.
 
 Also beyond the paper: a prior from the hint (`Problem.prior`), a length weighted by the image's edges
-(`Problem.edges`), and a KL weighted by the phases' areas (`Settings.balance`). `Settings.paper` turns all of them off.
+(`Problem.edges`), and a KL weighted by the phases' areas (`Settings.balance`). The presets "paper" and "printed" turn
+all of them off.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import pytest
 from deepcv.errors import InputError
 from deepcv.methods import get_method
 from deepcv.model.segment import deep_chan_vese
-from deepcv.model.settings import Settings
+from deepcv.model.settings import PRESETS, Settings
 
 TWO = {
     "start": "clusters",
@@ -70,18 +70,20 @@ def test_a_segmentation_ran_with_the_settings_of_their_dataclass(given):
 
 @pytest.mark.parametrize("phases", [2, 3])
 def test_the_papers_preset_is_the_same_in_the_registry(phases):
-    assert get_method("deep-cv").settings("paper", phases=phases) == dataclasses.asdict(Settings.paper(phases=phases))
+    own = dataclasses.asdict(Settings(**PRESETS["paper"], phases=phases))
+    assert get_method("deep-cv").settings("paper", phases=phases) == own
 
 
 def test_presets_are_the_papers_and_the_released_codes():
-    paper, released = Settings.paper(), Settings.released()
-    assert (paper.width, paper.levels, paper.nu, paper.latent_mean, paper.learning_rate) == (64, 4, 1.0, 10.0, 0.1)
+    paper, printed, released = (Settings(**PRESETS[name]) for name in ("paper", "printed", "released"))
+    for preset in (paper, printed):
+        assert (preset.width, preset.levels, preset.nu, preset.latent_mean, preset.warmup) == (64, 4, 1.0, 10.0, 0)
+    assert (printed.learning_rate, paper.learning_rate, paper.sureness) == (0.1, 0.001, "otsu")
     assert (released.latent_mean, released.warmup, released.steps, released.relaxation) == (60.0, 200, 401, "arctan")
-    for preset in (paper, released):
+    for preset in (paper, printed, released):
         assert preset.u_step == "gradient" and not preset.learned_variance
         assert preset.hint_weight == 0 and preset.edge_sensitivity == 0 and not preset.balance
     assert (paper.pixel_range, released.pixel_range) == (1.0, 255.0)
-    assert Settings.paper(width=8).width == 8
 
 
 @pytest.mark.parametrize(

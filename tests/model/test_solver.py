@@ -688,7 +688,7 @@ def test_hints_that_say_nothing_are_refused(hint, named):
 
 
 def test_the_papers_preset_for_more_phases_is_algorithm_2_from_a_random_start():
-    paper = Settings.paper(phases=4)
+    paper = Settings(**PRESETS["paper"], phases=4)
     assert (paper.u_step, paper.start, paper.latent_mean, paper.nu) == ("gradient", "random", 5.0, 1.0)
     assert (paper.width, paper.levels, paper.balance, paper.hint_weight) == (64, 4, 0.0, 0.0)
     image = disk()[0]
@@ -759,7 +759,8 @@ def test_more_phases_than_colours_are_refused(settings):
 
 def test_first_steps_that_rest_on_a_sure_hint_refuse_an_unsure_one():
     image, hint = np.random.default_rng(0).random((2, 32, 32))
-    released = {**dataclasses.asdict(Settings.released()), "size": 32, "width": 2, "levels": 1, "steps": 2, "warmup": 1}
+    small = {"size": 32, "width": 2, "levels": 1, "steps": 2, "warmup": 1}
+    released = PRESETS["released"] | small | {"sureness": "map"}
     with pytest.raises(InputError, match=r"no pixel of the hint is above 0\.9 or below 0\.1.*surer hint"):
         deep_chan_vese(image, 0.3 + 0.4 * hint, **released)
     assert deep_chan_vese(image, hint, **released).mask.shape == (32, 32)

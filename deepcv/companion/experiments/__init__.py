@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from deepcv.checks import check_known
 from deepcv.companion.experiments import (
-    ambiguities,
     choices,
     figure01,
     figure03,
@@ -20,6 +19,7 @@ from deepcv.companion.experiments import (
     figure09,
     figure10a,
     figure10b,
+    ladder,
     playground,
     readings,
     table1,
@@ -36,8 +36,8 @@ EXPERIMENTS: dict[str, Experiment] = {
         theory,
         choices,
         table1,
-        ambiguities,
         readings,
+        ladder,
         figure03,
         figure04,
         table2,

@@ -181,15 +181,17 @@ class Reduction:
 
 
 _DIP = {"size": 96, "first_steps": 500, "second_steps": 1000, "ramp": 250}
-_NARROW = {"size": 96, "width": 16}
+_NARROW = {"size": 128, "width": 16}
 REDUCED = {
+    "deep-cv:paper": Reduction(_NARROW),
+    "deep-cv:printed": Reduction(_NARROW, N_TUNING_IMAGES),
+    "deep-cv:released": Reduction(_NARROW, N_TUNING_IMAGES),
     "double-dip:otsu": Reduction(_DIP),
     "double-dip": Reduction(_DIP, N_TUNING_IMAGES),
     "double-dip:textbook-filter": Reduction(_DIP, N_TUNING_IMAGES),
-    "deep-cv:paper": Reduction(_NARROW, N_TUNING_IMAGES),
-    "deep-cv:released": Reduction(_NARROW, N_TUNING_IMAGES),
 }
-"""Slow methods on two cores: the authors' and Double-DIP's networks get smaller images, fewer channels or steps."""
+"""Slow methods on two cores: the authors' and Double-DIP's networks get smaller images, fewer channels or steps. What
+size and width do to F in the paper's loop: `deepcv.companion.experiments.ladder`."""
 
 
 class Group(NamedTuple):

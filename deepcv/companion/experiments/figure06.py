@@ -54,7 +54,7 @@ class Settings(variants.Settings):
             "dataset": "weizmann",
             "solvers": {
                 "default": Reduction({}, N_TUNING_IMAGES),
-                "paper": replace(REDUCED["deep-cv:paper"], n_images=5),
+                "paper": replace(REDUCED["deep-cv:paper"], n_images=10),
             },
         },
         "paper": {"dataset": "weizmann", "solvers": {"default": Reduction(), "paper": Reduction()}},

@@ -40,6 +40,7 @@ from deepcv.images import SMALLEST_SIDE, as_image, resize
 from deepcv.methods import title
 from deepcv.model import solver
 from deepcv.model.segment import deep_chan_vese, pose
+from deepcv.model.settings import PRESETS
 from deepcv.model.settings import Settings as ModelSettings
 from deepcv.segmentation import Segmentation
 
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
 
 IMAGES = ("coffee", "astronaut")
 
-CONTENDERS = {"ours": "deep-cv", "ours_paper": "deep-cv:paper", "double_dip": "double-dip"}
+CONTENDERS = {"ours": "deep-cv", "ours_paper": "deep-cv:printed", "double_dip": "double-dip"}
 """The columns of seconds, and the "method:preset" of each."""
 
 _PRINTED = {"ours_paper": "deep-cv", "double_dip": "double-dip"}  # the paper's method by column
@@ -127,7 +128,7 @@ Loop = Callable[[], Iterator]
 
 def _papers_loop(image: np.ndarray, hint: np.ndarray, seed: int, device: torch.device) -> tuple[Loop, int]:
     """Our loop with the paper's settings at the image's size, and its number of steps."""
-    settings = ModelSettings.paper(size=max(image.shape[:2]))
+    settings = ModelSettings(**PRESETS["printed"] | {"size": max(image.shape[:2])})
     posed = pose(image, hint, settings, seed, str(device))
     return functools.partial(solver.iterate, posed, settings), settings.steps
 

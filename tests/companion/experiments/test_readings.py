@@ -21,10 +21,16 @@ def test_every_reading_changes_the_reference_and_all_start_from_it():
         assert changed == set(readings.choices(24)[item.conditions["variant"]])
 
 
-def test_the_literal_reading_is_the_papers_preset_but_for_its_start():
-    literal = START | VARIANTS["literal"]
+def test_the_literal_reading_is_the_preset_printed_but_for_its_steps():
+    method = get_method("deep-cv")
+    literal, printed = method.settings("paper", **START | VARIANTS["literal"]), method.settings("printed")
+    assert {name for name, value in literal.items() if printed[name] != value} == {"steps"}
+
+
+def test_the_papers_preset_is_the_reference_with_what_was_chosen():
     paper = get_method("deep-cv").settings("paper")
-    assert {name for name, value in literal.items() if paper[name] != value} <= {"start_limit", "steps"}
+    assert {name: value for name, value in START.items() if paper[name] != value} == {"penalty": 0.1}
+    assert {"penalty": paper["penalty"]} in VARIANTS.values()
 
 
 def test_a_shorter_loop_warms_up_for_the_same_share_of_it():
