@@ -31,9 +31,9 @@ def list_data() -> None:
         try:
             counts = {split: len(load_dataset(name, split=split)) for split in splits}
             state = ", ".join(f"{split or ''} {count} images".strip() for split, count in counts.items())
-        except InputError:
-            state = f"missing or incomplete; `deepcv data fetch {name}` downloads it"
-        print(f"{name:11} {state}")
+        except InputError as error:
+            state = f"missing or incomplete: {error}"
+        print(f"{name:17} {state}")
     print(f"folder: {data_folder()} (DEEPCV_DATA)", file=sys.stderr)
 
 

@@ -2,10 +2,13 @@
 
 `samples`     photographs and texture composites, embedded
 `regions`     texture composites of three and four regions, embedded (Figure 4)
-`weizmann`    100 photographs, each annotated by three people (Table 1)
+`nuclei`      microscopy of cell nuclei, six images embedded
+`weizmann`    100 photographs, each annotated by three people (Table 1); 100 more with two objects
+`ecssd`       photographs with one salient object, harder than Weizmann's
 `flowers`     Flowers-17 and Flowers-102, in three splits (Tables 2 and 3)
 `flowerlike`  synthetic flowers with exact masks, in three splits, embedded
 `folder`      any folder of pictures
+`masked`      a picture and its mask, from two files
 `crops`       centre crops of one size, for training networks
 `fetch`       downloads
 `noise`       Gaussian noise on images (Figure 7)
@@ -18,7 +21,7 @@ from pathlib import Path
 from deepcv.checks import check_known
 from deepcv.errors import InputError
 
-from . import flowerlike, flowers, folder, noise, regions, samples, weizmann
+from . import ecssd, flowerlike, flowers, folder, noise, nuclei, regions, samples, weizmann
 from .crops import cropped
 from .dataset import Dataset, Sample, cache_folder, data_folder, file_stamp
 
@@ -33,12 +36,22 @@ __all__ = [
     "file_stamp",
     "load_dataset",
     "load_splits",
+    "nuclei",
     "regions",
     "samples",
     "weizmann",
 ]
 
-SETS = {"samples": samples.dataset, "regions": regions.dataset, "weizmann": weizmann.dataset}
+SETS = {
+    "samples": samples.dataset,
+    "regions": regions.dataset,
+    "nuclei": nuclei.nuclei,
+    "weizmann": weizmann.dataset,
+    "weizmann2": weizmann.two_objects,
+    "weizmann2-regions": weizmann.two_object_regions,
+    "ecssd": ecssd.dataset,
+    "dsb2018": nuclei.dsb2018,
+}
 """Data sets without splits: name and opening function."""
 
 COLLECTIONS = {"flowerlike": flowerlike.dataset, "flowers17": flowers.flowers17, "flowers102": flowers.flowers102}

@@ -24,6 +24,7 @@ from deepcv.errors import InputError
 
 FLOWERS = "https://www.robots.ox.ac.uk/~vgg/data/flowers/"
 SEGMENTATION_DATABASE = "https://www.wisdom.weizmann.ac.il/~vision/Seg_Evaluation_DB/"
+HIERARCHICAL_SALIENCY = "https://www.cse.cuhk.edu.hk/leojia/projects/hsaliency/"
 
 TIMEOUT = 30
 """Seconds to wait for a server."""
@@ -51,15 +52,27 @@ class Archive:
 
 @dataclass(frozen=True)
 class Fetchable:
-    """A data set on the network: its web page, its archives, and a check that the unpacked folder is complete."""
+    """A data set on the network.
+
+    Attributes
+    ----------
+    page : str
+        Its web page.
+    archives : tuple of Archive
+    check : callable
+        Raises `InputError` unless the unpacked folder is complete.
+    place : str
+        Its folder in the folder of the data sets, if it isn't named like the data set.
+    """
 
     page: str
     archives: tuple[Archive, ...]
     check: Callable[[Path], object]
+    place: str = ""
 
 
 def fetch(name: str, folder=None, *, mirror=None, report: Callable[[str], object] = print) -> Path:
-    """Download and unpack a data set, unless it is there already, and return its folder, `folder/name`.
+    """Download and unpack a data set, unless it is there already, and return its folder, mostly `folder/name`.
 
     All work is done in a temporary folder beside the final one, and moved there when complete; errors leave no trace.
 
@@ -83,14 +96,14 @@ def fetch(name: str, folder=None, *, mirror=None, report: Callable[[str], object
     """
     check_known("downloadable data set", name, sorted(FETCHABLE))
     wanted = FETCHABLE[name]
-    target = Path(folder or data_folder()) / name
+    target = Path(folder or data_folder()) / (wanted.place or name)
     if target.exists():
         _require_complete(target, wanted)
         report(f"{target} is already complete")
         return target
     with _temporary_folder(target.parent) as temporary:
-        staged = temporary / name
-        staged.mkdir()
+        staged = temporary / (wanted.place or name)
+        staged.mkdir(parents=True)
         for archive in wanted.archives:
             _unpack(_obtain(archive, wanted.page, mirror, temporary, report), staged)
         _lift(staged)
@@ -233,8 +246,8 @@ def _inside(name: str, path: Path) -> PurePosixPath:
 
 
 def _lift(staged: Path) -> None:
-    """Move the contents of a top folder named like the data set or the Weizmann archive one level up."""
-    for outer in (staged / staged.name, staged / "Weizmann_Seg_DB_1obj"):
+    """Move the contents of a top folder named like a Weizmann archive or the data set one level up."""
+    for outer in (staged / "Weizmann_Seg_DB_1obj", staged / "Weizmann_Seg_DB_2obj", staged / staged.name):
         if outer.is_dir():
             for each in outer.iterdir():
                 os.replace(each, staged / each.name)
@@ -255,7 +268,22 @@ FETCHABLE = {
     "weizmann": Fetchable(
         SEGMENTATION_DATABASE + "dl.html",
         (Archive((SEGMENTATION_DATABASE + "Weizmann_Seg_DB_1obj.ZIP", SEGMENTATION_DATABASE + "1obj.zip")),),
-        lambda folder: weizmann.check(folder.parent),
+        lambda folder: weizmann.check(folder.parent.parent),
+        "weizmann/1obj",
+    ),
+    "weizmann2": Fetchable(
+        SEGMENTATION_DATABASE + "dl.html",
+        (Archive((SEGMENTATION_DATABASE + "Weizmann_Seg_DB_2obj.ZIP",)),),
+        lambda folder: weizmann.check_two(folder.parent.parent),
+        "weizmann/2obj",
+    ),
+    "ecssd": Fetchable(
+        HIERARCHICAL_SALIENCY + "dataset.html",
+        (
+            Archive((HIERARCHICAL_SALIENCY + "data/ECSSD/images.zip",)),
+            Archive((HIERARCHICAL_SALIENCY + "data/ECSSD/ground_truth_mask.zip",)),
+        ),
+        partial(_check_counts, counts={"images/*.jpg": 1000, "ground_truth_mask/*.png": 1000}),
     ),
     "flowers102": Fetchable(
         FLOWERS + "102/",
@@ -277,4 +305,4 @@ FETCHABLE = {
         partial(_check_counts, counts={"jpg/*.jpg": 1360, "trimaps/*.png": 849, "datasplits.mat": 1}),
     ),
 }
-"""The data sets that `fetch` knows. No checksum is published for Weizmann and the Flowers-17 trimaps."""
+"""The data sets that `fetch` knows. No checksum is published for Weizmann, ECSSD and the Flowers-17 trimaps."""

@@ -72,7 +72,7 @@ def small(monkeypatch):
     """The Weizmann set, were it two photographs."""
     check = functools.partial(weizmann.check, expected=2)
     monkeypatch.setitem(
-        FETCHABLE, "weizmann", replace(FETCHABLE["weizmann"], check=lambda folder: check(folder.parent))
+        FETCHABLE, "weizmann", replace(FETCHABLE["weizmann"], check=lambda folder: check(folder.parent.parent))
     )
 
 
@@ -89,7 +89,7 @@ def test_an_archive_is_downloaded_unpacked_and_loads(server, small, tmp_path, mo
     (served / WEIZMANN_FILE).write_bytes(zipped({"ReadMe.txt": b"hello", **photographs()}))
     said = []
     folder = tmp_path / "some" / "data"
-    assert fetch("weizmann", folder, mirror=address, report=said.append) == folder / "weizmann"
+    assert fetch("weizmann", folder, mirror=address, report=said.append) == folder / "weizmann" / "1obj"
     digest = hashlib.sha256((served / WEIZMANN_FILE).read_bytes()).hexdigest()
     assert any(digest in sentence for sentence in said)
     assert os.listdir(folder) == ["weizmann"]
@@ -98,8 +98,23 @@ def test_an_archive_is_downloaded_unpacked_and_loads(server, small, tmp_path, mo
     assert load_dataset("weizmann")[0].mask.all()
 
     (served / WEIZMANN_FILE).unlink()  # a second call needs no server
-    assert fetch("weizmann", mirror=address, report=said.append) == folder / "weizmann"
+    assert fetch("weizmann", mirror=address, report=said.append) == folder / "weizmann" / "1obj"
     assert "already" in said[-1]
+
+
+def test_both_parts_of_weizmann_go_into_one_folder_in_either_order(small, tmp_path, monkeypatch):
+    two = FETCHABLE["weizmann2"]
+    check = functools.partial(weizmann.check_two, expected=2)
+    monkeypatch.setitem(FETCHABLE, "weizmann2", replace(two, check=lambda folder: check(folder.parent.parent)))
+    (tmp_path / WEIZMANN_FILE).write_bytes(zipped(photographs()))
+    second = {
+        f"Weizmann_Seg_DB_2obj/{name.replace('1obj', '2obj')}": content for name, content in photographs().items()
+    }
+    (tmp_path / two.archives[0].file).write_bytes(zipped(second))
+    for name in ("weizmann2", "weizmann"):
+        fetch(name, tmp_path / "data", mirror=tmp_path, report=lambda sentence: None)
+    assert sorted(os.listdir(tmp_path / "data" / "weizmann")) == ["1obj", "2obj"]
+    assert sorted(os.listdir(tmp_path / "data" / "weizmann" / "2obj")) == ["a", "b"]
 
 
 def test_a_folder_of_downloads_will_do_for_a_mirror(small, tmp_path):
@@ -217,7 +232,7 @@ def test_what_is_there_is_neither_overwritten_nor_taken_for_complete(small, tmp_
 
 
 def test_an_unknown_name_and_a_folder_that_cannot_be_written(tmp_path):
-    with pytest.raises(InputError, match=r"'imagenet'.*flowers102, flowers17, weizmann"):
+    with pytest.raises(InputError, match=r"'imagenet'.*ecssd, flowers102, flowers17, weizmann, weizmann2"):
         fetch("imagenet", tmp_path)
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(InputError, match=r"can't write to .*DEEPCV_DATA"):
@@ -229,4 +244,4 @@ def test_the_official_archives_are_named_with_their_checksums():
         for archive in wanted.archives:
             assert all(address.startswith("https://") for address in archive.addresses)
             assert archive.md5 is None or len(archive.md5) == 32
-        assert name == "weizmann" or wanted.archives[0].md5
+        assert name in ("weizmann", "weizmann2", "ecssd") or wanted.archives[0].md5

@@ -94,3 +94,57 @@ def test_the_real_photographs_are_a_hundred_and_people_mostly_agree():
             marked = weizmann.marked_red(np.asarray(Image.open(painted)))
             agreement.append((marked & sample.mask).sum() / (marked | sample.mask).sum())
     assert np.median(agreement) > 0.9  # a single person may have marked something else: one did in b14pavel013
+
+
+# -- two objects -------------------------------------------------------------------------------------------------------
+
+FIRST, OTHER, NOTHING = columns(1, 4), columns(7, 11), columns(0, 0)
+
+
+def write_two(root: Path, name: str, people) -> Path:
+    """A photograph with two objects; `people` marked these pairs of bool arrays red and blue."""
+    place = root / "weizmann" / "2obj" / name
+    photograph = np.full((10, 12, 3), 90, np.uint8)
+    for subfolder in ("src_color", "human_seg"):
+        (place / subfolder).mkdir(parents=True)
+    Image.fromarray(photograph).save(place / "src_color" / f"{name}.png")
+    for number, (red, blue) in enumerate(people):
+        painted = photograph.copy()
+        painted[red], painted[blue] = RED, (36, 0, 255)
+        Image.fromarray(painted).save(place / "human_seg" / f"{name}_{number}.png")
+    return place
+
+
+def test_each_object_is_what_most_people_marked_in_whatever_colours(folder):
+    wide = columns(6, 12)
+    write_two(folder, "swapped", [(FIRST, OTHER), (wide, FIRST), (columns(1, 5), wide)])
+    write_two(folder, "one person", [(FIRST, OTHER)])
+    write_two(folder, "two people", [(FIRST, OTHER), (NOTHING, FIRST)])
+    regions = {sample.name: sample.regions for sample in load_dataset("weizmann2-regions")}
+    assert regions["swapped"].dtype == np.uint8
+    np.testing.assert_array_equal(regions["swapped"], FIRST + 2 * wide)
+    np.testing.assert_array_equal(regions["one person"], FIRST + 2 * OTHER)
+    np.testing.assert_array_equal(regions["two people"], 1 * FIRST)  # of two people both
+    for sample in load_dataset("weizmann2"):
+        np.testing.assert_array_equal(sample.mask, regions[sample.name] > 0)
+        assert sample.regions is None and sample.image.shape == (10, 12, 3)
+
+
+def test_missing_markings_are_named(folder):
+    with pytest.raises(InputError, match=r"deepcv data fetch weizmann2.*DEEPCV_DATA"):
+        load_dataset("weizmann2")
+    write_two(folder, "a", [])
+    with pytest.raises(InputError, match="a has no PNG file in human_seg"):
+        load_dataset("weizmann2")[0]
+    with pytest.raises(InputError, match="0 whole photographs, not 100"):
+        weizmann.check_two()
+
+
+@pytest.mark.skipif(
+    not weizmann.photographs_folder(part="2obj").is_dir(), reason=f"no Weizmann photographs in {data_folder()}"
+)
+def test_the_real_photographs_have_two_objects():
+    weizmann.check_two()
+    dataset = load_dataset("weizmann2-regions")
+    assert len(dataset) == 100
+    assert all(np.unique(sample.regions).tolist() == [0, 1, 2] for sample in dataset.spread(34))
