@@ -184,7 +184,7 @@ METHODS: dict[str, Method] = {
             double_dip.double_dip,
             {
                 "textbook-filter": {"guided_filter": "textbook"},
-                "otsu": {"confidence": "otsu", "guided_filter": "textbook"},
+                "otsu": {"sureness": "otsu", "guided_filter": "textbook"},
             },
             random=True,
             batch=double_dip.double_dip_batch,

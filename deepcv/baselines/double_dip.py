@@ -45,7 +45,7 @@ from torch import Tensor, nn
 from deepcv.checks import Checked, Count, NonNegative, Positive, at_least, resolve
 from deepcv.devices import torch_device
 from deepcv.errors import InputError
-from deepcv.hints.hint import hint_for, otsu_mask
+from deepcv.hints.hint import hint_for, surer
 from deepcv.images import SMALLEST_SIDE, as_colour, resize, to_uint8, working_shape
 from deepcv.model.batches import checked_batch, side_by_side, solve_alike, traces_of, watched
 from deepcv.model.descent import Descent, adam
@@ -81,9 +81,9 @@ class Settings(Checked):
     exclusion: NonNegative = 0.01
     """Weight of `1 / mean |mask - ½|` at the end of the ramp; a larger one makes the mask more binary, at the cost of
     the fit."""
-    confidence: Literal["equalised", "otsu"] = "equalised"
-    """Where the hint is confident: at the ends of its equalised histogram (`confident`), as released, or "otsu",
-    everywhere, on both sides of its Otsu threshold."""
+    sureness: Literal["map", "sharpened", "otsu"] = "map"
+    """The hint whose confident pixels count (`confident`): the map itself, as released; sharpened; or its Otsu mask,
+    which is confident everywhere (`hints.hint.surer`)."""
     target_psnr: NonNegative = 30.0
     """Peak signal-to-noise ratio of the composite, in dB, that ends step 2."""
     guided_filter: Literal["released", "textbook"] | None = "released"
@@ -187,7 +187,7 @@ def pose(image: np.ndarray, hint: np.ndarray, settings: Settings, seed: int, dev
     device = torch_device(device)
     shape = _working_shape(image, settings)
     hint = resize(hint, shape)
-    sure = confident(otsu_mask(hint) if settings.confidence == "otsu" else hint)
+    sure = confident(surer(hint, settings.sureness))
     padded = [pad(each.astype(np.float32)) for each in (resize(as_colour(image), shape), *sure)]
     tensors = [torch.from_numpy(np.atleast_3d(each).transpose(2, 0, 1).copy())[None].to(device) for each in padded]
     return Problem(tensors[0], tensors[1], tensors[2], [seed])

@@ -307,7 +307,7 @@ def test_an_image_too_small_is_refused():
         ({"exclusion": float("inf")}, "exclusion is inf"),
         ({"target_psnr": "high"}, "target_psnr is 'high'"),
         ({"guided_filter": "opencv"}, "guided_filter is 'opencv'; it must be 'released' or 'textbook', or None"),
-        ({"steps": 3}, "no setting 'steps'; there are confidence, exclusion"),
+        ({"steps": 3}, "no setting 'steps'; there are exclusion"),
         ({"seed": -1}, "seed is -1"),
     ],
 )
