@@ -15,8 +15,9 @@ from deepcv.amortized.segmenter import Segmenter
 from deepcv.amortized.settings import PRESETS as TRAINED_PRESETS
 from deepcv.amortized.settings import Settings as AmortizedSettings
 from deepcv.amortized.settings import Trained, resolve_trained
-from deepcv.baselines import double_dip
+from deepcv.baselines import appearance, double_dip
 from deepcv.baselines.chan_vese import chan_vese
+from deepcv.baselines.feature_clustering import feature_clustering
 from deepcv.baselines.grab_cut import grab_cut
 from deepcv.baselines.inpainting_error import inpainting_error_maximization
 from deepcv.baselines.normalized_cuts import normalized_cuts
@@ -52,6 +53,8 @@ _PRESET_TITLES = {
     "textbook-filter": "textbook filter",
     "otsu": "surer hint",
     "gradient": "Algorithm 2",
+    "no-decoder": "no decoder",
+    "grabcut": "GrabCut's energy",
 }
 
 
@@ -191,6 +194,19 @@ METHODS: dict[str, Method] = {
             resolve=partial(resolve, double_dip.Settings),
         ),
         Method("grabcut", "GrabCut", grab_cut, random=True),
+        Method("hint-cut", "Hint prior and cut", appearance.hint_cut),
+        Method("ridge", "Ridge regression", appearance.ridge),
+        Method("mixture", "Colour mixture [17]", appearance.mixture, {"grabcut": appearance.GRABCUT}, random=True),
+        Method("forest", "Random forest", appearance.forest, random=True),
+        Method(
+            "feature-clustering",
+            "Feature clustering",
+            feature_clustering,
+            {"regions": {"merge": False}},
+            random=True,
+            several=("regions",),
+            takes_hint=lambda settings: settings["merge"],
+        ),
         Method(
             "iem",
             "IEM",

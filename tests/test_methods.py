@@ -17,6 +17,7 @@ from deepcv.model.settings import PRESETS, Settings
 QUICK = {
     "deep-cv": {"steps": 3, "rounds": 1, "width": 2, "size": 24, "levels": 0},
     "double-dip": {"first_steps": 2, "second_steps": 2},
+    "feature-clustering": {"channels": 12, "steps": 5},
 }
 
 

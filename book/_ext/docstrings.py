@@ -58,8 +58,11 @@ def after_napoleon(app, what, name, obj, options, lines):
 def list_registered(app, docname, source):
     """Replace the lines `% every experiment` and `% every method` of a page by a section for each."""
     experiments = [(each.title, f"deepcv.companion.experiments.{name}") for name, each in EXPERIMENTS.items()]
-    functions = [(each.title, each.function) for each in METHODS.values() if not each.trained]
-    methods = [(title, each.__module__) for title, each in functions if ".baselines." in each.__module__]
+    modules: dict[str, list[str]] = {}
+    for each in METHODS.values():
+        if not each.trained and ".baselines." in each.function.__module__:
+            modules.setdefault(each.function.__module__, []).append(each.title)
+    methods = [(", ".join(titles), module) for module, titles in modules.items()]
     for line, listed in (("% every experiment", experiments), ("% every method", methods)):
         sections = (f"## {title}\n\n```{{eval-rst}}\n.. automodule:: {module}\n```\n" for title, module in listed)
         source[0] = source[0].replace(line, "\n".join(sections))

@@ -85,6 +85,8 @@ class Settings(Checked):
     channel_mean: bool = False
     """Mean over channels instead of the sum, as in the released code; the same for grey images."""
 
+    decoder: bool = True
+    """Whether there is a decoder, hence a reconstruction; without it the encoder is fitted to u by the KL alone."""
     architecture: Literal["unet", "skip"] = "unet"
     """Encoder and decoder: U-Nets [39], or the deep image prior's network [45] with `levels` of `width` channels."""
     width: Count = 8
@@ -171,10 +173,11 @@ PRESETS: dict[str, dict[str, Any]] = {
         "steps": 401,
     },
     "gradient": {"u_step": "gradient"},
+    "no-decoder": {"decoder": False},
 }
 """Readings of Algorithm 1, or of Algorithm 2 with more than two phases, as changes to the package's default.
 
-All but "gradient" have section 5.1's ν = 1, μ = ±10 (μᵢ = 5eᵢ), unit variance, U-Nets with 4 levels and instance
+All but the last two have section 5.1's ν = 1, μ = ±10 (μᵢ = 5eᵢ), unit variance, U-Nets with 4 levels and instance
 normalisation, one loop and the guided filter; a width of 64, which the paper doesn't give, is the released code's.
 
 "paper" is the reading we recommend. Where section 5.1 is silent it takes what works on the first 20 images of Weizmann
@@ -189,7 +192,7 @@ to ±1, CELU. Deviations: the foreground is at +60 (theirs is at -60, a mirrored
 2.5/(H·W) against data terms in the thousands); instance normalisation (theirs is batch normalisation of one image); the
 hint, which they don't give, is our saliency sharpened about its Otsu threshold.
 
-"gradient" is the package's own model with the paper's step on φ in place of the cut.
+"gradient" is the package's own model with the paper's step on φ in place of the cut; "no-decoder" is it without ℱ.
 """
 
 

@@ -80,6 +80,8 @@ class State(NamedTuple):
 class Model(nn.Module):
     """Encoder 𝒢 and decoder ℱ of each of B images, and the two terms of the energy that depend on them.
 
+    Without a decoder (`Settings.decoder`) the reconstruction term is 0.
+
     `channels` are those of the image; each image has a seed.
     """
 
@@ -100,7 +102,8 @@ class Model(nn.Module):
             network = functools.partial(UNet, width=settings.width, levels=settings.levels, activation=activation)
         outputs = self.dimensions * (2 if settings.learned_variance else 1)
         self.encoder = network(channels, outputs, seeds=[2 * seed for seed in seeds])
-        self.decoder = network(self.dimensions, channels, seeds=[2 * seed + 1 for seed in seeds])
+        if settings.decoder:
+            self.decoder = network(self.dimensions, channels, seeds=[2 * seed + 1 for seed in seeds])
 
     def encode(self, image: Tensor) -> tuple[Tensor, Tensor | float]:
         """`𝒢^μ(I)` `(B, d, H, W)`, and `𝒢^σ(I)` of the same shape or, if fixed, 1.0."""
@@ -127,6 +130,8 @@ class Model(nn.Module):
     def forward(self, image: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """`𝒢^μ(I)`, the reconstruction term `(B,)` and the KL of each phase `(B, N, H, W)`."""
         mean, variance = self.encode(image)
+        if not self.settings.decoder:
+            return mean, mean.new_zeros(len(image)), self.kl(mean, variance)
         scale = self.settings.pixel_range**2 / (image.shape[1] if self.settings.channel_mean else 1)
         fit = scale * energy.reconstruction(self.decode, mean, variance, image, noise)
         return mean, fit, self.kl(mean, variance)
@@ -164,7 +169,7 @@ def _gradient(problem: Problem, settings: Settings) -> Iterator[State]:
     def loss() -> tuple[Tensor, tuple[Tensor, ...]]:
         """E_LS of (3.18) or (4.5), without the term in w alone."""
         mean, fit, kl = model(image, noise.value)
-        weights = _balanced(relaxed_of(phi), settings.balance)
+        weights = balanced(relaxed_of(phi), settings.balance)
         split = energy.splitting(phases.contours(memberships_of(phi)), w, settings.penalty)
         return fit + split + energy.region(weights, kl + problem.prior), (mean, fit, kl)
 
@@ -204,14 +209,14 @@ def _exact(problem: Problem, settings: Settings) -> Iterator[State]:
     terms, solution, step = _terms_of(u, problem, settings), None, 0
     settled = torch.zeros(len(image), dtype=torch.bool, device=image.device)
     for round_ in range(settings.rounds):
-        weights.copy_(_balanced(u, settings.balance))
+        weights.copy_(balanced(u, settings.balance))
         for left in reversed(range(settings.more_steps if round_ else settings.steps)):
             step += 1
             noise.draw()
             mean, fit, kl = descent()
             if not left:
                 solution = _best_partition(model, problem, settings, solution)
-                found = torch.where(settled[:, None, None, None], u, _nonempty(solution.mask, u))
+                found = torch.where(settled[:, None, None, None], u, nonempty(solution.mask, u))
                 changed = (found.argmax(dim=1) != u.argmax(dim=1)).float().mean(dim=(1, 2))
                 settled = settled | (changed < settings.settled)
                 u, terms = found, _terms_of(found, problem, settings)
@@ -231,7 +236,7 @@ def _best_partition(
     return labelling.solve(cost[:, 1] - cost[:, 0], settings.nu * problem.edges, start=start)
 
 
-def _nonempty(mask: Tensor, u: Tensor) -> Tensor:
+def nonempty(mask: Tensor, u: Tensor) -> Tensor:
     """The memberships of a mask; u where one of two phases would be empty, as networks can't be fitted to that."""
     if mask.ndim == 4:
         return mask.to(u)
@@ -264,7 +269,7 @@ def _fit(model: Model, image: Tensor, noise: _Noise, weights: Tensor) -> tuple[T
     return fit + energy.region(weights, kl), (mean, fit, kl)
 
 
-def _balanced(u: Tensor, power: float) -> Tensor:
+def balanced(u: Tensor, power: float) -> Tensor:
     """Memberships `(B, N, H, W)` weighted by their phase's area to the power of `-power`, their total kept."""
     area = u.detach().mean(dim=(2, 3), keepdim=True).clamp(min=0.02)
     weight = area**-power

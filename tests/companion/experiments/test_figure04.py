@@ -47,6 +47,8 @@ def test_each_method_is_asked_for_what_the_paper_asks_it_for():
     cuts = [item for item in items if item.method == "normalized-cuts"]
     told = {item.image: item.settings["regions"] for item in cuts if "regions" not in item.conditions}
     assert told == truth
+    features = [item for item in items if item.method == "feature-clustering"]
+    assert {item.image: item.settings["regions"] for item in features} == truth and len(features) == 2 * len(truth)
     counts = [item.conditions.get("regions") for item in cuts if item.image == "mean-bands"]
     assert counts == [*range(3, 21), None]
     assert all(item.seed == 0 and not item.settings["merge"] for item in cuts)
@@ -69,9 +71,11 @@ def test_the_count_is_the_best_over_all_images():
 
 def test_the_true_count_stands_beside_the_best_one():
     true = rows_of({("normalized-cuts", np.nan): {"mean-a": (0.1,), "texture-b": (0.2,), "texture-c": (0.3,)}})
-    table = figure04.summary(pd.concat([ROWS, true], ignore_index=True))
+    other = true.assign(method="feature-clustering", mean_iou_matched=0.3)
+    table = figure04.summary(pd.concat([ROWS, true, other], ignore_index=True))
     assert table.loc["Normalized cuts [41], true count", "mean IoU"] == pytest.approx(0.2)
-    assert len(table) == 3
+    assert table.loc["Feature clustering, true count", "mean IoU"] == pytest.approx(0.3)
+    assert len(table) == 4
 
 
 def test_kinds_of_images_stand_apart():

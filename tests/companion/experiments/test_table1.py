@@ -1,6 +1,7 @@
 """Table 1 asks for the right results, computes each once, and keeps its three groups of numbers apart."""
 
 import shutil
+import warnings
 from collections import Counter
 from dataclasses import replace
 
@@ -257,13 +258,43 @@ def test_summary_averages_seeds_then_images_and_puts_the_best_first():
     found = table1.summary(pd.concat([rows, extra]))
     assert list(found.index) == ["deep-cv:default", "saliency:default"]
     assert list(found.columns) == [
-        "F", "F interval", "mIoU", "mIoU interval", "F oracle", "s/image", "images", "seeds",
+        "F", "F interval", "F median", "mIoU", "mIoU interval", "F oracle",
+        "ours wins", "p", "s/image", "images", "seeds",
     ]  # fmt: skip
-    assert found["F"].tolist() == pytest.approx([0.75, 0.5])
+    assert found["F"].tolist() == found["F median"].tolist() == pytest.approx([0.75, 0.5])
+    assert found["ours wins"].tolist() == pytest.approx([np.nan, 1], nan_ok=True)
     low, high = bootstrap_interval([0.7, 0.8])
     assert found.loc["deep-cv:default", "F interval"] == f"{low:.3f}–{high:.3f}"
     assert found["images"].tolist() == [2, 2] and found["seeds"].tolist() == [2, 1]
     assert found.loc["saliency:default", ["F oracle", "s/image"]].tolist() == [0.55, 1.5]
+
+
+def test_ours_is_compared_image_by_image_after_averaging_seeds():
+    theirs = np.linspace(0.3, 0.8, 9)
+    ours = theirs + np.array([0.1, 0.2, -0.045, 0.03, 0.04, 0.05, 0, 0.06, 0.07])
+    rows = rows_of({"deep-cv:default": ours, "grabcut:default": theirs}, seeds=3)
+    found = table1.summary(rows).loc["grabcut:default"]
+    assert found["ours wins"] == pytest.approx((7 + 0.5) / 9)
+    # without the tie the negative difference has rank 3 of 8; signs are equally likely if nothing differs
+    subsets = [sum(rank for rank in range(1, 9) if code >> (rank - 1) & 1) for code in range(2**8)]
+    assert found["p"] == pytest.approx(2 * np.mean([total <= 3 for total in subsets]))
+    assert list(table1.paired(rows).index) == ["Deep Chan-Vese", "GrabCut"]
+
+
+def test_few_images_and_no_row_of_ours_are_compared_without_a_warning():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        one = table1.summary(rows_of({"deep-cv:default": [0.5, 0.4], "grabcut:default": [0.5, 0.2]}))
+        none = table1.summary(rows_of({"grabcut:default": [0.5, 0.2]}))
+    assert one.loc["grabcut:default", ["ours wins", "p"]].tolist() == [0.75, 1.0]
+    assert none[["ours wins", "p"]].isna().all(axis=None)
+
+
+def test_quick_leaves_out_what_takes_seconds_and_the_full_profiles_have_every_ablation():
+    ablations = {"hint-cut", "ridge", "mixture"}
+    slower = {"forest", "feature-clustering", "mixture:grabcut", "deep-cv:no-decoder"}
+    assert ablations <= set(Settings().methods) and not slower & set(Settings().methods)
+    assert all(ablations | slower <= set(Settings(profile).methods) for profile in ("cpu", "paper"))
 
 
 def test_three_groups_stand_side_by_side_and_are_never_mixed(repository, tmp_path):
