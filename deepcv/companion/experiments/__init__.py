@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from deepcv.checks import check_known
 from deepcv.companion.experiments import (
+    algorithm2,
     choices,
     figure01,
     figure03,
@@ -40,6 +41,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         ladder,
         figure03,
         figure04,
+        algorithm2,
         table2,
         figure05,
         table3,
