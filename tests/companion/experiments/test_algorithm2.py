@@ -48,6 +48,7 @@ def test_energies_are_compared_with_those_from_the_truth():
             "adjusted_rand_index": 0.4,
             "energy": energy,
             "empty": 0.0,
+            "one_region": 0.1,
         }
         for (start, image), energy in energies.items()
     )

@@ -41,7 +41,7 @@ def test_each_method_is_asked_for_what_the_paper_asks_it_for():
     ours = [item for item in items if item.method == "deep-cv"]
     assert all(item.settings["phases"] == truth[item.image] for item in ours)
     assert len(ours) == 2 * 2 * len(truth)
-    assert {item.settings["start"] for item in ours if item.preset == "gradient"} == {"random"}
+    assert {item.settings["start"] for item in ours if item.preset == "paper"} == {"random"}
     circles = [item for item in items if item.method == "vese-chan" and item.preset == "default"]
     assert len(circles) == len(truth), "they don't depend on the seed"
     cuts = [item for item in items if item.method == "normalized-cuts"]
