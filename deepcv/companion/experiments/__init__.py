@@ -10,6 +10,7 @@ from deepcv.checks import check_known
 from deepcv.companion.experiments import (
     algorithm2,
     choices,
+    domains,
     figure01,
     figure03,
     figure04,
@@ -37,6 +38,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         theory,
         choices,
         table1,
+        domains,
         readings,
         ladder,
         figure03,

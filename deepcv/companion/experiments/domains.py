@@ -1,0 +1,222 @@
+"""Table 1 on other pictures: natural scenes, two objects, cell nuclei under a microscope.
+
+Not in the paper, whose Table 1 has one kind of photograph. The methods start from the same saliency hint and have the
+settings of Table 1, which were chosen on Weizmann. Images that settings were, or may be, chosen on (`CHOSEN_ON`) are
+left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from deepcv.companion.claims import OURS, Estimate, score_of
+from deepcv.companion.experiments import experiment
+from deepcv.companion.experiments.experiment import (
+    N_TUNING_IMAGES,
+    REDUCED,
+    Experiment,
+    Group,
+    Images,
+    Reduction,
+    check_scored,
+)
+from deepcv.companion.experiments.table1 import fast_then_slow
+from deepcv.companion.pictures import compact, mask_grid
+from deepcv.companion.recorded import full_names
+from deepcv.methods import title
+from deepcv.metrics import sign_flip_p
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+    from pandas.io.formats.style import Styler
+
+CHOSEN_ON = {
+    "weizmann": lambda names: names[:N_TUNING_IMAGES],
+    "ecssd": lambda names: [name for name in names if name <= "0200"],
+    "dsb2018": lambda names: names[::2],
+}
+"""The images of a data set that settings may be chosen on: of Weizmann the first 20 by name, of ECSSD the first 200 of
+its 1000, of the nuclei those at odd positions. Of the two-object photographs there are none."""
+
+# -- what is run -------------------------------------------------------------------------------------------------------
+
+_CHEAP = ("deep-cv", "saliency", "chan-vese", "grabcut")
+_FAST = (*_CHEAP, "statistical", "iem")
+_SLOW = ("deep-cv:paper",)
+
+
+@dataclass(frozen=True)
+class Settings(experiment.Settings):
+    """What to run, besides the fields of every experiment; `dataset` names one data set instead of several.
+
+    Attributes
+    ----------
+    datasets : dict of str to int
+        The data sets, and how many of their images that no setting was chosen on are run; None for all.
+    methods : tuple of str
+        "method" or "method:preset", as `deepcv methods` lists them.
+    reduced : dict of str to Reduction
+        The slow methods, which run after the others, and how they are reduced.
+
+    Raises
+    ------
+    InputError
+        As in `deepcv.companion.experiments.table1.Settings`.
+    """
+
+    profiles = {
+        "quick": {"datasets": {"samples": 4, "nuclei": None}, "methods": _CHEAP, "reduced": {}, "size": 160},
+        "cpu": {
+            "datasets": {"dsb2018": None, "ecssd": 60, "weizmann2": None, "weizmann": None},
+            "methods": (*_FAST, *_SLOW),
+            "reduced": {name: REDUCED[name] for name in _SLOW},
+        },
+        "paper": {
+            "datasets": dict.fromkeys(("dsb2018", "ecssd", "weizmann2", "weizmann")),
+            "methods": (*_FAST, *_SLOW, "double-dip:otsu"),
+            "reduced": dict.fromkeys((*_SLOW, "double-dip:otsu"), Reduction()),
+        },
+    }
+
+    datasets: Mapping[str, int | None] | None = None
+    methods: tuple[str, ...] | None = None
+    reduced: Mapping[str, Reduction] | None = None
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name in self.methods:
+            check_scored(name)
+
+
+def groups(settings: Settings) -> list[Group]:
+    """The fast methods on every data set, then each slow one."""
+    wanted = {settings.dataset: None} if settings.dataset else settings.datasets
+    parts = [unseen(name).first(count).first(settings.n_images) for name, count in wanted.items()]
+    return [Group(images.first(count), variants) for count, variants in fast_then_slow(settings) for images in parts]
+
+
+def unseen(dataset: str) -> Images:
+    """The images of a data set that no setting may be chosen on (`CHOSEN_ON`)."""
+    images = Images.load(dataset)
+    chosen = frozenset(CHOSEN_ON.get(dataset, lambda names: ())(images.samples.names))
+    return replace(images, samples=images.samples.only(name for name in images.samples.names if name not in chosen))
+
+
+# -- what is shown -----------------------------------------------------------------------------------------------------
+
+
+def summary(rows: DataFrame) -> DataFrame:
+    """How each method does on each data set, and our lead over it, image by image.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        From `Experiment.run`, or of a recorded run.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Indexed by data set and title, best mean F first. Seeds of an image are averaged first. Columns in groups: `F`
+        and `mIoU`, each with `mean`, `low` and `high` (95 %, bootstrap over images) and `median`; `ours`, our F minus
+        the method's, paired over images, with `lead`, `low`, `high`, `won` (the share of images on which ours is
+        better, ties count half) and `p` (`deepcv.metrics.sign_flip_p`), NaN for ours; `run` with `s/image` (median),
+        `images` and `seeds`.
+    """
+    import pandas as pd
+
+    table = {}
+    for dataset, part in rows.groupby("dataset", sort=False):
+        names = full_names(part)
+        found = {name: _row(part, name, part[names == name]) for name in names.unique()}
+        for name in sorted(found, key=lambda name: -found[name]["F", "mean"]):
+            table[dataset, title(name)] = found[name]
+    result = pd.DataFrame.from_dict(table, orient="index")
+    result.columns = pd.MultiIndex.from_tuples(result.columns)
+    return result
+
+
+def _row(rows: DataFrame, name: str, own: DataFrame) -> dict[tuple[str, str], float]:
+    row = {}
+    for short, score in (("F", "f_measure"), ("mIoU", "iou")):
+        values = score_of(rows, name, score)
+        found = Estimate.over(values)
+        row |= {(short, "mean"): found.mean, (short, "low"): found.low, (short, "high"): found.high}
+        row[short, "median"] = values.median()
+    row |= {("ours", each): np.nan for each in ("lead", "low", "high", "won", "p")}
+    leads = (score_of(rows, OURS, "f_measure") - score_of(rows, name, "f_measure")).dropna()
+    if name != OURS and len(leads):
+        found = Estimate.over(leads)
+        row |= {("ours", "lead"): found.mean, ("ours", "low"): found.low, ("ours", "high"): found.high}
+        row["ours", "won"] = float(np.mean((leads > 0) + 0.5 * (leads == 0)))
+        row["ours", "p"] = sign_flip_p(leads.to_numpy())
+    row["run", "s/image"] = own["seconds"].median()
+    return row | {("run", "images"): own["image"].nunique(), ("run", "seeds"): own["seed"].nunique()}
+
+
+def readable(table: DataFrame) -> Styler:
+    """A styled `summary`: each estimate with its interval in one column, without mIoU's median and the times."""
+    import pandas as pd
+
+    def joined(group: str, mean: str, how: str):
+        numbers = table[group].map(lambda number: format(number, how))
+        text = numbers[mean] + " (" + numbers["low"] + " to " + numbers["high"] + ")"
+        return text.where(table[group, mean].notna(), "–")
+
+    shown = pd.DataFrame(
+        {
+            "F": joined("F", "mean", ".3f"),
+            "median F": table["F", "median"].map("{:.3f}".format),
+            "mIoU": joined("mIoU", "mean", ".3f"),
+            "our lead in F": joined("ours", "lead", "+.3f"),
+            "ours better": table["ours", "won"].map("{:.0%}".format).where(table["ours", "won"].notna(), "–"),
+            "p": table["ours", "p"].map("{:.4f}".format).where(table["ours", "p"].notna(), "–"),
+            "images": table["run", "images"].astype(int).astype(str),
+        }
+    )
+    return compact(shown.style, "domains")
+
+
+def plot(table: DataFrame) -> Figure:
+    """F of each method on each data set: mean, its 95 % interval and, as a bar, the median; `table` from `summary`."""
+    import matplotlib.pyplot as plt
+    import seaborn as sns
+
+    datasets = list(dict.fromkeys(table.index.get_level_values(0)))
+    names = list(dict.fromkeys(table.index.get_level_values(1)))
+    figure, axes = plt.subplots(
+        1, len(datasets), figsize=(2.4 + 2.1 * len(datasets), 0.32 * len(names) + 1.2), sharey=True, squeeze=False,
+        layout="constrained",
+    )  # fmt: skip
+    places = {name: -place for place, name in enumerate(names)}
+    dark, light = sns.color_palette("colorblind")[:2]
+    for axis, dataset in zip(axes[0], datasets, strict=True):
+        scores = table.loc[dataset]["F"]
+        heights = [places[name] for name in scores.index]
+        reach = np.abs(scores[["low", "high"]].to_numpy().T - scores["mean"].to_numpy())
+        axis.errorbar(scores["mean"], heights, xerr=reach, fmt="o", color=dark, ms=5, lw=1.2, label="mean and interval")
+        axis.plot(scores["median"], heights, "|", color=light, ms=11, mew=2, label="median")
+        axis.set(title=dataset, xlabel="F", yticks=list(places.values()), yticklabels=list(places))
+        axis.grid(axis="x", alpha=0.25)
+    axes[0, 0].legend(fontsize=7, loc="best")
+    return figure
+
+
+def plot_masks(rows: DataFrame) -> Figure:
+    """The masks of the first seed on the embedded images of nuclei, one line per image."""
+    shown = rows[(rows["dataset"] == "nuclei") & (rows["seed"] == rows["seed"].iloc[0])]
+    return mask_grid(shown.assign(column=full_names(shown).map(title)))
+
+
+EXPERIMENT = Experiment(
+    name="domains",
+    title="Other pictures",
+    settings=Settings,
+    groups=groups,
+    summary=summary,
+    plot=plot,
+)
