@@ -146,32 +146,6 @@ def interval_over_seeds(values, *, level: float = 0.95) -> tuple[float, float]:
     return float(values.mean() - reach), float(values.mean() + reach)
 
 
-def sign_flip_p(differences, *, resamples: int = 9999, seed: int = 0) -> float:
-    """Two-sided p-value of a paired test: how often random signs give a mean difference as far from 0.
-
-    Under the hypothesis that two methods are exchangeable on every image, the sign of each difference is random
-    (Fisher's randomisation test); nothing is assumed of their distribution.
-
-    Parameters
-    ----------
-    differences : array_like, `(images,)`
-        One per image, seeds averaged first.
-    resamples : int
-        How often the signs are drawn; the given ones count as one more draw, so that p is never 0.
-
-    Raises
-    ------
-    InputError
-        If there are no values or some are NaN.
-    """
-    values = np.asarray(differences, dtype=float)
-    if values.size == 0 or np.isnan(values).any():
-        raise InputError("the differences are empty or have NaN; run the missing images first")
-    signs = np.random.default_rng(seed).choice([-1.0, 1.0], (resamples, len(values)))
-    reached = np.abs(signs @ values) >= np.abs(values.sum()) - 1e-9 * np.abs(values).sum()  # equal but for rounding
-    return float((1 + np.count_nonzero(reached)) / (1 + resamples))
-
-
 def bootstrap_interval(values, *, level: float = 0.95, resamples: int = 9999, seed: int = 0) -> tuple[float, float]:
     """Percentile bootstrap interval of the mean over images.
 

@@ -7,6 +7,7 @@ left out.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -24,11 +25,10 @@ from deepcv.companion.experiments.experiment import (
     Reduction,
     check_scored,
 )
-from deepcv.companion.experiments.table1 import fast_then_slow
+from deepcv.companion.experiments.table1 import against_ours, fast_then_slow
 from deepcv.companion.pictures import compact, mask_grid
 from deepcv.companion.recorded import full_names
 from deepcv.methods import title
-from deepcv.metrics import sign_flip_p
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -45,8 +45,9 @@ its 1000, of the nuclei those at odd positions. Of the two-object photographs th
 
 # -- what is run -------------------------------------------------------------------------------------------------------
 
-_CHEAP = ("deep-cv", "saliency", "chan-vese", "grabcut")
-_FAST = (*_CHEAP, "statistical", "iem")
+_CHEAP = ("deep-cv", "saliency", "hint-cut", "ridge", "chan-vese", "grabcut")
+_ABLATIONS = ("deep-cv:no-decoder", "mixture", "mixture:grabcut", "forest", "feature-clustering")
+_FAST = (*_CHEAP, *_ABLATIONS, "statistical", "iem")
 _SLOW = ("deep-cv:paper",)
 
 
@@ -123,9 +124,9 @@ def summary(rows: DataFrame) -> DataFrame:
     pandas.DataFrame
         Indexed by data set and title, best mean F first. Seeds of an image are averaged first. Columns in groups: `F`
         and `mIoU`, each with `mean`, `low` and `high` (95 %, bootstrap over images) and `median`; `ours`, our F minus
-        the method's, paired over images, with `lead`, `low`, `high`, `won` (the share of images on which ours is
-        better, ties count half) and `p` (`deepcv.metrics.sign_flip_p`), NaN for ours; `run` with `s/image` (median),
-        `images` and `seeds`.
+        the method's, paired over images, with `lead`, `low`, `high`, and `won` and `p` of
+        `deepcv.companion.experiments.table1.against_ours`, NaN for ours; `run` with `s/image` (median), `images` and
+        `seeds`.
     """
     import pandas as pd
 
@@ -135,7 +136,7 @@ def summary(rows: DataFrame) -> DataFrame:
         found = {name: _row(part, name, part[names == name]) for name in names.unique()}
         for name in sorted(found, key=lambda name: -found[name]["F", "mean"]):
             table[dataset, title(name)] = found[name]
-    result = pd.DataFrame.from_dict(table, orient="index")
+    result = pd.DataFrame.from_dict(table, orient="index").infer_objects()
     result.columns = pd.MultiIndex.from_tuples(result.columns)
     return result
 
@@ -148,12 +149,11 @@ def _row(rows: DataFrame, name: str, own: DataFrame) -> dict[tuple[str, str], fl
         row |= {(short, "mean"): found.mean, (short, "low"): found.low, (short, "high"): found.high}
         row[short, "median"] = values.median()
     row |= {("ours", each): np.nan for each in ("lead", "low", "high", "won", "p")}
-    leads = (score_of(rows, OURS, "f_measure") - score_of(rows, name, "f_measure")).dropna()
-    if name != OURS and len(leads):
+    ours, theirs = (score_of(rows, each, "f_measure") for each in (OURS, name))
+    if name != OURS and len(leads := (ours - theirs).dropna()):
         found = Estimate.over(leads)
         row |= {("ours", "lead"): found.mean, ("ours", "low"): found.low, ("ours", "high"): found.high}
-        row["ours", "won"] = float(np.mean((leads > 0) + 0.5 * (leads == 0)))
-        row["ours", "p"] = sign_flip_p(leads.to_numpy())
+        row["ours", "won"], row["ours", "p"] = against_ours(ours, theirs).values()
     row["run", "s/image"] = own["seconds"].median()
     return row | {("run", "images"): own["image"].nunique(), ("run", "seeds"): own["seed"].nunique()}
 
@@ -178,7 +178,7 @@ def readable(table: DataFrame) -> Styler:
             "images": table["run", "images"].astype(int).astype(str),
         }
     )
-    return compact(shown.style, "domains")
+    return compact(shown.style, f"{zlib.crc32(shown.to_csv().encode()):08x}")
 
 
 def plot(table: DataFrame) -> Figure:

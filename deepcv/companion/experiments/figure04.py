@@ -3,7 +3,7 @@
 The paper's claim, from four pictures without ground truth: asked for 4, 3, 3 and 3 regions, the deep Chan-Vese model is
 satisfactory, while normalized cuts and multi-phase Chan-Vese are less accurate. Here the methods are scored on
 composites with a known partition (`deepcv.data.regions`), separately for regions that differ in mean, in modes or in
-texture.
+texture, and, apart from these, on photographs with two objects that people have marked (`PHOTOGRAPHS`).
 
 Ours is given the true number of regions, as in the paper, and so is differentiable feature clustering (2020), which is
 not in the paper. Multi-phase Chan-Vese always has four. Normalized cuts is run
@@ -14,10 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 
+from deepcv.checks import at_least
 from deepcv.companion.claims import OURS, SATISFACTORY, Claim, Estimate, Verdict, judged, listed
 from deepcv.companion.compute import sample_of, segment
 from deepcv.companion.experiments import experiment
@@ -62,6 +63,9 @@ TUNED_ON = (
 KINDS = {"mean": "means differ", "modes": "only modes differ", "texture": "only texture differs"}
 """The first word of a composite's name, and what tells its regions apart."""
 
+PHOTOGRAPHS = "weizmann2-regions"
+"""Real photographs with three true regions: a background and two objects. No setting was chosen on them."""
+
 MEASURED = {"mean IoU": "mean_iou_matched", "Rand index": "adjusted_rand_index"}
 """Scores and the columns that hold them; both are 1 for the true partition, whatever its labels."""
 
@@ -88,6 +92,8 @@ class Settings(experiment.Settings):
         Upper limit for multi-phase Chan-Vese.
     reduced : dict of str to Reduction
         How slow methods are reduced.
+    photographs : int
+        How many of `PHOTOGRAPHS` to run after the composites, unless a data set or images are named.
     """
 
     profiles = {
@@ -99,9 +105,10 @@ class Settings(experiment.Settings):
             "size": 80,
             "iterations": 500,
             "reduced": REDUCED,
+            "photographs": 0,
         },
-        "cpu": _FULL | {"reduced": REDUCED},
-        "paper": _FULL | {"reduced": {}},
+        "cpu": _FULL | {"reduced": REDUCED, "photographs": 20},
+        "paper": _FULL | {"reduced": {}, "photographs": 100},
     }
 
     methods: tuple[Literal[*METHODS], ...] | None = None  # type: ignore[valid-type]  # the names of a registry
@@ -109,6 +116,7 @@ class Settings(experiment.Settings):
     counts: tuple[int, ...] | None = None
     iterations: int | None = None
     reduced: Mapping[str, Reduction] | None = None
+    photographs: Annotated[int, at_least(0)] | None = None
 
 
 def images_of(settings: Settings) -> Images:
@@ -132,7 +140,10 @@ def images_of(settings: Settings) -> Images:
 def groups(settings: Settings) -> list[Group]:
     """Image by image, as the settings depend on the image's number of regions."""
     found = []
-    for image in images_of(settings).each():
+    images = images_of(settings).each()
+    if settings.photographs and not settings.given & {"dataset", "images"}:
+        images += Images.load(PHOTOGRAPHS).first(settings.photographs).first(settings.n_images).each()
+    for image in images:
         count = int(image.samples[0].regions.max()) + 1
         found.append(Group(image, [each for name in settings.methods for each in _variants(name, count, settings)]))
     return found
@@ -186,8 +197,13 @@ def unseen(rows: DataFrame) -> DataFrame:
     return rows[~rows["image"].isin(TUNED_ON)]
 
 
+def composites(rows: DataFrame) -> DataFrame:
+    """The rows of all images but `PHOTOGRAPHS`."""
+    return rows[rows["dataset"] != PHOTOGRAPHS]
+
+
 def summary(rows: DataFrame) -> DataFrame:
-    """Means over images with 95 % intervals, a row per method, best mean IoU first.
+    """Means over images with 95 % intervals, a row per method, best mean IoU first; of several data sets one by one.
 
     Parameters
     ----------
@@ -197,10 +213,13 @@ def summary(rows: DataFrame) -> DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Indexed by the methods' titles. For each of `MEASURED` the mean and its `interval` (bootstrap over images, seeds
-        of an image averaged first), `s/image` (median), `images`, `seeds`.
+        Indexed by the methods' titles, below the data set if there are several. For each of `MEASURED` the mean and its
+        `interval` (bootstrap over images, seeds of an image averaged first), `s/image` (median), `images`, `seeds`.
     """
-    return _summary(best_count(rows))
+    import pandas as pd
+
+    parts = {dataset: _summary(best_count(part)) for dataset, part in rows.groupby("dataset", sort=False)}
+    return pd.concat(parts) if len(parts) > 1 else next(iter(parts.values()))
 
 
 def _summary(reduced: DataFrame) -> DataFrame:
@@ -218,21 +237,21 @@ def _summary(reduced: DataFrame) -> DataFrame:
 
 
 def by_kind(rows: DataFrame) -> DataFrame:
-    """Mean IoU and its interval for each kind of images (`KINDS`), columns in pairs; rows in the order of `summary`."""
+    """Mean IoU and its interval for each kind of composite (`KINDS`), columns in pairs; rows as in `summary`."""
     import pandas as pd
 
-    reduced = best_count(rows)
+    reduced = best_count(composites(rows))
     kinds = {kind: _summary(group) for kind, group in reduced.groupby("kind", sort=False)}
     parts = {kind: table[["mean IoU", "mean IoU interval"]] for kind, table in kinds.items()}
     return pd.concat(parts, axis=1).reindex(_summary(reduced).index)
 
 
 def plot(rows: DataFrame) -> Figure:
-    """Mean IoU of each method for each kind of images, 95 % bootstrap intervals, and each image as a small point."""
+    """Mean IoU of each method for each kind of composite, 95 % bootstrap intervals, and each image as a small point."""
     import matplotlib.pyplot as plt
     import seaborn as sns
 
-    reduced = best_count(rows)
+    reduced = best_count(composites(rows))
     scores = reduced.groupby(["name", "kind", "image"], sort=False)["mean_iou_matched"].mean()
     names, kinds = reduced["name"].unique(), reduced["kind"].dropna().unique()
     colours = sns.color_palette("colorblind", len(names))
@@ -259,8 +278,9 @@ def plot(rows: DataFrame) -> Figure:
 def plot_regions(rows: DataFrame) -> Figure:
     """Picture grid as in Figure 4: image, true regions, and each method's of the first seed, in the truth's colours.
 
-    Six images at most, evenly spread.
+    Six composites at most, evenly spread.
     """
+    rows = composites(rows)
     images = rows["image"].unique()
     count = min(6, len(images))
     found = best_count(rows)
@@ -310,8 +330,8 @@ def partitions(rows: DataFrame) -> dict[str, Series]:
 
 
 def better_partitions(rows: DataFrame) -> Verdict:
-    """Is our mean IoU above that of normalized cuts and of multi-phase Chan-Vese, from each start or from one?"""
-    found = partitions(rows)
+    """On composites, is our mean IoU above that of normalized cuts and of multi-phase Chan-Vese, from each start?"""
+    found = partitions(composites(rows))
     leads = {
         method: {
             title(name): Estimate.over((found[OURS] - theirs).dropna())
@@ -334,8 +354,8 @@ def better_partitions(rows: DataFrame) -> Verdict:
 
 
 def satisfactory_partitions(rows: DataFrame) -> Verdict:
-    """Is our mean IoU high enough on every image?"""
-    ours = partitions(rows)[OURS]
+    """Is our mean IoU high enough on every composite?"""
+    ours = partitions(composites(rows))[OURS]
     share = Estimate.over((ours >= SATISFACTORY).astype(float))
     evidence = (
         f"Share of images with a mean IoU of at least {SATISFACTORY:g}: {share:%}; the lowest is {ours.min():.3f}."

@@ -8,6 +8,7 @@ import pytest
 from deepcv.companion.experiments import figure04
 from deepcv.companion.experiments.figure04 import EXPERIMENT, Settings
 from deepcv.companion.store import Store
+from deepcv.data import weizmann
 from deepcv.errors import InputError
 
 
@@ -15,9 +16,9 @@ def rows_of(scores):
     """Rows as a store gives them: by method and regions, the mean IoU of each image; the Rand index is half of it."""
     return pd.DataFrame(
         [
-            {"image": image, "method": method, "preset": "regions" if method == "normalized-cuts" else "default",
-             "regions": regions, "seed": seed, "mean_iou_matched": value, "adjusted_rand_index": value / 2,
-             "seconds": 1.0}
+            {"dataset": "regions", "image": image, "method": method, "regions": regions, "seed": seed,
+             "preset": "regions" if method == "normalized-cuts" else "default",
+             "mean_iou_matched": value, "adjusted_rand_index": value / 2, "seconds": 1.0}
             for (method, regions), by_image in scores.items() for image, values in by_image.items()
             for seed, value in enumerate(values)
         ]
@@ -34,7 +35,7 @@ ROWS = rows_of(
 
 
 def test_each_method_is_asked_for_what_the_paper_asks_it_for():
-    settings = Settings("cpu", n_images=12, seeds=[0, 1])
+    settings = Settings("cpu", n_images=12, seeds=[0, 1], photographs=0)
     truth = {sample.name: sample.regions.max() + 1 for sample in figure04.images_of(settings).samples}
     assert set(truth.values()) == {3, 4}
     items = EXPERIMENT.items(settings)
@@ -52,6 +53,28 @@ def test_each_method_is_asked_for_what_the_paper_asks_it_for():
     counts = [item.conditions.get("regions") for item in cuts if item.image == "mean-bands"]
     assert counts == [*range(3, 21), None]
     assert all(item.seed == 0 and not item.settings["merge"] for item in cuts)
+
+
+@pytest.mark.skipif(
+    not weizmann.photographs_folder(part="2obj").is_dir(), reason="there are no photographs with two objects"
+)
+def test_photographs_with_two_objects_are_asked_for_three_regions():
+    items = EXPERIMENT.items(Settings("cpu", n_images=2, methods=["deep-cv:default"], seeds=[0]))
+    added = [item for item in items if item.dataset == figure04.PHOTOGRAPHS]
+    assert len(added) == len(items) - len(added) == 2
+    assert all(item.settings["phases"] == 3 for item in added)
+    named = EXPERIMENT.items(Settings("cpu", dataset="regions", methods=["deep-cv:default"], seeds=[0]))
+    assert {item.dataset for item in named} == {"regions"}
+
+
+def test_photographs_stand_apart_and_decide_no_claim():
+    photographs = ROWS.assign(dataset=figure04.PHOTOGRAPHS, mean_iou_matched=0.1)
+    both = pd.concat([ROWS, photographs], ignore_index=True)
+    table = figure04.summary(both)
+    pd.testing.assert_frame_equal(table.loc["regions"], figure04.summary(ROWS))
+    np.testing.assert_allclose(table.loc[figure04.PHOTOGRAPHS]["mean IoU"], 0.1)
+    pd.testing.assert_frame_equal(figure04.by_kind(both), figure04.by_kind(ROWS))
+    assert figure04.satisfactory_partitions(both) == figure04.satisfactory_partitions(ROWS)
 
 
 def test_what_cannot_be_run_is_refused():
