@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from deepcv.companion.claims import OURS, Estimate, score_of
-from deepcv.companion.experiments import experiment
+from deepcv.companion.experiments import table1
 from deepcv.companion.experiments.experiment import (
     N_TUNING_IMAGES,
     REDUCED,
@@ -23,9 +23,7 @@ from deepcv.companion.experiments.experiment import (
     Group,
     Images,
     Reduction,
-    check_scored,
 )
-from deepcv.companion.experiments.table1 import against_ours, fast_then_slow
 from deepcv.companion.pictures import compact, mask_grid
 from deepcv.companion.recorded import full_names
 from deepcv.methods import title
@@ -52,22 +50,13 @@ _SLOW = ("deep-cv:paper",)
 
 
 @dataclass(frozen=True)
-class Settings(experiment.Settings):
-    """What to run, besides the fields of every experiment; `dataset` names one data set instead of several.
+class Settings(table1.Settings):
+    """Settings of Table 1, but with several data sets; `dataset` names one instead.
 
     Attributes
     ----------
     datasets : dict of str to int
         The data sets, and how many of their images that no setting was chosen on are run; None for all.
-    methods : tuple of str
-        "method" or "method:preset", as `deepcv methods` lists them.
-    reduced : dict of str to Reduction
-        The slow methods, which run after the others, and how they are reduced.
-
-    Raises
-    ------
-    InputError
-        As in `deepcv.companion.experiments.table1.Settings`.
     """
 
     profiles = {
@@ -85,20 +74,15 @@ class Settings(experiment.Settings):
     }
 
     datasets: Mapping[str, int | None] | None = None
-    methods: tuple[str, ...] | None = None
-    reduced: Mapping[str, Reduction] | None = None
-
-    def __post_init__(self):
-        super().__post_init__()
-        for name in self.methods:
-            check_scored(name)
 
 
 def groups(settings: Settings) -> list[Group]:
     """The fast methods on every data set, then each slow one."""
     wanted = {settings.dataset: None} if settings.dataset else settings.datasets
     parts = [unseen(name).first(count).first(settings.n_images) for name, count in wanted.items()]
-    return [Group(images.first(count), variants) for count, variants in fast_then_slow(settings) for images in parts]
+    return [
+        Group(images.first(count), variants) for count, variants in table1.fast_then_slow(settings) for images in parts
+    ]
 
 
 def unseen(dataset: str) -> Images:
@@ -142,7 +126,7 @@ def summary(rows: DataFrame) -> DataFrame:
 
 
 def _row(rows: DataFrame, name: str, own: DataFrame) -> dict[tuple[str, str], float]:
-    row = {}
+    row: dict[tuple[str, str], float] = {}
     for short, score in (("F", "f_measure"), ("mIoU", "iou")):
         values = score_of(rows, name, score)
         found = Estimate.over(values)
@@ -153,7 +137,7 @@ def _row(rows: DataFrame, name: str, own: DataFrame) -> dict[tuple[str, str], fl
     if name != OURS and len(leads := (ours - theirs).dropna()):
         found = Estimate.over(leads)
         row |= {("ours", "lead"): found.mean, ("ours", "low"): found.low, ("ours", "high"): found.high}
-        row["ours", "won"], row["ours", "p"] = against_ours(ours, theirs).values()
+        row["ours", "won"], row["ours", "p"] = table1.against_ours(ours, theirs).values()
     row["run", "s/image"] = own["seconds"].median()
     return row | {("run", "images"): own["image"].nunique(), ("run", "seeds"): own["seed"].nunique()}
 
