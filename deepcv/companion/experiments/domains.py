@@ -1,14 +1,14 @@
 """Table 1 on other pictures: natural scenes, two objects, cell nuclei under a microscope.
 
 Not in the paper, whose Table 1 has one kind of photograph. The methods start from the same saliency hint and have the
-settings of Table 1, which were chosen on Weizmann. Images that settings were, or may be, chosen on (`CHOSEN_ON`) are
+settings of Table 1, which were chosen on Weizmann. Images that settings were, or may be, chosen on (`for_choosing`) are
 left out.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -33,14 +33,6 @@ if TYPE_CHECKING:
     from pandas import DataFrame
     from pandas.io.formats.style import Styler
 
-CHOSEN_ON = {
-    "weizmann": lambda names: names[:N_TUNING_IMAGES],
-    "ecssd": lambda names: [name for name in names if name <= "0200"],
-    "dsb2018": lambda names: names[::2],
-}
-"""The images of a data set that settings may be chosen on: of Weizmann the first 20 by name, of ECSSD the first 200 of
-its 1000, of the nuclei those at odd positions. Of the two-object photographs there are none."""
-
 # -- what is run -------------------------------------------------------------------------------------------------------
 
 _CHEAP = ("deep-cv", "saliency", "hint-cut", "ridge", "chan-vese", "grabcut")
@@ -60,7 +52,7 @@ class Settings(table1.Settings):
     """
 
     profiles = {
-        "quick": {"datasets": {"samples": 4, "nuclei": None}, "methods": _CHEAP, "reduced": {}, "size": 160},
+        "quick": {"datasets": {"samples": 2, "nuclei": None}, "methods": _CHEAP, "reduced": {}, "size": 160},
         "cpu": {
             "datasets": {"dsb2018": None, "ecssd": 60, "weizmann2": None, "weizmann": None},
             "methods": (*_FAST, *_SLOW),
@@ -86,10 +78,22 @@ def groups(settings: Settings) -> list[Group]:
 
 
 def unseen(dataset: str) -> Images:
-    """The images of a data set that no setting may be chosen on (`CHOSEN_ON`)."""
+    """The images of a data set that no setting may be chosen on (`for_choosing`)."""
     images = Images.load(dataset)
-    chosen = frozenset(CHOSEN_ON.get(dataset, lambda names: ())(images.samples.names))
-    return replace(images, samples=images.samples.only(name for name in images.samples.names if name not in chosen))
+    left_out = frozenset(for_choosing(dataset, images.samples.names))
+    return replace(images, samples=images.samples.only(name for name in images.samples.names if name not in left_out))
+
+
+def for_choosing(dataset: str, names: Sequence[str]) -> Sequence[str]:
+    """Those of a data set's images, sorted by name, that settings may be chosen on.
+
+    Of Weizmann the first 20, of ECSSD 0001 to 0200, of the nuclei those at odd positions; of other data sets none.
+    """
+    if dataset == "weizmann":
+        return names[:N_TUNING_IMAGES]
+    if dataset == "ecssd":
+        return [name for name in names if name <= "0200"]
+    return names[::2] if dataset == "dsb2018" else ()
 
 
 # -- what is shown -----------------------------------------------------------------------------------------------------
