@@ -49,14 +49,18 @@ def feature_clustering(
     device: str | None = None,
     regions: Annotated[int, between(2, 255)] = 3,
     merge: bool = True,
-    size: Annotated[int, at_least(SMALLEST_SIDE)] = 160,
+    size: Annotated[int, at_least(SMALLEST_SIDE)] = 120,
     channels: Annotated[int, between(2, 255)] = 32,
     convolutions: Count = 2,
-    steps: Count = 200,
+    steps: Count = 100,
     learning_rate: Positive = 0.1,
     continuity: NonNegative = 1.0,
 ) -> Segmentation:
     """Cluster an image's pixels by a network's responses, and merge the regions that the hint marks.
+
+    The size, channels and steps are chosen for an image in about four seconds on one core; 100 channels alone take
+    three times as long. Of μ = 1 and 5, on the first 20 images of Weizmann with seed 0, the first is better: F / mIoU
+    are 0.718 / 0.617 with 12 labels left on average, and 0.645 / 0.543 with 5.
 
     Parameters
     ----------

@@ -169,6 +169,14 @@ def test_costs_of_mixtures_change_sign_with_the_regions(seed):
     assert np.abs(cost(u)).max() <= 200
 
 
+@pytest.mark.parametrize("components", [1, 5])
+def test_a_region_of_one_pixel_has_a_density(components):
+    inside = np.zeros((48, 60), bool)
+    inside[20, 30] = True
+    cost = mixed(picture(), 0.75, components, 1e-4, 200.0, 0)(hard(inside))
+    assert np.isfinite(cost).all() and cost[20, 30] < np.median(cost)
+
+
 def test_balance_is_the_weight_of_the_areas_in_the_mixtures_prior():
     u = hard(disk())
     ignored, counted = (mixed(picture(), balance, 5, 1e-4, 1e9, 0)(u) for balance in (1.0, 0.0))
