@@ -111,7 +111,7 @@ def test_an_experiment_of_ones_own(tmp_path):
     lines = follow("experiment.md", tmp_path)
     table, _, verdict = commands(tmp_path, lines)
     assert "ν = 3000" in table
-    assert re.search(r"(reproduced|partly) +smoothness/shorter", verdict)
+    assert re.search(r"smoothness/shorter: .*\n(. (reproduced|undecided)) +This package's default: ", verdict)
     run(tmp_path, sys.executable, "-m", "pytest", "-q", "tests/companion/experiments/test_smoothness.py")
     executed = tmp_path / "smoothness.ipynb"
     run(

@@ -139,7 +139,7 @@ def record(
 def verdict(
     format_: Annotated[str, typer.Option("--format", help="text or json.")] = "text",
 ) -> None:
-    """Print the paper's claims, each with the recorded runs' verdict.
+    """Print the paper's claims, each decided from recorded runs: by the paper's algorithm and by our default.
 
     \b
     deepcv verdict

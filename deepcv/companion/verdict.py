@@ -1,4 +1,8 @@
-"""The verdict on the paper's claims, from recorded rows: as text, as JSON, for the book."""
+"""The verdict on the paper's claims, from recorded rows: as text, as JSON, for the book.
+
+A claim about our model has two verdicts, by the paper's algorithm and by this package's default (`COLUMNS`); any other
+claim has one, in the first column.
+"""
 
 from __future__ import annotations
 
@@ -11,16 +15,16 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from deepcv.companion import timings
-from deepcv.companion.claims import TOLERANCE, Claim, Status, Verdict
+from deepcv.companion.claims import COLUMNS, TOLERANCE, Claim, Status, Verdict
 from deepcv.companion.experiments import EXPERIMENTS
 from deepcv.companion.pictures import compact
-from deepcv.companion.recorded import full_run
+from deepcv.companion.recorded import full_run, recorded
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
-    Decided = list[tuple[Claim, Verdict]]
+    Decided = list[tuple[Claim, dict[str, Verdict]]]
 
 
 def claims() -> list[Claim]:
@@ -33,16 +37,39 @@ def cells() -> list[Claim]:
     return [claim for experiment in EXPERIMENTS.values() for claim in experiment.cells()]
 
 
-MARKS = {Status.REPRODUCED: "✔", Status.PARTLY: "◐", Status.NOT: "✘", Status.NOT_RUN: "○"}
+MARKS = {
+    Status.REPRODUCED: "✔",
+    Status.PARTLY: "◐",
+    Status.NOT: "✘",
+    Status.UNDECIDED: "?",
+    Status.NOT_RUN: "○",
+}
 
 
-COLOURS = {Status.REPRODUCED: "#029e73", Status.PARTLY: "#de8f05", Status.NOT: "#d55e00", Status.NOT_RUN: "#949494"}
+COLOURS = {
+    Status.REPRODUCED: "#029e73",
+    Status.PARTLY: "#de8f05",
+    Status.NOT: "#d55e00",
+    Status.UNDECIDED: "#0173b2",
+    Status.NOT_RUN: "#949494",
+}
 """Safe for colour-blind readers; the status is always written beside them."""
 
 
+SET = {
+    False: "What counts as reproduced was set before its rows were seen.",
+    True: "What counts as reproduced was set, or changed, after rows had been seen.",
+}
+"""By `Claim.set_after`."""
+
+
 def rows_of(run: str) -> DataFrame:
-    """The rows of a recorded run, in its best profile; empty if nothing is recorded."""
-    return timings.recorded(run)[0] if run in timings.NAMES else full_run(run)
+    """The rows of a recorded run, in its best profile, with their `settings`; empty if nothing is recorded."""
+    if run in timings.NAMES:
+        return timings.recorded(run)[0]
+    rows = full_run(run)
+    made = {key: each["settings"] for key, each in recorded(run)[1].get("runs", {}).items()}
+    return rows.assign(settings=[made[key] for key in rows["run"]])
 
 
 def decide(wanted: Iterable[Claim] | None = None) -> Decided:
@@ -55,56 +82,80 @@ def decide(wanted: Iterable[Claim] | None = None) -> Decided:
 
     Returns
     -------
-    list of (Claim, Verdict)
+    list of (Claim, dict of str to Verdict)
+        With each claim its verdicts, by the key of the column in `COLUMNS`.
     """
     rows = functools.cache(rows_of)
-    return [(claim, _verdict(claim, rows(claim.run))) for claim in wanted or (*claims(), *cells())]
+    return [(claim, claim.verdicts(rows(claim.run))) for claim in wanted or (*claims(), *cells())]
 
 
-def _verdict(claim: Claim, rows: DataFrame) -> Verdict:
-    return claim.decide(rows) if len(rows) else Verdict(Status.NOT_RUN, f"Nothing is recorded for {claim.run}.")
-
-
-def counted(decided: Decided) -> str:
-    """The number of claims of each status: "7 reproduced, 2 partly …"."""
-    statuses = [verdict.status for _, verdict in decided]
+def counted(decided: Decided, column: str) -> str:
+    """The number of claims of each status in a column: "7 reproduced, 2 partly …"."""
+    statuses = [verdicts[column].status for _, verdicts in decided if column in verdicts]
     return ", ".join(f"{statuses.count(status)} {status}" for status in Status)
 
 
+def _marked(status: Status) -> str:
+    return f"{MARKS[status]} {status}"
+
+
+def _said(claim: Claim, verdicts: dict[str, Verdict]) -> list[tuple[str, Verdict, str]]:
+    """By column its key, the verdict, and who decides: "" if the claim isn't about our model."""
+    return [(column, verdict, COLUMNS[column] if claim.ours else "") for column, verdict in verdicts.items()]
+
+
 def as_text(decided: Decided, width: int = 100) -> str:
-    """Status, claim and evidence of each, wrapped to `width` columns."""
+    """Counts by column, then claim, status and evidence of each, wrapped to `width` columns."""
+    lines = []
+    for column, title in COLUMNS.items():
+        lines += textwrap.wrap(f"{counted(decided, column)}: {title}", width, subsequent_indent="  ")
     longest = max(map(len, Status)) + 4
-    lines = [counted(decided), ""]
-    for claim, verdict in decided:
-        lead = f"{MARKS[verdict.status]} {verdict.status}".ljust(longest)
-        for text, before in (
-            (f"{claim.id}: {claim.says} (paper, {claim.section})", lead),
-            (verdict.evidence, " " * longest),
-        ):
-            lines += textwrap.wrap(text, width, initial_indent=before, subsequent_indent=" " * longest)
+    indent = " " * longest
+    for claim, verdicts in decided:
+        lines.append("")
+        text = f"{claim.id}: {claim.says} (paper, {claim.section})"
+        lines += textwrap.wrap(text, width, subsequent_indent="  ")
+        for _, verdict, who in _said(claim, verdicts):
+            text = f"{who[0].upper()}{who[1:]}: {verdict.evidence}" if who else verdict.evidence
+            lead = _marked(verdict.status).ljust(longest)
+            lines += textwrap.wrap(text, width, initial_indent=lead, subsequent_indent=indent)
     return "\n".join(lines)
 
 
 def as_json(decided: Decided) -> str:
-    """A JSON list of objects: the fields of each `Claim`, and `status`, `evidence`, `numbers` of its verdict."""
-    shown = ("id", "section", "says", "test", "notebook", "run")
-    found = [{name: getattr(claim, name) for name in shown} | dataclasses.asdict(verdict) for claim, verdict in decided]
+    """A JSON list of objects: the fields of each `Claim`, and by column `status`, `evidence`, `numbers`, or null."""
+    shown = ("id", "section", "says", "test", "set_after", "notebook", "run")
+    found = [
+        {name: getattr(claim, name) for name in shown}
+        | {column: dataclasses.asdict(verdicts[column]) if column in verdicts else None for column in COLUMNS}
+        for claim, verdicts in decided
+    ]
     return json.dumps(found, indent=1, ensure_ascii=False)
 
 
 def as_html(decided: Decided) -> str:
-    """An HTML block per claim: status, claim, evidence, how it was decided, and a link to its page."""
-    return "\n".join(_block(claim, verdict) for claim, verdict in decided)
+    """An HTML block per claim: the claim, status and evidence by column, how it is decided, and a link to its page.
+
+    The two columns stand side by side, or on a narrow screen one below the other.
+    """
+    return "\n".join(_block(claim, verdicts) for claim, verdicts in decided)
 
 
-def _block(claim: Claim, verdict: Verdict) -> str:
-    say, status = html.escape, verdict.status
+def _block(claim: Claim, verdicts: dict[str, Verdict]) -> str:
+    say = html.escape
+    columns = "".join(
+        f'<div style="border-left: 0.4em solid {COLOURS[verdict.status]}; padding-left: 0.6em">'
+        f"<b>{_marked(verdict.status)}</b>{f' · {say(who)}' if who else ''}"
+        f'<div style="font-size: 0.85em; overflow-wrap: anywhere">{say(verdict.evidence)}</div></div>'
+        for _, verdict, who in _said(claim, verdicts)
+    )
     return (
-        f'<div style="border-left: 0.4em solid {COLOURS[status]}; padding-left: 0.8em; margin: 1.2em 0">'
-        f"<div><b>{MARKS[status]} {status}</b> · paper, {say(claim.section)} · {_link(claim)}</div>"
-        f"<div>{say(claim.says)}</div>"
-        f'<div style="font-size: 0.9em">{say(verdict.evidence)}</div>'
-        f'<details style="font-size: 0.9em"><summary>how it is decided</summary>{say(claim.test)}</details></div>'
+        f'<div style="margin: 1.8em 0"><div>{say(claim.says)} '
+        f'<span style="font-size: 0.85em">paper, {say(claim.section)} · {_link(claim)}</span></div>'
+        '<div style="display: grid; grid-template-columns: repeat(auto-fit, minmax(min(17em, 100%), 1fr)); '
+        f'gap: 0.6em 1.2em; margin: 0.4em 0">{columns}</div>'
+        f'<details style="font-size: 0.85em"><summary>how it is decided</summary>{say(claim.test)} '
+        f"{SET[claim.set_after]}</details></div>"
     )
 
 
@@ -115,49 +166,72 @@ def _link(claim: Claim) -> str:
 
 
 def table(decided: Decided):
-    """A styled table of the printed numbers: a row per claim of `cells`, with our number and the status."""
+    """A styled table of the printed numbers: a row per claim of `cells`, by column our number and the status."""
     import pandas as pd
 
     rows = {
-        claim.says: {
+        f'<a href="{claim.notebook}.html">{html.escape(claim.says)}</a>': {
             "printed": claim.value,
-            "ours": str(verdict.numbers.get("ours", "–")),
-            "status": f"{MARKS[verdict.status]} {verdict.status}",
-            "page": _link(claim),
+            **{title: _cell(verdicts.get(column)) for column, title in COLUMNS.items()},
         }
-        for claim, verdict in decided
+        for claim, verdicts in decided
     }
-    colours = {f"{MARKS[status]} {status}": f"border-left: 0.4em solid {colour}" for status, colour in COLOURS.items()}
-    shown = pd.DataFrame.from_dict(rows, orient="index", columns=["printed", "ours", "status", "page"])
-    coloured = shown.style.map(colours.get, subset=["status"])
-    return compact(coloured, "verdict", size=0.8, padding=0.6, align="left")
+    colours = {_marked(status): f"border-left: 0.4em solid {colour}" for status, colour in COLOURS.items()}
+    shown = pd.DataFrame.from_dict(rows, orient="index", columns=["printed", *COLUMNS.values()])
+    coloured = shown.style.map(lambda cell: colours.get(cell.partition("<br>")[0], ""), subset=list(COLUMNS.values()))
+    narrow = [{"selector": "th, td", "props": "white-space: normal; min-width: 0"}]
+    narrow += [{"selector": "th.row_heading", "props": "min-width: 5em"}]
+    return compact(coloured, "verdict", size=0.8, padding=0.35, align="left").set_table_styles(narrow, overwrite=False)
+
+
+def _cell(verdict: Verdict | None) -> str:
+    """The status, and below it our number with its interval."""
+    if verdict is None:
+        return ""
+    return f"{_marked(verdict.status)}<br>{verdict.numbers.get('ours', '–')}"
 
 
 def plot(decided: Decided) -> Figure:
-    """Printed scores (diamonds; bars show the tolerance) and ours (dots with 95 % intervals).
+    """Printed scores (diamonds; bars show the tolerance) and ours, with 95 % intervals.
+
+    Dots are decided by the paper's algorithm, or are its opponents; squares are this package's default. At the right
+    edge stand the marks of the columns.
 
     Parameters
     ----------
-    decided : list of (Claim, Verdict)
-        Those of `cells`; the ones not yet run are left out.
+    decided : list of (Claim, dict of str to Verdict)
+        Those of `cells`; the ones without a number are left out.
     """
     import matplotlib.pyplot as plt
 
-    shown = [(claim, verdict) for claim, verdict in reversed(decided) if "ours" in verdict.numbers]
-    figure, axis = plt.subplots(figsize=(8, 0.3 * len(shown) + 1.2))
-    for row, (claim, verdict) in enumerate(shown):
-        printed, colour = float(claim.value), COLOURS[verdict.status]
-        ours: Any = verdict.numbers["ours"]
-        error = [[ours.mean - ours.low], [ours.high - ours.mean]]
-        axis.barh(row, 2 * TOLERANCE, 0.7, left=printed - TOLERANCE, color="0.88", zorder=1)
-        axis.plot(printed, row, "D", color="white", mec="0.25", ms=6, zorder=2, label="" if row else "the paper")
-        axis.errorbar(
-            ours.mean, row, xerr=error, fmt="o", color=colour, ms=5, lw=1.2, zorder=3, label="" if row else "ours"
-        )
-        axis.annotate(MARKS[verdict.status], (1.01, row), xycoords=("axes fraction", "data"), va="center")
+    shown = [
+        (claim, verdicts)
+        for claim, verdicts in reversed(decided)
+        if any("ours" in verdict.numbers for verdict in verdicts.values())
+    ]
+    figure, axis = plt.subplots(figsize=(8, 0.36 * len(shown) + 1.2))
+    for row, (claim, verdicts) in enumerate(shown):
+        printed, last = float(claim.value), not row
+        axis.barh(row, 2 * TOLERANCE, 0.8, left=printed - TOLERANCE, color="0.88", zorder=1)
+        axis.plot(printed, row, "D", color="white", mec="0.25", ms=6, zorder=2, label="the paper" if last else "")
+        for shape, column, shift in zip("os", COLUMNS, (0.15, -0.15), strict=True):
+            if column not in verdicts or "ours" not in verdicts[column].numbers:
+                continue
+            ours: Any = verdicts[column].numbers["ours"]
+            error = [[ours.mean - ours.low], [ours.high - ours.mean]]
+            colour = COLOURS[verdicts[column].status]
+            axis.errorbar(
+                ours.mean, row + (shift if len(verdicts) > 1 else 0), xerr=error, fmt=shape, color=colour, ms=5, lw=1.2,
+                zorder=3,
+            )  # fmt: skip
+        marks = " ".join(MARKS[verdict.status] for verdict in verdicts.values())
+        axis.annotate(marks, (1.01, row), xycoords=("axes fraction", "data"), va="center")
     axis.set(yticks=range(len(shown)), yticklabels=[claim.says for claim, _ in shown], xlabel="score")
+    axis.set_ylim(-0.6, max(len(shown), 1) - 0.4)
     axis.grid(axis="x", alpha=0.25)
     if shown:
+        for shape, title in zip("os", ("the paper's algorithm, or its opponent", COLUMNS["default"]), strict=True):
+            axis.plot([], [], shape, color="0.3", ms=5, label=title)
         axis.legend(fontsize=8)
     figure.tight_layout()
     return figure

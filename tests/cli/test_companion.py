@@ -144,12 +144,25 @@ def test_the_verdict_is_told_as_text_and_as_json(deepcv, one_recorded_run, capsy
     text = capsys.readouterr().out
     assert deepcv("verdict", "--format", "json") == 0
     claims = {claim["id"]: claim for claim in json.loads(capsys.readouterr().out)}
-    first, counts = text.splitlines()[0], [claim["status"] for claim in claims.values()]
-    assert first.startswith(f"{counts.count('reproduced')} reproduced, ")
+    for column in ("paper", "default"):
+        statuses = [claim[column]["status"] for claim in claims.values() if claim[column]]
+        assert f"{statuses.count('reproduced')} reproduced, {statuses.count('partly')} partly, " in text
     assert all(f"{name}: " in text for name in claims)
-    assert claims["table1/deep-cv/f_measure"]["numbers"]["printed"] == 0.87
-    assert claims["table1/deep-cv/f_measure"]["status"] != "not yet run"
-    assert claims["figure07/opponents-fail"]["status"] != "not yet run", "the repository's rows, where there are none"
+    cell = claims["table1/deep-cv/f_measure"]
+    assert cell["default"]["numbers"]["printed"] == 0.87 and cell["default"]["status"] != "not yet run"
+
+
+def test_where_the_results_folder_is_new_the_verdict_reads_the_repositorys_rows(deepcv, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("DEEPCV_RESULTS", str(tmp_path / "new"))
+    assert deepcv("verdict", "--format", "json") == 0
+    new = capsys.readouterr().out
+    monkeypatch.delenv("DEEPCV_RESULTS")
+    assert deepcv("verdict", "--format", "json") == 0
+    assert capsys.readouterr().out == new
+    ran = [each for claim in json.loads(new) for each in (claim["paper"], claim["default"]) if each and each["numbers"]]
+    assert len(ran) > 50
+    assert any("Reduced: " in each["evidence"] for each in ran), "the repository's settings, too"
+    assert not (tmp_path / "new").exists()
 
 
 def test_the_verdict_has_two_formats(deepcv, capsys):

@@ -1,7 +1,7 @@
 """Figure 5: masks of the trained network on test images.
 
-The paper shows them without a comparison; here ReDO [13] and Chan-Vese [11] stand beside them. The rows are Table 2's,
-so a network is trained once for both.
+The paper shows them without a comparison; here ReDO [13] and Chan-Vese [11] stand beside them. The claim is decided on
+all test images. The rows are Table 2's, so a network is trained once for both.
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from deepcv.companion.claims import PARTS, TRAINED, Claim, Verdict, above, judged, not_run, score_of
 from deepcv.companion.experiments import table2
 from deepcv.companion.experiments.experiment import Experiment, Group, Images
-from deepcv.companion.experiments.flowers import scored
+from deepcv.companion.experiments.figure03 import share_better
+from deepcv.companion.experiments.flowers import on_flowers, scored
 from deepcv.companion.experiments.table2 import names_of, title
 from deepcv.companion.pictures import mask_grid
 
@@ -65,6 +67,34 @@ def plot(rows: DataFrame) -> Figure:
     return mask_grid(rows.assign(column=names_of(rows).map(title)))
 
 
+def better_masks(rows: DataFrame, ours: str) -> Verdict:
+    """On what share of the test images is the network's mask better than that of Chan-Vese?"""
+    tested = rows[(rows["split"] == "test") & (rows["chosen"] != "validation")]
+    scores, theirs = (score_of(tested, name, "iou") for name in (ours, _CHAN_VESE))
+    if scores.empty or theirs.empty:
+        return not_run("the network and Chan-Vese on test images")
+    share = share_better(scores, theirs)
+    evidence = f"Share of test images with the better IoU: {share:%} of {share.images}."
+    return on_flowers(Verdict(judged(above(share, 0.5)), evidence, {"share": share}), tested)
+
+
+_CHAN_VESE = "chan-vese:default"
+
+CLAIMS = (
+    Claim(
+        id="figure05/more-accurate",
+        section="5.4, Figure 5",
+        says="Seen on test images of flowers, the trained network's masks are better than those of Chan-Vese.",
+        test="The share of all test images on which the network's IoU is above that of Chan-Vese (a draw counts half) "
+        f"is more than one half. {PARTS}",
+        decide=better_masks,
+        run="table2",
+        ours=TRAINED,
+        against=(_CHAN_VESE,),
+        set_after=True,
+    ),
+)
+
 EXPERIMENT = Experiment(
     name="figure05",
     title="Figure 5",
@@ -72,6 +102,7 @@ EXPERIMENT = Experiment(
     groups=groups,
     summary=summary,
     plot=plot,
+    claims=CLAIMS,
     rows_of="table2",
     recorded=False,
 )

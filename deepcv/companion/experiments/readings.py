@@ -11,8 +11,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from deepcv.companion.claims import (
+    ALL_PARTS,
+    NOTHING_GAINED,
+    PARTS,
+    SINGLE,
+    Claim,
+    Estimate,
+    Verdict,
+    above,
+    judged,
+    listed,
+    not_run,
+)
 from deepcv.companion.experiments import variants
 from deepcv.companion.experiments.experiment import N_TUNING_IMAGES, Experiment, Group, Reduction
+from deepcv.companion.experiments.variants import changes_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -112,6 +126,80 @@ def plot(table: DataFrame) -> Figure:
     return variants.plot(table, REFERENCE)
 
 
+# -- what the paper claims ---------------------------------------------------------------------------------------------
+
+UNFILTERED, UNHINTED, SMOOTH = "no guided filter", "no saliency map", ("softplus", "CELU")
+"""The variants that decide the claims."""
+
+
+def _changes(rows: DataFrame, *names: str) -> dict[str, Estimate]:
+    """The change of F by variants, where they were run."""
+    found = changes_of(variants.summary(rows, dict.fromkeys((REFERENCE, *names)), REFERENCE, "paper"))
+    return {name: found[name] for name in names if name in found}
+
+
+def guided_filter(rows: DataFrame, ours: str) -> Verdict:
+    """Does the guided filter at the end of the paper's loop raise F?"""
+    for loss in _changes(rows, UNFILTERED).values():
+        evidence = f"In the paper's loop the filter changes F by {-loss:+} over {loss.images} images."
+        return Verdict(judged(above(-loss)), evidence, {"gain": -loss})
+    return not_run("the paper's loop without the filter")
+
+
+def smooth_activations(rows: DataFrame, ours: str) -> Verdict:
+    """Is F no lower with smooth activations than with ReLU?"""
+    changes = _changes(rows, *SMOOTH)
+    if not changes:
+        return not_run("smooth activations")
+    parts = [above(changes[name], -NOTHING_GAINED) if name in changes else None for name in SMOOTH]
+    images = min(each.images for each in changes.values())
+    return Verdict(judged(*parts), f"Against ReLU F changes by {listed(changes)} over {images} images.", changes)
+
+
+def only_the_image(rows: DataFrame, ours: str) -> Verdict:
+    """Does the paper's loop do as well without the saliency map that it starts from?"""
+    for change in _changes(rows, UNHINTED).values():
+        evidence = f"Without a saliency map F changes by {change:+} over {change.images} images."
+        return Verdict(judged(above(change, -NOTHING_GAINED)), evidence, {"change": change})
+    return not_run(
+        "the paper's loop from the image alone; every recorded row for two regions starts from a saliency map"
+    )
+
+
+_PAPERS = {"paper": SINGLE["paper"]}
+
+CLAIMS = (
+    Claim(
+        id="readings/only-the-image",
+        section="1.1",
+        says="The model needs nothing “except for the input image itself”.",
+        test="The change of F when the loop starts at random instead of from the saliency map [34], paired over images "
+        f"and seeds, is above -{NOTHING_GAINED:g}. {PARTS}",
+        decide=only_the_image,
+        ours=_PAPERS,
+    ),
+    Claim(
+        id="readings/smooth",
+        section="3.4, Remark 3",
+        says="A smooth activation, as Theorem 3.3 needs, can take the place of ReLU.",
+        test="The change of F by softplus, and by CELU, against ReLU, in the recommended reading of the paper's loop, "
+        f"paired over images and seeds, is above -{NOTHING_GAINED:g}. {ALL_PARTS}",
+        decide=smooth_activations,
+        ours=_PAPERS,
+        set_after=True,
+    ),
+    Claim(
+        id="readings/guided-filter",
+        section="5.2",
+        says="Guided filtering refines the result.",
+        test="The gain in F from the filter at the end of the paper's loop, paired over images and seeds, is above 0. "
+        f"{PARTS}",
+        decide=guided_filter,
+        ours=_PAPERS,
+        set_after=True,
+    ),
+)
+
 EXPERIMENT = Experiment(
     name="readings",
     title="Readings of Algorithm 1",
@@ -119,4 +207,5 @@ EXPERIMENT = Experiment(
     groups=groups,
     summary=summary,
     plot=plot,
+    claims=CLAIMS,
 )

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from deepcv.companion.claims import NOTHING_GAINED, Estimate, Status, judged, listed
+from deepcv.companion.claims import Estimate
 from deepcv.companion.experiments import experiment
 from deepcv.companion.experiments.experiment import Group, Images, Reduction, Variant, variant
 from deepcv.companion.pictures import compact
@@ -94,21 +94,6 @@ def images_of(settings: Settings, solver: str) -> Images:
 def changes_of(table: DataFrame) -> dict[Any, Estimate]:
     """The change of F by each variant of a summary."""
     return {name: Estimate.from_row(row["ΔF"], row["run", "images"]) for name, row in table.iterrows()}
-
-
-def little_gained(gains: Iterable[Estimate]) -> Status:
-    """Reproduced: the whole interval of every gain is below `NOTHING_GAINED`. Partly: every mean is."""
-    gains = list(gains)
-    return judged(all(each.high < NOTHING_GAINED for each in gains), all(each.mean < NOTHING_GAINED for each in gains))
-
-
-def listed_by_solver(changes: Mapping[tuple[str, str], Estimate]) -> str:
-    """The changes in words, from `changes_of` of a `by_solver` table."""
-    solvers = dict.fromkeys(solver for solver, _ in changes)
-    return "; ".join(
-        f"in {solver}: " + listed({name: each for (of, name), each in changes.items() if of == solver})
-        for solver in solvers
-    )
 
 
 def of_solver(rows: DataFrame, solver: str) -> DataFrame:
