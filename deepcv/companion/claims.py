@@ -285,7 +285,7 @@ def _smaller(rows: DataFrame, name: str, run: str) -> list[str]:
     used = {key: Counter(each.get(key) for each in made).most_common(1)[0][0] for key in made[0]}
     full = _flat(get_method(method).settings(preset))
     if method == "deep-cv" and preset in ("paper", "printed", "released", "gradient"):
-        full |= PRINTED | ({} if used["phases"] == 2 else {"size": 0})  # composites are small
+        full |= PRINTED | ({} if used["phases"] == 2 else {"size": 160})  # the side of the composites
     smaller = [_of(key, used[key], full.get(key)) for key in _WATCHED if used.get(key) is not None]
     if get_method(method).trained:
         count = used["images"] or TRAINING_IMAGES.get(used["collection"])

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 
 from deepcv.checks import at_least
-from deepcv.companion.claims import ALL_PARTS, OURS, SATISFACTORY, Claim, Estimate, Verdict, above, judged, listed
+from deepcv.companion.claims import ALL_PARTS, SATISFACTORY, Claim, Estimate, Verdict, above, judged, listed
 from deepcv.companion.compute import sample_of, segment
 from deepcv.companion.experiments import experiment
 from deepcv.companion.experiments.experiment import Experiment, Group, Images, Reduction, Variant, variant
@@ -348,8 +348,6 @@ def satisfactory_partitions(rows: DataFrame, ours: str) -> Verdict:
     return Verdict(judged(*(scores >= SATISFACTORY)), evidence, {"share": share, "lowest": float(scores.min())})
 
 
-_OURS = {"paper": ALGORITHM_2, "default": OURS}
-
 CLAIMS = (
     Claim(
         id="figure04/satisfactory",
@@ -359,7 +357,6 @@ CLAIMS = (
         f"regions. Reproduced: at least {SATISFACTORY:g} on every image. Partly: on some. Algorithm 2 starts at "
         "random, our default from clusters of texture.",
         decide=satisfactory_partitions,
-        ours=_OURS,
     ),
     Claim(
         id="figure04/better",
@@ -368,7 +365,6 @@ CLAIMS = (
         test="Our lead in this mean IoU over normalized cuts with the best count and over Chan-Vese from each of "
         f"its starts, paired over the images, is above 0. {ALL_PARTS}",
         decide=better_partitions,
-        ours=_OURS,
     ),
 )
 
