@@ -165,15 +165,17 @@ def test_items_carry_the_image_and_every_setting():
     assert theirs == ours | {"size": 64}
 
 
-def test_authors_presets_are_reduced_on_a_cpu_and_only_over_the_first_images():
-    presets = ("deep-cv", "deep-cv:paper")
-    reduced = [i for i in EXPERIMENT.items(Settings("cpu", methods=presets, seeds=(0,))) if i.preset == "paper"]
-    full = [i for i in EXPERIMENT.items(Settings("paper", methods=presets, seeds=(0,))) if i.preset == "paper"]
-    assert len(reduced) == experiment.N_TUNING_IMAGES and len(full) == 30
-    assert {(i.settings["size"], i.settings["width"]) for i in reduced} == {(96, 16)}
-    assert {(i.settings["size"], i.settings["width"]) for i in full} == {(300, 64)}
-    ours = [i for i in EXPERIMENT.items(Settings("cpu", methods=presets, seeds=(0,))) if i.preset == "default"]
-    assert len(ours) == 30
+@pytest.mark.parametrize(("preset", "images"), [("paper", 30), ("printed", experiment.N_TUNING_IMAGES)])
+def test_authors_presets_are_reduced_on_a_cpu_and_but_for_the_recommended_one_over_the_first_images(preset, images):
+    def items(profile, wanted):
+        asked = Settings(profile, methods=("deep-cv", f"deep-cv:{preset}"), seeds=(0,))
+        return [item for item in EXPERIMENT.items(asked) if item.preset == wanted]
+
+    reduced, full = items("cpu", preset), items("paper", preset)
+    assert len(reduced) == images and len(full) == len(items("cpu", "default")) == 30
+    changes = experiment.REDUCED[f"deep-cv:{preset}"].changes
+    assert changes and all(item.settings == full[0].settings | changes for item in reduced)
+    assert {(item.settings["size"], item.settings["width"]) for item in full} == {(300, 64)}
 
 
 def test_an_interrupted_run_has_whole_images_of_the_first_seed():
