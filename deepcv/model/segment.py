@@ -27,7 +27,7 @@ def pose(image: np.ndarray, hint: np.ndarray | None, settings: Settings, seed: i
     Parameters
     ----------
     image, hint : numpy.ndarray
-        As `as_image` and `as_hint` return them; the hint is needed for two phases and ignored for more.
+        As `as_image` and `as_hint` return them; the hint is needed where u starts from it, and ignored otherwise.
     settings : Settings
     seed : int
     device : str, optional
@@ -40,7 +40,7 @@ def pose(image: np.ndarray, hint: np.ndarray | None, settings: Settings, seed: i
     """
     shape = working_shape(image.shape[:2], settings.size)
     small = resize(image, shape)
-    if settings.phases == 2:
+    if settings.start == "hint":
         assert hint is not None
         start, prior = start_from_hint(image, resize(hint, shape), settings)
     else:
@@ -68,7 +68,7 @@ def deep_chan_vese(
         uint8, or float in [0, 1].
     hint : array_like, `(H, W)`, optional
         In [0, 1], high on the presumed foreground; default: the saliency of `deepcv.hints.saliency`. Ignored with more
-        than two phases.
+        than two phases, and with another `start` than "hint".
     seed : int
         Of networks, noise and random starts. The same seed on the same CPU gives the same mask.
     device : str, optional
@@ -140,7 +140,7 @@ def deep_chan_vese_batch(
     """
     settings = resolve(Settings, settings)
     images, hints = checked_batch(images, hints, seeds)
-    if settings.phases == 2:
+    if settings.start == "hint":
         hints = [hint_for(image, hint) for image, hint in zip(images, hints, strict=True)]
 
     def solve(indices: list[int]) -> list[Segmentation]:

@@ -41,9 +41,9 @@ class Settings(Checked):
 
     phases: Annotated[int, between(2, 256)] = 2
     """Number of regions N; labels are uint8."""
-    start: Literal["textures", "clusters", "random"] = by_phases("clusters", "textures", "random")
-    """Where more than two phases start: clusters of "textures" (`textured_memberships`) or of colour ("clusters"), or
-    "random" as in the paper. Two phases start from the hint."""
+    start: Literal["hint", "textures", "clusters", "random"] = by_phases("hint", "textures", "random")
+    """Where u starts. Two phases start from the "hint" or, like more phases, from nothing but the image: clusters of
+    "textures" (`textured_memberships`) or of colour ("clusters"), or at "random", as Algorithm 2 in the paper."""
     u_step: Literal["exact", "gradient"] = "exact"
     """For fixed networks, the solution of a minimum cut or Potts problem; or the paper's gradient step on φ."""
     size: Annotated[int, at_least(SMALLEST_SIDE)] = by_phases(200, 200, 160)
@@ -134,6 +134,11 @@ class Settings(Checked):
         super().__post_init__()
 
     def conflicts(self) -> Iterator[str]:
+        if self.start == "hint" and self.phases > 2:
+            yield (
+                f"start is 'hint', which is for two phases, and phases is {self.phases}; take 'textures', 'clusters' "
+                "or 'random'"
+            )
         if self.relaxation == "arctan" and self.u_step == "gradient" and self.phases > 2:
             yield (
                 f"relaxation is 'arctan', which is for two phases, and phases is {self.phases}; take 'sigmoid', or the "
@@ -201,5 +206,6 @@ def idle(settings: Mapping[str, Any]) -> set[str]:
     exact = settings["u_step"] == "exact"
     loop = {"penalty", "warmup", "learning_rate_phi", "relaxation", "sureness", "start_limit"}
     other = loop if exact else {"rounds", "settled", "more_steps"}
-    other |= {"start"} if settings["phases"] == 2 else {"sureness", "start_limit"}
+    other |= set() if settings["start"] == "hint" else {"sureness"}
+    other |= set() if settings["phases"] == 2 else {"start_limit"}
     return other | ({"activation"} if settings["architecture"] == "skip" else set())

@@ -46,7 +46,9 @@ def start_from_hint(image: np.ndarray, hint: np.ndarray, settings: Settings) -> 
 
 
 def start_from_image(image: np.ndarray, settings: Settings, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Where N > 2 phases start and what leaving that start costs them, `(N, h, w)` each.
+    """Where N phases start without a hint and what leaving that start costs them, `(N, h, w)` each.
+
+    Of two phases the one with the smaller share of the image's frame is the foreground.
 
     Parameters
     ----------
@@ -59,12 +61,19 @@ def start_from_image(image: np.ndarray, settings: Settings, seed: int) -> tuple[
         For an image with fewer colours than phases.
     """
     start = _STARTS[settings.start](image, settings.phases, seed)
+    if settings.phases == 2 and _on_frame(start[1]) > 0.5:
+        start = start[::-1].copy()
     prior = start_prior(start, settings.hint_weight)
     if settings.start == "random":
         prior = np.zeros_like(prior)
     if settings.u_step == "exact":
         start = (start == start.max(axis=0)).astype(np.float32)
     return start, prior
+
+
+def _on_frame(membership: np.ndarray) -> float:
+    """Mean over the pixels of the frame, of `(h, w)`."""
+    return float(np.concatenate((membership[[0, -1]].ravel(), membership[1:-1, [0, -1]].ravel())).mean())
 
 
 def edge_weights(image: Tensor, sensitivity: float) -> Tensor:
@@ -194,7 +203,9 @@ _STARTS = {"textures": textured_memberships, "clusters": clustered_memberships, 
 
 
 def start_prior(start: np.ndarray, weight: float) -> np.ndarray:
-    """`hint_prior` for N > 2 phases: `weight` less for the phase that a pixel starts in, summing to 0 over phases.
+    """`hint_prior` for N phases that start without a hint: `weight` less for the phase that a pixel starts in.
+
+    Sums to 0 over phases.
 
     From the start's memberships `(N, H, W)`, of the same shape. Not in the paper.
     """

@@ -11,7 +11,7 @@ from deepcv.model.segment import deep_chan_vese
 from deepcv.model.settings import PRESETS, Settings
 
 TWO = {
-    "start": "clusters",
+    "start": "hint",
     "size": 200,
     "nu": 300.0,
     "edge_sensitivity": 1.0,
@@ -98,3 +98,13 @@ def test_presets_are_the_papers_and_the_released_codes():
 def test_settings_out_of_range_are_refused_when_they_are_made(given, named):
     with pytest.raises(InputError, match=named):
         Settings(**given)
+
+
+def test_two_phases_can_start_without_a_hint_and_more_cannot_start_from_one():
+    image = np.full((24, 30), 0.2)
+    image[8:16, 10:20] = 0.8
+    small = {"size": 24, "steps": 3, "rounds": 1, "width": 2}
+    found = deep_chan_vese(image, device="cpu", start="clusters", **small)
+    assert found.mask[12, 15] and not found.mask[0, 0]
+    with pytest.raises(InputError, match="start is 'hint', which is for two phases, and phases is 3"):
+        Settings(phases=3, start="hint")

@@ -3,7 +3,15 @@
 import numpy as np
 import torch
 
-from deepcv.model.start import edge_weights, hint_prior, local_histograms, random_memberships, start_prior
+from deepcv.model.settings import Settings
+from deepcv.model.start import (
+    edge_weights,
+    hint_prior,
+    local_histograms,
+    random_memberships,
+    start_from_image,
+    start_prior,
+)
 
 
 def noise_image(*shape):
@@ -52,3 +60,12 @@ def test_local_histograms_are_distributions_and_blind_to_a_monotone_change_of_gr
     assert features.shape == (24, 30, 4 * 9)
     np.testing.assert_allclose((features**2).reshape(24, 30, 9, 4).sum(axis=3), 1, atol=1e-5)
     np.testing.assert_allclose(local_histograms(image**2, bins=4)[..., :4], features[..., :4], atol=1e-6)
+
+
+def test_of_two_phases_that_start_without_a_hint_the_foreground_is_off_the_frame():
+    image = np.full((40, 50), 0.2) + np.random.default_rng(0).normal(0, 0.01, (40, 50))
+    image[12:28, 15:35] += 0.6
+    for seed in range(3):
+        start, prior = start_from_image(image.clip(0, 1), Settings(start="clusters"), seed)
+        assert start[1, 20, 25] == 1 and start[1, [0, -1]].max() == 0
+        assert prior[1, 20, 25] == -prior[0, 20, 25] < 0

@@ -41,6 +41,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         ("edge_sensitivity", (0.0, 3.0)),
         ("pixel_range", (20.0, 255.0)),
         ("guided_radius", (10, 50)),
+        ("start", ("clusters", "textures")),
     ) for value in values},
     "learned variance": {"learned_variance": True},
 }  # fmt: skip
@@ -55,7 +56,7 @@ class Settings(variants.Settings):
     """Settings; the variants are names in `VARIANTS`, and the default always runs, too."""
 
     profiles = {
-        "quick": {"dataset": "samples", "solvers": {"default": Reduction({"size": 128}, 5)}, "variants": _SOME},
+        "quick": {"dataset": "samples", "solvers": {"default": Reduction({"size": 96}, 3)}, "variants": _SOME},
         "cpu": {"dataset": "weizmann", "solvers": {"default": Reduction({}, N_TUNING_IMAGES)}},
         "paper": {"dataset": "weizmann", "solvers": {"default": Reduction({}, N_TUNING_IMAGES)}},
     }

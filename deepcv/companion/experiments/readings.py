@@ -87,6 +87,10 @@ def choices(steps: int = START["steps"]) -> dict[str, dict[str, Any]]:
         "literal": literal,
         "literal, ±1": literal | {"start_limit": 1.0},
         "no networks' steps": {"learning_rate": 1e-9},
+        "learned variance": {"learned_variance": True},
+        "no saliency, clusters of colour": {"start": "clusters"},
+        "no saliency, clusters of texture": {"start": "textures"},
+        "no saliency, random": {"start": "random"},
     }
 
 
@@ -102,7 +106,7 @@ class Settings(variants.Settings):
     profiles = {
         "quick": {
             "dataset": "samples",
-            "solvers": {"paper": Reduction({**_SMALL, "steps": 24}, 3)},
+            "solvers": {"paper": Reduction({**_SMALL, "steps": 24}, 2)},
             "variants": _SOME,
         },
         "cpu": {"dataset": "weizmann", "solvers": {"paper": Reduction(_SMALL, N_TUNING_IMAGES)}},

@@ -73,6 +73,9 @@ _SECONDS = ("forest", "feature-clustering")
 _EVERYTHING = (*_COMPARED, "deep-cv:no-decoder", "mixture:grabcut", *REDUCED)
 
 
+_QUICKER = {"iem": Reduction({"size": 64}), "statistical": Reduction({"max_iterations": 100})}
+
+
 def _quick(name: str, how: Reduction) -> Reduction:
     return Reduction(_SHORT_DIP if name.startswith("double-dip") else how.changes)
 
@@ -100,7 +103,7 @@ class Settings(experiment.Settings):
         "quick": {
             "dataset": "samples",
             "methods": tuple(name for name in _COMPARED if name not in _SECONDS),
-            "reduced": {name: _quick(name, how) for name, how in REDUCED.items()},
+            "reduced": {name: _quick(name, how) for name, how in REDUCED.items()} | _QUICKER,
         },
         "cpu": {"dataset": "weizmann", "methods": _EVERYTHING, "reduced": REDUCED},
         "paper": {"dataset": "weizmann", "methods": _EVERYTHING, "reduced": dict.fromkeys(REDUCED, Reduction())},
