@@ -367,11 +367,23 @@ CASES = {
         against(less(SURE)),
         against(UNSURE),
     ),
-    "readings/only-the-image": (
-        changed("sure start", {"no saliency map": NOTHING}, "paper"),
+    **{
+        f"{name}/only-the-image": (
+            changed(reference, dict(zip(starts, (NOTHING, less(SURE)), strict=True)), solver),
+            None,
+            changed(reference, dict.fromkeys(starts, less(SURE)), solver),
+            changed(reference, dict(zip(starts, (AROUND, less(SURE)), strict=True)), solver),
+        )
+        for name, reference, starts, solver in (
+            ("choices", "default", ("start = clusters", "start = textures"), "default"),
+            ("readings", "sure start", ("no saliency, clusters of colour", "no saliency, random"), "paper"),
+        )
+    },
+    "readings/unit-variance": (
+        changed("sure start", {"learned variance": NOTHING}, "paper"),
         None,
-        changed("sure start", {"no saliency map": less(SURE)}, "paper"),
-        changed("sure start", {"no saliency map": AROUND}, "paper"),
+        changed("sure start", {"learned variance": SURE}, "paper"),
+        changed("sure start", {"learned variance": AROUND}, "paper"),
     ),
     "readings/smooth": (
         changed("sure start", {"softplus": NOTHING, "CELU": SURE}, "paper"),

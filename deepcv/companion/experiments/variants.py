@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from deepcv.companion.claims import Estimate
+from deepcv.companion.claims import NOTHING_GAINED, Estimate, above
 from deepcv.companion.experiments import experiment
 from deepcv.companion.experiments.experiment import Group, Images, Reduction, Variant, variant
 from deepcv.companion.pictures import compact
@@ -94,6 +94,12 @@ def images_of(settings: Settings, solver: str) -> Images:
 def changes_of(table: DataFrame) -> dict[Any, Estimate]:
     """The change of F by each variant of a summary."""
     return {name: Estimate.from_row(row["ΔF"], row["run", "images"]) for name, row in table.iterrows()}
+
+
+def one_does_as_well(changes: Mapping[str, Estimate]) -> bool | None:
+    """Whether F falls by less than `NOTHING_GAINED` with one of the variants; False if it falls by more with each."""
+    parts = [above(each, -NOTHING_GAINED) for each in changes.values()]
+    return True if any(parts) else None if None in parts else False
 
 
 def of_solver(rows: DataFrame, solver: str) -> DataFrame:
