@@ -157,7 +157,7 @@ METHODS: dict[str, Method] = {
             deep_chan_vese,
             PRESETS,
             random=True,
-            takes_hint=lambda settings: settings["start"] == "hint",
+            takes_hint=lambda settings: settings.get("start", "hint") == "hint",
             idle=idle,
             batch=deep_chan_vese_batch,
             resolve=partial(resolve, Settings),
