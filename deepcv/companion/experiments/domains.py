@@ -54,12 +54,12 @@ class Settings(table1.Settings):
     profiles = {
         "quick": {"datasets": {"samples": 2, "nuclei": None}, "methods": _CHEAP, "reduced": {}, "size": 160},
         "cpu": {
-            "datasets": {"dsb2018": None, "ecssd": 60, "weizmann2": None, "weizmann": None},
+            "datasets": {"dsb2018": None, "ecssd": 60, "weizmann2": 60},
             "methods": (*_FAST, *_SLOW),
             "reduced": {name: REDUCED[name] for name in _SLOW},
         },
         "paper": {
-            "datasets": dict.fromkeys(("dsb2018", "ecssd", "weizmann2", "weizmann")),
+            "datasets": dict.fromkeys(("dsb2018", "ecssd", "weizmann2")),
             "methods": (*_FAST, *_SLOW, "double-dip:otsu"),
             "reduced": dict.fromkeys((*_SLOW, "double-dip:otsu"), Reduction()),
         },

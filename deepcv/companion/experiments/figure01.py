@@ -31,7 +31,7 @@ from deepcv.companion.claims import (
 )
 from deepcv.companion.compute import sample_of, segment
 from deepcv.companion.experiments import experiment, figure08
-from deepcv.companion.experiments.experiment import Group, Images, by_title, variant
+from deepcv.companion.experiments.experiment import REDUCED, Group, Images, Reduction, by_title, variant
 from deepcv.companion.items import Item
 from deepcv.companion.pictures import head_grid, interval, show_mask
 from deepcv.companion.recorded import full_names
@@ -54,7 +54,11 @@ OTHERS = "photographs"
 METHODS = ("saliency", "chan-vese", "chan-vese:exact", "deep-cv")
 """The start of all others; the local minimum of Chan-Vese nearest to it; exact means and masks in turn; ours."""
 
+_PAPER = "deep-cv:paper"
 _SHOWN = ("chan-vese:default", "deep-cv:default")  # in the picture
+
+
+_ALL = {"dataset": "samples", "cases": (*CASES.values(), OTHERS)}
 
 
 @dataclass(frozen=True)
@@ -65,15 +69,18 @@ class Settings(experiment.Settings):
     ----------
     cases : tuple of str
         Of `CASES` and `OTHERS`.
+    papers : Reduction, optional
+        How the paper's loop is reduced; without it, it isn't run.
     """
 
     profiles = {
         "quick": {"dataset": "samples", "cases": tuple(CASES.values()), "n_images": 2},
-        "cpu": {"dataset": "samples", "cases": (*CASES.values(), OTHERS)},
-        "paper": {"dataset": "samples", "cases": (*CASES.values(), OTHERS)},
+        "cpu": _ALL | {"papers": REDUCED[_PAPER]},
+        "paper": _ALL | {"papers": Reduction()},
     }
 
     cases: tuple[Literal["(i) two modes", "(ii) overlapping", "photographs"], ...] | None = None
+    papers: Reduction | None = None
 
 
 def case(image: str) -> str:
@@ -94,7 +101,10 @@ def groups(settings: Settings) -> list[Group]:
     names = [name for found in of_case for name in found[: settings.n_images]]
     if not names:
         raise InputError(f"{settings.dataset} has no images of two modes or overlapping; take the profile cpu")
-    return [Group(images.shown(names), [variant(name, settings.size) for name in METHODS])]
+    variants = [variant(name, settings.size) for name in METHODS]
+    if settings.papers:
+        variants.append(settings.papers.variant(_PAPER, settings.size))
+    return [Group(images.shown(names), variants)]
 
 
 def measure(item: Item, sample: Sample, hint: np.ndarray, device: str | None) -> tuple[Segmentation, dict[str, float]]:
@@ -115,14 +125,14 @@ def _and_all(rows: DataFrame) -> dict[str, DataFrame]:
     return found | {"all": rows} if len(found) > 1 else found
 
 
-def summary(rows: DataFrame) -> DataFrame:
+def summary(rows: DataFrame, ours: str = "deep-cv:default") -> DataFrame:
     """Contrast, overlap and distance to a Gaussian of the true regions, before and after the encoder.
 
     Indexed by case and quantity; the columns are those of `figure08.summary`.
     """
     import pandas as pd
 
-    parts = _and_all(rows[rows["method"] == "deep-cv"])
+    parts = _and_all(rows[full_names(rows) == ours])
     return pd.concat({name: figure08.summary(part).droplevel(0).loc["truth"] for name, part in parts.items()})
 
 
@@ -207,7 +217,7 @@ def better_in_both_cases(rows: DataFrame, ours: str) -> Verdict:
 
 def simplified(rows: DataFrame, ours: str) -> Verdict:
     """Do the distributions of the true regions overlap less in the latent image, in both cases?"""
-    table = summary(rows[full_names(rows) == ours]).xs(figure08.QUANTITIES["overlap"], level=1)
+    table = summary(rows, ours).xs(figure08.QUANTITIES["overlap"], level=1)
     changes, evidence = figure08.changes_to_latent(table[table.index.isin(CASES.values())])
     return Verdict(judged(*map(below, changes.values())), f"Overlap, {evidence}.", changes)
 

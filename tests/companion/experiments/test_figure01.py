@@ -33,7 +33,7 @@ def test_every_case_has_as_many_images():
     assert [figure01.case(image) for image in images] == [
         case for case in (*CASES.values(), figure01.OTHERS) for _ in range(2)
     ]
-    assert len(items) == 6 * (len(figure01.METHODS) + 1), "only ours depends on the seed"
+    assert len(items) == 6 * (len(figure01.METHODS) + 3), "only ours depends on the seed"
 
 
 def test_a_data_set_without_the_cases_is_refused(monkeypatch):
