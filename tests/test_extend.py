@@ -50,6 +50,7 @@ def run(folder, *command):
         "DEEPCV_RESULTS": str(folder / "results"),
         "DEEPCV_DATA": str(folder / "data"),
         "COLUMNS": "200",
+        "LOKY_MAX_CPU_COUNT": "1",
     }
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, f"{command}: {done.stdout[-2000:]}{done.stderr[-2000:]}"

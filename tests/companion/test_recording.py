@@ -116,7 +116,7 @@ def test_a_setting_without_effect_makes_no_row_missing():
     same, other = (
         recording._fingerprint(Item("tiny", "tiny", "a", "deep-cv", settings=settings | change))
         == recording._fingerprint(Item("tiny", "tiny", "a", "deep-cv", settings=settings))
-        for change in ({"start": "random", "warmup": 3}, {"rounds": 1})
+        for change in ({"sureness": "otsu", "warmup": 3}, {"rounds": 1})
     )
     assert same and not other
 
