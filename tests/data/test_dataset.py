@@ -54,7 +54,7 @@ def test_the_hash_tells_partitions_apart_and_is_the_old_one_without():
 @pytest.mark.parametrize(
     ("name", "given", "said"),
     [
-        ("coco", {}, "no data set 'coco'; there are samples, regions, weizmann, flowerlike"),
+        ("coco", {}, "no data set 'coco'; there are samples, regions, nuclei, weizmann, "),
         ("flowerlike", {}, "flowerlike has no split None; it has train, val, test"),
         ("flowers17", {"split": "dev"}, "flowers17 has no split 'dev'"),
         ("samples", {"split": "test"}, "samples has no splits"),

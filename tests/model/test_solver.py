@@ -598,11 +598,11 @@ def test_noise_makes_the_hint_count_more():
 def test_settings_without_effect_have_none(u_step, phases):
     image, inside = disk()
     other = {"penalty": 3.0, "warmup": 0, "learning_rate_phi": 0.7, "relaxation": "arctan"}
-    other |= {"rounds": 2, "settled": 0.5, "more_steps": 3, "start": "random"}
+    other |= {"rounds": 2, "settled": 0.5, "more_steps": 3}
     other |= {"sureness": "sharpened", "start_limit": 3.0}
     given = {"phases": phases, "u_step": u_step, "size": 24, "steps": 4, "levels": 0, "width": 2}
     unused = settings.idle(dataclasses.asdict(Settings(**given)))
-    assert unused and ("start" in unused) == (phases == 2)
+    assert unused and ("sureness" in unused) == (phases == 3 or u_step == "exact")
     found = [
         deep_chan_vese(image, inside if phases == 2 else None, device="cpu", **given, **changes)
         for changes in ({}, {name: other[name] for name in unused})
@@ -624,7 +624,7 @@ def test_settings_without_effect_have_none(u_step, phases):
         ({"phases": 1}, "phases is 1"),
         ({"phases": 0}, "phases is 0"),
         ({"u_step": "newton"}, "u_step is 'newton'; it must be 'exact' or 'gradient'"),
-        ({"start": "noise", "phases": 3}, "start is 'noise'; it must be 'textures', 'clusters' or 'random'"),
+        ({"start": "noise", "phases": 3}, "start is 'noise'; it must be 'hint', 'textures', 'clusters' or 'random'"),
         ({"phases": 3, "levels": 6, "size": 32}, "halved 6 times"),
         ({"relaxation": "relu"}, "relaxation is 'relu'"),
         ({"architecture": "resnet"}, "architecture is 'resnet'; it must be 'unet' or 'skip'"),
