@@ -5,7 +5,7 @@ iteration increases". We measure both, by image and seed: how often the energy (
 at 0, 10, 20, 40, 100 iterations and at the end. An iteration is an Adam step.
 
 We watch two loops: the package's own, which alternates some steps on the networks with the exact minimum over u, and
-the paper's (preset "paper", reduced in size and width, 401 steps), in which φ moves with the networks.
+the paper's (preset "paper", reduced in size and width), in which φ moves with the networks.
 
 The energy is (3.15) per pixel with our hint term, as in `deepcv.model.solver.State`: networks before the step, u after
 it. Neither loop descends exactly this energy: the package's network steps weight the phases by area (`balance`), and
