@@ -11,7 +11,7 @@ import functools
 import html
 import json
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from deepcv.companion import timings
@@ -93,6 +93,21 @@ def counted(decided: Decided, column: str) -> str:
     """The number of claims of each status in a column: "7 reproduced, 2 partly …"."""
     statuses = [verdicts[column].status for _, verdicts in decided if column in verdicts]
     return ", ".join(f"{statuses.count(status)} {status}" for status in Status)
+
+
+def counts(decided: Mapping[str, Decided]) -> DataFrame:
+    """The number of claims of each status: a row per column and kind of claim, which the keys name."""
+    import pandas as pd
+
+    found = {
+        (title, kind): {
+            _marked(status): sum(verdicts[column].status == status for _, verdicts in of_kind if column in verdicts)
+            for status in Status
+        }
+        for column, title in COLUMNS.items()
+        for kind, of_kind in decided.items()
+    }
+    return pd.DataFrame.from_dict(found, orient="index")
 
 
 def _marked(status: Status) -> str:

@@ -32,6 +32,15 @@ def test_the_text_counts_each_column_has_every_claim_and_fits_the_width():
     assert max(map(len, verdict.as_text(_decided(), 60).splitlines())) <= 60
 
 
+def test_the_counts_of_a_column_are_those_of_its_claims():
+    decided = _decided()
+    table = verdict.counts({"some": decided, "none": []})
+    assert len(table) == 4 and (table.xs("none", level=1) == 0).all(axis=None)
+    for column, title in verdict.COLUMNS.items():
+        claims = [verdicts for _, verdicts in decided if column in verdicts]
+        assert table.loc[(title, "some")].sum() == len(claims)
+
+
 def test_the_json_has_every_number_of_every_column():
     first, second = json.loads(verdict.as_json(_decided()))
     assert (first["id"], first["notebook"], first["set_after"]) == ("table1/a", "table1", False)

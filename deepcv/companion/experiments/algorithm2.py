@@ -13,6 +13,7 @@ above it hasn't reached the minimum of (4.1).
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -23,7 +24,7 @@ from deepcv.checks import resolve
 from deepcv.companion.experiments import experiment, figure04
 from deepcv.companion.experiments.experiment import Experiment, Group, Images, Reduction
 from deepcv.companion.items import Item
-from deepcv.companion.pictures import interval
+from deepcv.companion.pictures import compact, interval
 from deepcv.data import Sample
 from deepcv.images import as_image, resize
 from deepcv.metrics import adjusted_rand_index, mean_iou_matched
@@ -35,6 +36,7 @@ from deepcv.segmentation import Segmentation
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
+    from pandas.io.formats.style import Styler
 
 STARTS = ("truth", "textures", "clusters", "random")
 """Where u starts: the true partition, or a value of the setting `start`."""
@@ -165,6 +167,14 @@ def summary(rows: DataFrame) -> DataFrame:
         row["seeds"] = group.index.get_level_values("seed").nunique()
         table[start] = row
     return pd.DataFrame.from_dict(table, orient="index")
+
+
+def readable(table: DataFrame) -> Styler:
+    """A styled `summary`: each mean with its interval in one column."""
+    shown = table[["lower", "images", "seeds"]].map("{:g}".format)
+    for position, name in enumerate(_SHOWN):
+        shown.insert(position, name, table[name].map("{:.3f}".format) + " (" + table[f"{name}, interval"] + ")")
+    return compact(shown.style, f"{zlib.crc32(shown.to_csv().encode()):08x}")
 
 
 def plot(rows: DataFrame) -> Figure:

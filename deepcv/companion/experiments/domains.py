@@ -159,10 +159,10 @@ def readable(table: DataFrame) -> Styler:
         {
             "F": joined("F", "mean", ".3f"),
             "median F": table["F", "median"].map("{:.3f}".format),
-            "mIoU": joined("mIoU", "mean", ".3f"),
+            "mIoU": table["mIoU", "mean"].map("{:.3f}".format),
             "our lead in F": joined("ours", "lead", "+.3f"),
             "ours better": table["ours", "won"].map("{:.0%}".format).where(table["ours", "won"].notna(), "–"),
-            "p": table["ours", "p"].map("{:.4f}".format).where(table["ours", "p"].notna(), "–"),
+            "p": table["ours", "p"].map("{:.3f}".format).where(table["ours", "p"].notna(), "–"),
             "images": table["run", "images"].astype(int).astype(str),
         }
     )
