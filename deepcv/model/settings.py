@@ -208,4 +208,5 @@ def idle(settings: Mapping[str, Any]) -> set[str]:
     other = loop if exact else {"rounds", "settled", "more_steps"}
     other |= set() if settings["start"] == "hint" else {"sureness"}
     other |= set() if settings["phases"] == 2 else {"start_limit"}
+    other |= set() if settings["decoder"] else {"pixel_range", "samples", "channel_mean"}
     return other | ({"activation"} if settings["architecture"] == "skip" else set())

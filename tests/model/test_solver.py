@@ -595,12 +595,14 @@ def test_noise_makes_the_hint_count_more():
 
 @pytest.mark.parametrize("phases", [2, 3])
 @pytest.mark.parametrize("u_step", ["exact", "gradient"])
-def test_settings_without_effect_have_none(u_step, phases):
+@pytest.mark.parametrize("decoder", [True, False])
+def test_settings_without_effect_have_none(u_step, phases, decoder):
     image, inside = disk()
     other = {"penalty": 3.0, "warmup": 0, "learning_rate_phi": 0.7, "relaxation": "arctan"}
     other |= {"rounds": 2, "settled": 0.5, "more_steps": 3}
     other |= {"sureness": "sharpened", "start_limit": 3.0}
-    given = {"phases": phases, "u_step": u_step, "size": 24, "steps": 4, "levels": 0, "width": 2}
+    other |= {"pixel_range": 7.0, "samples": 3, "channel_mean": True}
+    given = {"phases": phases, "u_step": u_step, "size": 24, "steps": 4, "levels": 0, "width": 2, "decoder": decoder}
     unused = settings.idle(dataclasses.asdict(Settings(**given)))
     assert unused and ("sureness" in unused) == (phases == 3 or u_step == "exact")
     found = [
