@@ -75,7 +75,7 @@ lint: .make/installed
 
 .make/locked: requirements.lock .make/python
 	@echo "Installing the $(shell grep -c == requirements.lock) packages of requirements.lock (a few minutes the first time) …"
-	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-compile -r requirements.lock
 	@touch $@
 
 .make/installed: pyproject.toml .make/locked

@@ -47,7 +47,7 @@ class Settings(variants.Settings):
         "quick": {
             "dataset": "samples",
             "solvers": {
-                "default": Reduction({"size": 96}, 3),
+                "default": Reduction({"size": 64}, 3),
                 "paper": Reduction({"size": 64, "width": 8, "steps": 30}, 2),
             },
         },

@@ -62,6 +62,7 @@ class Settings(table1.Settings):
             "sigmas": (0, 100, 160),
             "methods": ("deep-cv", "chan-vese", "grabcut", "saliency"),
             "reduced": {},
+            "size": 128,
         },
         "cpu": {
             "dataset": "weizmann",

@@ -84,7 +84,7 @@ class Settings(figure08.Settings):
             "dataset": "samples",
             "solvers": {
                 "deep-cv": Reduction({"size": 128}, 3),
-                "deep-cv:paper": Reduction({"size": 64, "width": 8, "steps": 150}, 2),
+                "deep-cv:paper": Reduction({"size": 64, "width": 8, "steps": 60}, 2),
             },
         },
         "cpu": {

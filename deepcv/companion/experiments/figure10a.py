@@ -35,7 +35,7 @@ class Settings(variants.Settings):
     profiles = {
         "quick": {
             "dataset": "samples",
-            "solvers": {"default": Reduction({"size": 96}, 5)},
+            "solvers": {"default": Reduction({"size": 96}, 3)},
             "variants": (REFERENCE, "4 samples", "16 samples"),
         },
         "cpu": {"dataset": "weizmann", "solvers": {"default": _FIRST}},

@@ -35,7 +35,7 @@ _QUICK = {
     "deep-cv": {"size": 80},
     "statistical": {"max_iterations": 100},
     "iem": {"size": 64},
-    _DOUBLE_DIP: {"size": 64, "first_steps": 100, "second_steps": 100, "ramp": 50},
+    _DOUBLE_DIP: {"size": 64, "first_steps": 50, "second_steps": 50, "ramp": 25},
 }
 
 

@@ -67,7 +67,7 @@ with each image scored by its best single region."""
 
 _MASK_METHODS = [name for name, method in METHODS.items() if not method.trained and "default" not in method.several]
 _COMPARED = (*(name for name in _MASK_METHODS if name not in REDUCED), "chan-vese:exact", "normalized-cuts:regions")
-_SHORT_DIP = {"size": 64, "first_steps": 200, "second_steps": 200, "ramp": 100}
+_SHORT_DIP = {"size": 64, "first_steps": 100, "second_steps": 100, "ramp": 50}
 _SECONDS = ("forest", "feature-clustering")
 """Methods that take seconds an image, left out of "quick"."""
 _EVERYTHING = (*_COMPARED, "deep-cv:no-decoder", "mixture:grabcut", *REDUCED)
