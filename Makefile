@@ -33,15 +33,15 @@ help:
 book: $(FIRST_PAGE)
 	@echo "The book is built. Its first page: $(CURDIR)/$(FIRST_PAGE)"
 
-# Two pytest runs side by side, one per core; the first one's output follows the second's. nbval runs each executed
-# notebook again and compares text.
+# Two pytest runs side by side, one per core; the first one's output follows the second's. In the first, nbval runs each
+# executed notebook again and compares text.
 COMPANION := tests/companion tests/test_extend.py
 
 test: $(FIRST_PAGE)
 	@echo "Testing …"
-	@$(BIN)/python -m pytest $(COMPANION) > .make/companion.log 2>&1 & companion=$$!; \
-	$(BIN)/python -m pytest tests $(COMPANION:%=--ignore=%) $(EXECUTED) --nbval --nbval-current-env \
-		--nbval-cell-timeout=900 --nbval-sanitize-with tests/nbval_sanitize.cfg; others=$$?; \
+	@$(BIN)/python -m pytest $(COMPANION) $(EXECUTED) --nbval --nbval-current-env --nbval-cell-timeout=900 \
+		--nbval-sanitize-with tests/nbval_sanitize.cfg > .make/companion.log 2>&1 & companion=$$!; \
+	$(BIN)/python -m pytest tests $(COMPANION:%=--ignore=%); others=$$?; \
 	wait $$companion; companion=$$?; cat .make/companion.log; exit $$((others | companion))
 
 # On an idle machine; into results/benchmarks/, or with BENCH=--record into results/recorded/.
