@@ -170,9 +170,9 @@ def summary(rows: DataFrame) -> DataFrame:
 
 
 def readable(table: DataFrame) -> Styler:
-    """A styled `summary`: each mean with its interval in one column."""
-    shown = table[["lower", "images", "seeds"]].map("{:g}".format)
-    for position, name in enumerate(_SHOWN):
+    """A styled `summary`: the scores and the energy with their intervals, the rest without."""
+    shown = table[["one region", "empty", "lower", "images", "seeds"]].map("{:.3g}".format)
+    for position, name in enumerate(("mean IoU", "Rand index", "energy")):
         shown.insert(position, name, table[name].map("{:.3f}".format) + " (" + table[f"{name}, interval"] + ")")
     return compact(shown.style, f"{zlib.crc32(shown.to_csv().encode()):08x}")
 
