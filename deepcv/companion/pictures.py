@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import textwrap
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -105,14 +106,16 @@ def faded(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return np.where(mask[..., None], as_colour(image), background).astype(np.uint8)
 
 
-def compact(shown: Styler, name: str, *, size: float = 0.66, padding: float = 0.28, align: str = "right") -> Styler:
+def compact(
+    shown: Styler, name: str = "", *, size: float = 0.66, padding: float = 0.28, align: str = "right"
+) -> Styler:
     """Style a table to fit the width of a page.
 
     Parameters
     ----------
     shown : pandas.io.formats.style.Styler
     name : str
-        Unique on a page; the HTML has it instead of a random one.
+        Unique on a page; the HTML has it instead of a random one. Default: a hash of the table.
     size, padding : float
         Font size, and padding left and right of the text, in em.
     align : {"left", "right"}
@@ -120,7 +123,7 @@ def compact(shown: Styler, name: str, *, size: float = 0.66, padding: float = 0.
     type_ = f"font-size: {size}em; white-space: nowrap; font-variant-numeric: tabular-nums"
     cells = f"padding: 0.25em {padding}em; text-align: {align}"
     return (
-        shown.set_uuid(name)
+        shown.set_uuid(name or f"{zlib.crc32(shown.data.to_csv().encode()):08x}")
         .set_table_attributes(f'style="{type_}"')
         .set_table_styles(
             [

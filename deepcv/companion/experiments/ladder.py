@@ -7,7 +7,7 @@ the images that both have.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from deepcv.companion.experiments import experiment, variants
@@ -39,7 +39,7 @@ REFERENCE = _name(REDUCED["deep-cv:paper"])
 _CPU = (
     _rung(64, 8, N_TUNING_IMAGES),
     _rung(96, 16, N_TUNING_IMAGES),
-    _rung(128, 16, N_TUNING_IMAGES),
+    replace(REDUCED["deep-cv:paper"], n_images=N_TUNING_IMAGES),
     _rung(128, 32, 10),
     _rung(200, 32, 5),
     _rung(300, 64, 2),
@@ -82,15 +82,15 @@ def summary(rows: DataFrame) -> DataFrame:
 
     Without rows of Table 1's form, the first step is the reference.
     """
-    return variants.summary(rows, _names(rows), _reference(rows), "paper")
+    names = _names(rows)
+    return variants.summary(rows, names, _reference(names), "paper")
 
 
 def plot(table: DataFrame) -> Figure:
     """F at each step of the ladder and its paired difference to the reference; `table` from `summary`."""
     import pandas as pd
 
-    names = list(table.index)
-    return variants.plot(pd.concat({variants.SOLVERS["paper"]: table}), REFERENCE if REFERENCE in names else names[0])
+    return variants.plot(pd.concat({variants.SOLVERS["paper"]: table}), _reference(list(table.index)))
 
 
 def _names(rows: DataFrame) -> list[str]:
@@ -98,8 +98,7 @@ def _names(rows: DataFrame) -> list[str]:
     return sorted(rows["variant"].unique(), key=lambda name: [int(each) for each in name.split() if each.isdigit()])
 
 
-def _reference(rows: DataFrame) -> str:
-    names = _names(rows)
+def _reference(names: list[str]) -> str:
     return REFERENCE if REFERENCE in names else names[0]
 
 

@@ -7,7 +7,6 @@ one or more solvers, which are presets of the deep model.
 from __future__ import annotations
 
 import math
-import zlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -163,7 +162,7 @@ def readable(table: DataFrame, *, seconds: bool = True) -> Styler:
     for position, (title, digits) in enumerate((("F", ".3f"), ("mIoU", ".3f"), ("ΔF", "+.3f"))):
         numbers = table[title].map(lambda number, digits=digits: format(number, digits))
         shown.insert(position, title, numbers["mean"] + " (" + numbers["low"] + " to " + numbers["high"] + ")")
-    return compact(shown.style, f"{zlib.crc32(shown.to_csv().encode()):08x}")
+    return compact(shown.style)
 
 
 def _mean(values) -> dict[str, float]:
