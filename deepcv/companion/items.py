@@ -18,6 +18,9 @@ from deepcv.provenance import provenance
 DATA_CONDITIONS = ("split", "side", "sigma", "clipped")
 """The conditions that select the images: arguments of `deepcv.data.load_dataset`."""
 
+OF_THE_IMAGE = (*DATA_CONDITIONS, "truth")
+"""The conditions that the image decides, not the method; `truth` is `deepcv.data.Sample.truth`, left out if empty."""
+
 
 def data_conditions(conditions: Mapping[str, Any]) -> dict[str, Any]:
     """The `DATA_CONDITIONS` among the conditions of an item or a row."""

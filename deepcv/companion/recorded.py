@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deepcv.companion.items import DATA_CONDITIONS, as_json, plain
+from deepcv.companion.items import OF_THE_IMAGE, as_json, plain
 from deepcv.companion.store import COLUMNS, SCORES, found, root
 from deepcv.errors import InputError
 from deepcv.files import locked
@@ -115,7 +115,7 @@ def full_run(name: str) -> DataFrame:
         As from `recorded`.
     """
     rows, described = recorded(name)
-    varied = [each for each in described.get("conditions", {}) if each not in DATA_CONDITIONS]
+    varied = [each for each in described.get("conditions", {}) if each not in OF_THE_IMAGE]
     kind = rows.groupby(["method", "preset", *varied], dropna=False, sort=False).ngroup()
     images = rows.groupby(["profile", kind])["image"].nunique()
     cpu, full = (images.get(profile, {}) for profile in ("cpu", "paper"))

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from deepcv import parallel
 from deepcv.companion import recorded, timings
 from deepcv.companion.experiments.experiment import Experiment, kind_at, processes
-from deepcv.companion.items import DATA_CONDITIONS, Item, Unit, as_json
+from deepcv.companion.items import OF_THE_IMAGE, Item, Unit, as_json
 from deepcv.companion.store import Store, root
 from deepcv.errors import InputError
 from deepcv.methods import METHODS
@@ -187,7 +187,7 @@ class Pace:
 
 
 def _kind(item: Item) -> tuple:
-    conditions = frozenset((name, value) for name, value in item.conditions.items() if name not in DATA_CONDITIONS)
+    conditions = frozenset((name, value) for name, value in item.conditions.items() if name not in OF_THE_IMAGE)
     return item.method, item.preset, conditions
 
 

@@ -98,7 +98,7 @@ def cropped(dataset: Dataset, size: int) -> Dataset:
         pixels, truth = _crop(sample, size)
         ignore = truth == UNSCORED
         mask = None if ignore.all() else truth == 1
-        return Sample(sample.name, pixels, mask, sample.dataset, sample.source, ignore=ignore)
+        return Sample(sample.name, pixels, mask, sample.dataset, sample.source, ignore=ignore, truth=sample.truth)
 
     return dataset.map(change)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -34,6 +34,8 @@ class Sample:
         The true partition, labels 0..N-1, of an image with several regions.
     ignore : numpy.ndarray of bool, `(H, W)`, or None
         Pixels without ground truth, excluded from every score.
+    truth : str
+        The kind of the mask, in a data set that has several; no part of the hash.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Sample:
     source: str
     regions: np.ndarray | None = None
     ignore: np.ndarray | None = None
+    truth: str = ""
 
     @cached_property
     def hash(self) -> str:
@@ -64,21 +67,35 @@ class Dataset(Sequence[Sample]):
         The order of the samples.
     load : callable
         Returns the `Sample` of a name.
-    stamp : str
+    stamp : str, or callable that returns it
         Changes with the images (`file_stamp`) and keys caches of what is derived from them. Empty: no caching.
+    unmarked : collection of str
+        Names known, before loading, to have no mask.
     """
 
-    def __init__(self, names: Sequence[str], load: Callable[[str], Sample], stamp: str = ""):
+    def __init__(
+        self,
+        names: Sequence[str],
+        load: Callable[[str], Sample],
+        stamp: str | Callable[[], str] = "",
+        *,
+        unmarked: Collection[str] = (),
+    ):
         self.names = tuple(names)
-        self.stamp = stamp
-        self._load = load
+        self.unmarked = frozenset(unmarked)
+        self._load, self._stamp = load, stamp
+
+    @cached_property
+    def stamp(self) -> str:
+        """Found when it is first asked for: thousands of files take a while."""
+        return self._stamp if isinstance(self._stamp, str) else self._stamp()
 
     def __len__(self) -> int:
         return len(self.names)
 
     def __getitem__(self, index):
         if isinstance(index, slice):
-            return Dataset(self.names[index], self._load, self.stamp)
+            return self._with(self.names[index])
         return self._load(self.names[index])
 
     def __iter__(self) -> Iterator[Sample]:
@@ -86,16 +103,23 @@ class Dataset(Sequence[Sample]):
 
     def map(self, change: Callable[[Sample], Sample]) -> Dataset:
         """The data set with `change` applied to every sample, without a stamp."""
-        return Dataset(self.names, lambda name: change(self._load(name)))
+        return Dataset(self.names, lambda name: change(self._load(name)), unmarked=self.unmarked)
 
     def only(self, names: Iterable[str]) -> Dataset:
         """The samples with these names, in this order; an unknown name raises `InputError`."""
-        names = tuple(names)
+        names, known = tuple(names), set(self.names)
         for name in names:
-            if name not in self.names:
+            if name not in known:
                 first = ", ".join(self.names[:5])
                 raise InputError(f"there is no image {name!r} among these {len(self)}; the first are {first}")
-        return Dataset(names, self._load, self.stamp)
+        return self._with(names)
+
+    def scorable(self) -> Dataset:
+        """The samples that may have a mask: without those known, before loading, to have none."""
+        return self._with([name for name in self.names if name not in self.unmarked])
+
+    def _with(self, names: Sequence[str]) -> Dataset:
+        return Dataset(names, self._load, lambda: self.stamp, unmarked=self.unmarked)
 
     def spread(self, count: int) -> Dataset:
         """At most `count` samples, evenly spaced in the data set."""

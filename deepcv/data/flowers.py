@@ -8,18 +8,26 @@ below `flowers17/` and `flowers102/` in the data folder:
     flowers17/trimaps/image_0001.png     annotated by hand, for 849 of the 1360
     flowers17/{train,val,test}.txt       names, one per line; without these files, our splits
     flowers102/jpg/image_00001.jpg
-    flowers102/segmim/segmim_00001.jpg   background painted blue by an automatic method [30]
     flowers102/setid.mat                 the splits
+    flowers102/segmim/segmim_00001.jpg   background painted blue by an automatic method [30]
 
-Flowers-17 replaces Flowers-102 where the latter's masks are unavailable: fewer images (810, 150, 200), manual masks.
+People marked some of Flowers-102 as well. Where there is no official mask these are the truth, first come first served:
+
+    flowers102/trimaps/image_00001.png   Flowers-17's, of a photograph that both sets have
+    flowers102/handdrawn/image_00001.png 255 flower, 0 background
 """
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Callable
+import multiprocessing
+import os
+import warnings
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -34,6 +42,9 @@ FLOWER, BOUNDARY = 1, 0
 SETID = {"train": "tstid", "val": "valid", "test": "trnid"}
 """Flowers-102's names of the splits. As in ReDO [13], the largest, intended for tests, is used for training."""
 
+MAX_NAMED = 5
+"""How many missing photographs the warning names; it counts the others."""
+
 SOURCE = (
     "{} of the Visual Geometry Group (Nilsback, Zisserman), https://www.robots.ox.ac.uk/~vgg/data/flowers/; "
     "its terms are on that page; do not redistribute"
@@ -47,29 +58,60 @@ def flowers17(split: str) -> Dataset:
     size.
     """
     root = _root("flowers17", "jpg")
-    return _dataset(root, _split_names(root, split), _trimap, _load17)
+    return _dataset(root, "Flowers-17", _split_names(root, split), TRUTHS_17)
 
 
 def flowers102(split: str) -> Dataset:
-    """A split of Flowers-102 (6149, 1020 and 1020 images), each image with a mask; errors as for `flowers17`."""
-    root = _root("flowers102", "jpg", "segmim", "setid.mat")
-    return _dataset(root, [f"image_{number:05}" for number in _setid(root, split)], _painted, _load102)
+    """A split of Flowers-102: 6149, 1020 and 1020 images, those that are there; each with a mask if one is there.
+
+    `Sample.truth` says which: "official", "trimap" or "drawn" (`TRUTHS_102`). Missing photographs are named in a
+    warning, once. Errors as for `flowers17`.
+    """
+    root = _root("flowers102", "jpg", "setid.mat")
+    names = [f"image_{number:05}" for number in _setid(root, split)]
+    there = _listed(root / "jpg")
+    missing = tuple(name for name in names if f"{name}.jpg" not in there)
+    if len(missing) == len(names):
+        raise InputError(f"{root / 'jpg'} has no photograph of the split {split}; {_REMEDY.format('flowers102')}")
+    if missing and multiprocessing.parent_process() is None:
+        _warn_of(missing, root / "jpg")
+    return _dataset(root, "Flowers-102", [name for name in names if f"{name}.jpg" in there], TRUTHS_102)
+
+
+@functools.cache
+def _warn_of(missing: tuple[str, ...], folder: Path) -> None:
+    """Name missing photographs once per process, whatever forgets the warnings that were shown."""
+    more = f" and {len(missing) - MAX_NAMED} more" if len(missing) > MAX_NAMED else ""
+    warnings.warn(f"{folder} lacks {', '.join(missing[:MAX_NAMED])}{more}; they are left out", stacklevel=2)
 
 
 def _root(name: str, *needed: str) -> Path:
     root = data_folder() / name
     for part in needed:
         if not (root / part).exists():
-            raise InputError(
-                f"there is no {part} in {root}; get the data with `deepcv data fetch {name}`, "
-                f"or set DEEPCV_DATA to the folder that holds {name}"
-            )
+            raise InputError(f"there is no {part} in {root}; {_REMEDY.format(name)}")
     return root
 
 
-def _dataset(root: Path, names: list[str], marks: Callable[..., Path], load: Callable[..., Sample]) -> Dataset:
-    stamp = file_stamp(path for name in names for path in (_photograph(root, name), marks(root, name)))
-    return Dataset(names, partial(load, root), stamp)
+_REMEDY = "get the data with `deepcv data fetch {0}`, or set DEEPCV_DATA to the folder that holds {0}"
+
+
+def _dataset(root: Path, title: str, names: list[str], truths: tuple[Truth, ...]) -> Dataset:
+    masks: dict[str, tuple[Truth, Path]] = {}
+    for truth in reversed(truths):  # an earlier one replaces a later one
+        there = _listed(root / truth.folder)
+        files = {name: truth.file.format(name.removeprefix("image_")) for name in names}
+        masks |= {name: (truth, root / truth.folder / file) for name, file in files.items() if file in there}
+
+    def stamp() -> str:
+        return file_stamp([*(_photograph(root, name) for name in names), *(path for _, path in masks.values())])
+
+    return Dataset(names, partial(_load, root, title, masks), stamp, unmarked=set(names) - set(masks))
+
+
+def _listed(folder: Path) -> set[str]:
+    """The names in a folder; none if it isn't there."""
+    return set(os.listdir(folder)) if folder.is_dir() else set()
 
 
 # --- the splits -------------------------------------------------------------------------------------------------------
@@ -96,31 +138,9 @@ def _setid(root: Path, split: str) -> list[int]:
 # --- an image and its mask --------------------------------------------------------------------------------------------
 
 
-def _photograph(root: Path, name: str) -> Path:
-    return root / "jpg" / f"{name}.jpg"
-
-
-def _trimap(root: Path, name: str) -> Path:
-    return root / "trimaps" / f"{name}.png"
-
-
-def _painted(root: Path, name: str) -> Path:
-    return root / "segmim" / f"{name.replace('image', 'segmim')}.jpg"
-
-
-def _load17(root: Path, name: str) -> Sample:
-    image = as_colour(read_image(_photograph(root, name)))
-    mask = ignore = None
-    if (path := _trimap(root, name)).exists():
-        trimap = _marks(path, image)
-        mask, ignore = trimap == FLOWER, trimap == BOUNDARY
-    return Sample(name, image, mask, "flowers17", SOURCE.format("Flowers-17"), ignore=ignore)
-
-
-def _load102(root: Path, name: str) -> Sample:
-    image = as_colour(read_image(_photograph(root, name)))
-    mask = not_painted(as_colour(_marks(_painted(root, name), image)))
-    return Sample(name, image, mask, "flowers102", SOURCE.format("Flowers-102"))
+def of_trimap(trimap: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Flower and ignored pixels, two bool `(H, W)`, of a trimap, uint8 `(H, W)`."""
+    return trimap == FLOWER, trimap == BOUNDARY
 
 
 def not_painted(painted: np.ndarray) -> np.ndarray:
@@ -130,6 +150,48 @@ def not_painted(painted: np.ndarray) -> np.ndarray:
     """
     red, green, blue = np.moveaxis(painted, 2, 0)
     return ~((red == 0) | (green == 0) | (blue == 254))
+
+
+class Truth(NamedTuple):
+    """A kind of masks.
+
+    Attributes
+    ----------
+    name : str
+        `Sample.truth`; "" if the data set has one kind only.
+    folder, file : str
+        Where a mask is; the file's name has a place for the photograph's number.
+    read : callable
+        From the mask's pixels to the flower and the ignored pixels, bool `(H, W)`; None if none are ignored.
+    """
+
+    name: str
+    folder: str
+    file: str
+    read: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray | None]]
+
+
+TRUTHS_17 = (Truth("", "trimaps", "image_{}.png", of_trimap),)
+TRUTHS_102 = (
+    Truth("official", "segmim", "segmim_{}.jpg", lambda marks: (not_painted(as_colour(marks)), None)),
+    Truth("trimap", "trimaps", "image_{}.png", of_trimap),
+    Truth("drawn", "handdrawn", "image_{}.png", lambda marks: (marks > 127, None)),
+)
+"""Flowers-102's kinds of masks; of those that a photograph has the first is its truth."""
+
+
+def _photograph(root: Path, name: str) -> Path:
+    return root / "jpg" / f"{name}.jpg"
+
+
+def _load(root: Path, title: str, masks: Mapping[str, tuple[Truth, Path]], name: str) -> Sample:
+    image = as_colour(read_image(_photograph(root, name)))
+    source = SOURCE.format(title)
+    if name not in masks:
+        return Sample(name, image, None, root.name, source)
+    truth, path = masks[name]
+    mask, ignore = truth.read(_marks(path, image))
+    return Sample(name, image, mask, root.name, source, ignore=ignore, truth=truth.name)
 
 
 def _marks(path: Path, image: np.ndarray) -> np.ndarray:

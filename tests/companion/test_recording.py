@@ -5,12 +5,14 @@ import os
 import signal
 import threading
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
 from deepcv import parallel
 from deepcv.companion import compute, recorded, recording
+from deepcv.companion.experiments import experiment
 from deepcv.companion.experiments.experiment import Experiment
 from deepcv.companion.items import Item
 from deepcv.companion.store import Store
@@ -102,6 +104,26 @@ def test_rows_of_other_settings_conditions_profiles_or_images_are_missing(comput
         assert len(gap_of(other).missing) == 8
     monkeypatch.setitem(HASHES, IMAGES[0], "another")
     assert len(gap_of(same).missing) == 2
+
+
+def test_rows_say_which_truth_they_were_scored_by_if_there_are_several(computed, monkeypatch):
+    truths = {}
+
+    def loaded(name):
+        return load_dataset(name).only(IMAGES).map(lambda each: replace(each, truth=truths.get(each.name, "")))
+
+    monkeypatch.setattr(experiment, "load_dataset", loaded)
+    groups = [experiment.Group(experiment.Images.load("samples"), [experiment.variant("saliency")])]
+    options = {"profile": "quick", "seeds": [0], "device": "cpu"}
+    tiny = Experiment("tiny", "Tiny", lambda profile: SimpleNamespace(**options), lambda _: groups, lambda rows: rows)
+    fill(tiny)
+    assert "truth" not in recorded.recorded("tiny")[0]
+    truths |= {"modes-blob": "official", "modes-disk": "trimap"}
+    assert len(gap_of(tiny).missing) == 2  # not those that say nothing
+    fill(tiny)
+    rows = recorded.recorded("tiny")[0]
+    assert sorted(rows["truth"]) == ["", "", "", "", "official", "trimap"]
+    assert not gap_of(tiny).missing
 
 
 def test_a_setting_that_older_code_did_not_know_is_at_its_default(computed, monkeypatch):

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import tarfile
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -108,7 +109,111 @@ def test_the_official_archives_unpack_to_the_layout_that_is_read(root, tmp_path,
     assert sample.name == "image_00001" and metrics.iou(sample.mask, disk((48, 64), 9)) > 0.9
 
 
-@pytest.mark.parametrize("lacking", ["jpg", "segmim", "setid.mat"])
+def mark102(root, folder, number, marks):
+    save(root / "flowers102" / folder / f"image_{number:05}.png", marks)
+
+
+@pytest.fixture
+def marked_by_people(root):
+    """Photographs 1..6, all of the split "train": 1..3 have an official mask, 2, 3 and 4 a trimap, 3..5 a drawn one."""
+    write_flowers102(root, {"trnid": [7], "valid": [8], "tstid": [1, 2, 3, 4, 5, 6]})
+    for number in (4, 5, 6):
+        (root / "flowers102" / "segmim" / f"segmim_{number:05}.jpg").unlink()
+    trimap = np.full((48, 64), 3, np.uint8)
+    trimap[disk((48, 64), 20)] = flowers.BOUNDARY
+    trimap[disk((48, 64), 15)] = flowers.FLOWER
+    for number in (2, 3, 4):
+        mark102(root, "trimaps", number, trimap)
+    for number in (3, 4, 5):
+        mark102(root, "handdrawn", number, disk((48, 64), 10).astype(np.uint8) * 255)
+    return root
+
+
+def test_the_official_mask_is_taken_before_a_trimap_and_that_before_a_drawn_one(marked_by_people):
+    samples = list(load_dataset("flowers102", split="train"))
+    assert [sample.truth for sample in samples] == ["official", "official", "official", "trimap", "drawn", ""]
+    assert metrics.iou(samples[2].mask, disk((48, 64), 11)) > 0.9
+    assert np.array_equal(samples[3].mask, disk((48, 64), 15))
+    assert np.array_equal(samples[3].ignore, disk((48, 64), 20) & ~disk((48, 64), 15))
+    assert np.array_equal(samples[4].mask, disk((48, 64), 10)) and samples[4].ignore is None
+    assert samples[5].mask is None
+    crop = load_dataset("flowers102", split="train", side=16)[3]
+    assert crop.truth == "trimap"
+    assert dataclasses.replace(crop, truth="official").hash == crop.hash
+
+
+@pytest.mark.parametrize("absent", ["segmim", "trimaps", "handdrawn"])
+def test_flowers102_is_read_without_a_folder_of_masks(marked_by_people, absent):
+    (marked_by_people / "flowers102" / absent).rename(marked_by_people / "elsewhere")
+    truths = [sample.truth for sample in load_dataset("flowers102", split="train")]
+    assert (
+        truths
+        == {
+            "segmim": ["", "trimap", "trimap", "trimap", "drawn", ""],
+            "trimaps": ["official", "official", "official", "drawn", "drawn", ""],
+            "handdrawn": ["official", "official", "official", "trimap", "", ""],
+        }[absent]
+    )
+
+
+def test_what_has_no_mask_is_known_without_loading_and_still_trained_on(marked_by_people):
+    dataset = load_dataset("flowers102", split="train")
+    found = crops(dataset, 16)
+    assert len(found) == 6 and found.marked.tolist() == [0, 1, 2, 3, 4]
+    (marked_by_people / "flowers102" / "jpg" / "image_00006.jpg").unlink()  # loading it would fail
+    for each in (dataset, dataset[1:], load_dataset("flowers102", split="train", side=16)):
+        assert [sample.mask is not None for sample in each.scorable()] == [True] * len(each.scorable())
+        assert each.scorable().names[-1] == "image_00005"
+
+
+@pytest.mark.parametrize("folder", ["trimaps", "handdrawn"])
+def test_a_mask_by_hand_of_another_size_is_refused(marked_by_people, folder):
+    mark102(marked_by_people, folder, 6, np.ones((48, 60), np.uint8))
+    with pytest.raises(InputError, match=r"image_00006\.png differs in size"):
+        load_dataset("flowers102", split="train")[5]
+
+
+def test_crops_are_cut_again_when_a_mask_comes_goes_or_changes(marked_by_people):
+    def marked():
+        return crops(load_dataset("flowers102", split="train"), 16).marked.tolist()
+
+    assert marked() == [0, 1, 2, 3, 4]
+    mark102(marked_by_people, "handdrawn", 6, disk((48, 64), 10).astype(np.uint8) * 255)
+    assert marked() == [0, 1, 2, 3, 4, 5]
+    (marked_by_people / "flowers102" / "segmim" / "segmim_00001.jpg").unlink()
+    assert marked() == [1, 2, 3, 4, 5]
+    before = load_dataset("flowers102", split="train").stamp
+    os.utime(marked_by_people / "flowers102" / "trimaps" / "image_00004.png", ns=(1, 1))
+    assert load_dataset("flowers102", split="train").stamp != before
+
+
+def test_missing_photographs_are_named_once_and_left_out(marked_by_people):
+    for number in (2, 6):
+        (marked_by_people / "flowers102" / "jpg" / f"image_{number:05}.jpg").unlink()
+    with pytest.warns(UserWarning, match="lacks image_00002, image_00006; they are left out"):
+        dataset = load_dataset("flowers102", split="train")
+    assert dataset.names == tuple(f"image_{number:05}" for number in (1, 3, 4, 5))
+    with warnings.catch_warnings(action="error"):
+        assert load_dataset("flowers102", split="train").names == dataset.names
+    (marked_by_people / "flowers102" / "jpg" / "image_00007.jpg").unlink()
+    with pytest.raises(InputError, match=r"jpg has no photograph of the split test; .*deepcv data fetch flowers102"):
+        load_dataset("flowers102", split="test")
+
+
+@pytest.mark.data
+def test_the_photographs_here_have_the_masks_that_are_counted():
+    place = data.data_folder() / "flowers102"
+    if not (place / "trimaps" / "flowers17.csv").exists() or (place / "segmim").exists():
+        pytest.skip("Flowers-102 without official masks is not under DEEPCV_DATA")
+    counts = {"train": (6145, 264, 46), "val": (1020, 48, 4), "test": (1020, 60, 6)}
+    for split, (photographs, trimaps, drawn) in counts.items():
+        dataset = load_dataset("flowers102", split=split)
+        assert len(dataset) == photographs
+        truths = [sample.truth for sample in dataset.scorable()]
+        assert (truths.count("trimap"), truths.count("drawn")) == (trimaps, drawn)
+
+
+@pytest.mark.parametrize("lacking", ["jpg", "setid.mat"])
 def test_absent_parts_of_flowers102_are_named(root, lacking):
     write_flowers102(root, {"trnid": [1], "valid": [2], "tstid": [3]})
     (root / "flowers102" / lacking).rename(root / "elsewhere")

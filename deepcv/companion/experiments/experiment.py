@@ -285,7 +285,7 @@ class Experiment:
             each.preset,
             seed,
             each.settings,
-            {**images.conditions, **each.conditions},
+            {**images.conditions, **({"truth": sample.truth} if sample.truth else {}), **each.conditions},
             sample.hash,
             device,
         )

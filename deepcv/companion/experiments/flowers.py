@@ -54,7 +54,7 @@ def scored(settings: CollectionSettings, split: str) -> Images:
     images = Images.load(settings.dataset, split=split, side=settings.size)
     if split == "train":
         images = images.first(settings.n_train)
-    marked = (sample.name for sample in images.samples if sample.mask is not None)
+    marked = (sample.name for sample in images.samples.scorable() if sample.mask is not None)
     return replace(images, samples=images.samples.only(islice(marked, settings.n_images)))
 
 
@@ -175,7 +175,7 @@ def disk_iou(dataset: str, split: str, side: int) -> float:
     """
     away = np.arange(side) - (side - 1) / 2
     disk = np.hypot(away, away[:, None]) <= side / np.sqrt(2 * np.pi)
-    samples = load_dataset(dataset, split=split, side=side)
+    samples = load_dataset(dataset, split=split, side=side).scorable()
     return float(np.mean([iou(disk, each.mask, each.ignore) for each in samples if each.mask is not None]))
 
 
