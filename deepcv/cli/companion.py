@@ -52,10 +52,10 @@ def run(
     changes = given(
         profile=profile,
         dataset=dataset,
-        methods=_split(methods),
+        methods=methods,
         n_images=n_images,
         size=size,
-        seeds=_numbers(seeds),
+        seeds=seeds,
         device=device,
         recompute=recompute or None,
     )
@@ -175,14 +175,3 @@ def _workers(workers: int | None, scheduler: str | None):
         raise InputError("--workers counts local processes, --scheduler uses a cluster; leave one out")
     with cluster(scheduler) as executor:
         yield executor
-
-
-def _split(names: str | None) -> tuple[str, ...] | None:
-    return None if names is None else tuple(name.strip() for name in names.split(",") if name.strip())
-
-
-def _numbers(numbers: str | None) -> tuple[int, ...] | None:
-    try:
-        return None if numbers is None else tuple(int(number) for number in _split(numbers) or ())
-    except ValueError:
-        raise InputError(f"--seeds takes comma-separated whole numbers, not {numbers!r}; write 0,1,2") from None

@@ -5,8 +5,9 @@ constant. Its closure contains the definitions that it names, those that these n
 of other packages.
 
 Definitions are written in a normal form without docstrings, comments, annotations of functions and variables, imports,
-and arguments of `raise`. Annotations in the body of a class remain: they make a dataclass's fields. Neither the
-definition's own name nor its module's appears, so code that is moved, renamed or documented keeps its normal form.
+arguments of `raise`, and the method that shows an error in a notebook. Annotations in the body of a class remain: they
+make a dataclass's fields. Neither the definition's own name nor its module's appears, so code that is moved, renamed or
+documented keeps its normal form.
 
 The walk doesn't execute anything, so it can't see one definition change the state of another, or an attribute found by
 `getattr`. A module that is passed around as an object counts as a whole.
@@ -413,6 +414,8 @@ class _Writer(ast.NodeVisitor):
     # scopes
 
     def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
+        if node.name == "_render_traceback_":
+            return
         self._pieces.append(f"{type(node).__name__}({self._called(node.name)} ")
         self._write(node.decorator_list)
         self._function(node.args, node.body)

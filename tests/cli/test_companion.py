@@ -21,7 +21,7 @@ from deepcv.companion.store import Store
         (("run", "table1", "--profile", "fast"), "'fast'.*quick"),
         (("run", "table1", "--profile", "quick", "--methods", "deep-cv,watershed"), "'watershed'.*grabcut"),
         (("run", "table1", "--dataset", "imagenet"), "'imagenet'.*weizmann"),
-        (("run", "table1", "--seeds", "0,one"), "--seeds takes comma-separated whole numbers.*'0,one'"),
+        (("run", "table1", "--seeds", "0,one"), "an entry of seeds is 'one'; it must be a whole number"),
         (("run", "table1", "--n-images", "0"), "n_images.*0"),
         (("run", "table1", "--methods", ""), "methods is empty; name at least one"),
         (("run", "table1", "--seeds", "-1"), "an entry of seeds is -1"),

@@ -131,6 +131,9 @@ MEANINGLESS = {
     "annotations of a function": [("solver.py", "image: np.ndarray, steps=LIMIT) -> Typed", "image, steps=LIMIT)")],
     "annotation of a constant": [("solver.py", "LIMIT: int = 7", "LIMIT = 7")],
     "error message": [("solver.py", 'f"{steps} is negative"', '"negative", steps')],
+    "how an error is shown": [
+        ("base.py", "class Base:\n", "class Base:\n    def _render_traceback_(self):\n        return []\n\n"),
+    ],
     "layout": [("solver.py", "def solve(image: np.ndarray, steps=LIMIT)", "def solve(\n    image, steps=(LIMIT)\n)")],
     "unreached definition": [("solver.py", "return 1\n", "return 2\n")],
     "unreached neighbour": [("terms.py", "return image\n", "return -image\n")],

@@ -7,13 +7,14 @@ import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple, Self, get_type_hints
 
 from deepcv.checks import Checked, Count, Seed, at_least
 from deepcv.companion import compute
 from deepcv.companion.claims import Claim
 from deepcv.companion.compute import Measure
 from deepcv.companion.items import Item, Unit
+from deepcv.companion.parameters import as_entries, check_parameters
 from deepcv.companion.recorded import full_names
 from deepcv.companion.store import Store
 from deepcv.data import Dataset, Sample, load_dataset
@@ -33,6 +34,9 @@ N_TUNING_IMAGES = 20
 @dataclass(frozen=True)
 class Settings(Checked):
     """Settings of every experiment over images. Fields left at None take the profile's value.
+
+    Where several values are asked for, a list, a single one, or a text such as "0,1" will do
+    (`deepcv.companion.parameters.as_entries`).
 
     Attributes
     ----------
@@ -75,7 +79,8 @@ class Settings(Checked):
         if self.profile not in self.profiles:
             raise InputError(f"there is no profile {self.profile!r}; choose from {', '.join(self.profiles)}")
         values = {each.name: getattr(self, each.name) for each in dataclasses.fields(self) if each.init}
-        values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        allowed = get_type_hints(type(self), include_extras=True)
+        values = {name: as_entries(value, allowed[name]) for name, value in values.items()}
         for name, value in values.items():
             if value == () and name != "seeds":
                 raise InputError(f"{name} is empty; name at least one, or leave it out")
@@ -86,6 +91,24 @@ class Settings(Checked):
         if not self.seeds:
             raise InputError("there is no seed; give at least one, or three for a useful interval")
         super().__post_init__()
+
+    @classmethod
+    def from_notebook(cls, namespace: Mapping[str, Any]) -> Self:
+        """The settings that a notebook's parameters, or papermill's, give.
+
+        Parameters
+        ----------
+        namespace : dict
+            The notebook's `globals()`; the variables that have the name of a setting are read.
+
+        Raises
+        ------
+        InputError
+            For a parameter of papermill's that is no setting, and for what the settings refuse.
+        """
+        names = [each.name for each in dataclasses.fields(cls) if each.init and each.name in namespace]
+        check_parameters(namespace, names)
+        return cls(**{name: namespace[name] for name in names})
 
 
 @dataclass(frozen=True)

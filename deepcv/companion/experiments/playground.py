@@ -48,6 +48,11 @@ class Settings(figure07.Settings):
     """What to run: as Figure 7, but with clipped noise only, on the two images.
 
     A `dataset` replaces the two images by its first two, or its first `n_images`.
+
+    Attributes
+    ----------
+    live : bool
+        Whether the notebook shows the part that needs a kernel.
     """
 
     profiles = {
@@ -55,6 +60,8 @@ class Settings(figure07.Settings):
         "cpu": _profile({_DOUBLE_DIP: REDUCED[_DOUBLE_DIP]}),
         "paper": _profile({}),
     }
+
+    live: bool = False
 
 
 def groups(settings: Settings) -> list[Group]:
