@@ -93,7 +93,8 @@ def test_the_closest_parameter_is_named(repository):
 
 def test_of_what_papermill_gave_the_last_counts_and_its_own_names_are_let_be():
     first, last = 'profle = "quick"', 'PAPERMILL_INPUT_PATH = "a.ipynb"\nvariants = "default"'
-    given = {"In": ["", f"# Parameters\n{first}\n", f"# Parameters\n{last}\n"], "profile": "quick", "variants": "default", "profle": "quick", "rows": 3}
+    cells = ["", f"# Parameters\n{first}\n", f"# Parameters\n{last}\n"]
+    given = {"In": cells, "profile": "quick", "variants": "default", "profle": "quick", "rows": 3}
     assert choices.Settings.from_notebook(given) == choices.Settings(variants=["default"])
 
 
