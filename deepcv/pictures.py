@@ -52,7 +52,7 @@ def outlined(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:
 _CONVERT = "pass --convert (in Python convert=True)"
 
 
-def read_image(path, *, convert: bool = False) -> np.ndarray:
+def read_image(path, *, convert: bool = False, indices: bool = False) -> np.ndarray:
     """Read a picture file as uint8, `(H, W)` or `(H, W, 3)`, turned upright by its EXIF orientation.
 
     Parameters
@@ -62,6 +62,8 @@ def read_image(path, *, convert: bool = False) -> np.ndarray:
     convert : bool
         Allow lossy conversions: the first frame of an animation; 16-bit and float samples stretched between their
         extremes; alpha composited over white; CMYK and other colour spaces to RGB.
+    indices : bool
+        Of a picture with a palette return the indices, `(H, W)`, not the colours.
 
     Raises
     ------
@@ -84,6 +86,8 @@ def read_image(path, *, convert: bool = False) -> np.ndarray:
                 raise InputError(f"{path} has 16-bit samples; save it as 8-bit, or {_CONVERT}")
             picture.load()
             picture = ImageOps.exif_transpose(picture)
+            if indices and picture.mode == "P":
+                return np.array(picture)
             return _to_grey_or_rgb(picture, path, convert)
     except InputError:
         raise

@@ -6,6 +6,8 @@
 `weizmann`    100 photographs, each annotated by three people (Table 1); 100 more with two objects
 `ecssd`       photographs with one salient object, harder than Weizmann's
 `flowers`     Flowers-17 and Flowers-102, in three splits (Tables 2 and 3)
+`link`        Flowers-17's trimaps for the photographs that Flowers-102 has, too
+`truths`      how far two truths of one photograph disagree
 `flowerlike`  synthetic flowers with exact masks, in three splits, embedded
 `folder`      any folder of pictures
 `masked`      a picture and its mask, from two files

@@ -24,7 +24,7 @@ import json
 import multiprocessing
 import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -57,7 +57,7 @@ def flowers17(split: str) -> Dataset:
     `InputError` is raised when the data are missing; on access, when a photograph is missing or its trimap has another
     size.
     """
-    root = _root("flowers17", "jpg")
+    root = root_of("flowers17", "jpg")
     return _dataset(root, "Flowers-17", _split_names(root, split), TRUTHS_17)
 
 
@@ -67,7 +67,7 @@ def flowers102(split: str) -> Dataset:
     `Sample.truth` says which: "official", "trimap" or "drawn" (`TRUTHS_102`). Missing photographs are named in a
     warning, once. Errors as for `flowers17`.
     """
-    root = _root("flowers102", "jpg", "setid.mat")
+    root = root_of("flowers102", "jpg", "setid.mat")
     names = [f"image_{number:05}" for number in _setid(root, split)]
     there = _listed(root / "jpg")
     missing = tuple(name for name in names if f"{name}.jpg" not in there)
@@ -85,7 +85,8 @@ def _warn_of(missing: tuple[str, ...], folder: Path) -> None:
     warnings.warn(f"{folder} lacks {', '.join(missing[:MAX_NAMED])}{more}; they are left out", stacklevel=2)
 
 
-def _root(name: str, *needed: str) -> Path:
+def root_of(name: str, *needed: str) -> Path:
+    """The folder of a data set; `InputError` is raised when one of the files or folders needed in it is missing."""
     root = data_folder() / name
     for part in needed:
         if not (root / part).exists():
@@ -99,9 +100,7 @@ _REMEDY = "get the data with `deepcv data fetch {0}`, or set DEEPCV_DATA to the 
 def _dataset(root: Path, title: str, names: list[str], truths: tuple[Truth, ...]) -> Dataset:
     masks: dict[str, tuple[Truth, Path]] = {}
     for truth in reversed(truths):  # an earlier one replaces a later one
-        there = _listed(root / truth.folder)
-        files = {name: truth.file.format(name.removeprefix("image_")) for name in names}
-        masks |= {name: (truth, root / truth.folder / file) for name, file in files.items() if file in there}
+        masks |= {name: (truth, path) for name, path in truth.masks(root, names).items()}
 
     def stamp() -> str:
         return file_stamp([*(_photograph(root, name) for name in names), *(path for _, path in masks.values())])
@@ -170,6 +169,12 @@ class Truth(NamedTuple):
     file: str
     read: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray | None]]
 
+    def masks(self, root: Path, names: Iterable[str]) -> dict[str, Path]:
+        """The masks of this kind that are there, by the photograph's name."""
+        there = _listed(root / self.folder)
+        files = {name: self.file.format(name.removeprefix("image_")) for name in names}
+        return {name: root / self.folder / file for name, file in files.items() if file in there}
+
 
 TRUTHS_17 = (Truth("", "trimaps", "image_{}.png", of_trimap),)
 TRUTHS_102 = (
@@ -190,12 +195,13 @@ def _load(root: Path, title: str, masks: Mapping[str, tuple[Truth, Path]], name:
     if name not in masks:
         return Sample(name, image, None, root.name, source)
     truth, path = masks[name]
-    mask, ignore = truth.read(_marks(path, image))
+    mask, ignore = truth.read(read_marks(path, image))
     return Sample(name, image, mask, root.name, source, ignore=ignore, truth=truth.name)
 
 
-def _marks(path: Path, image: np.ndarray) -> np.ndarray:
-    marks = read_image(path)
+def read_marks(path: Path, image: np.ndarray) -> np.ndarray:
+    """The pixels of a mask's file, a palette's indices; `InputError` is raised unless it has the photograph's size."""
+    marks = read_image(path, indices=True)
     if marks.shape[:2] != image.shape[:2]:
         raise InputError(f"{path} differs in size from its photograph; fetch the archive again")
     return marks

@@ -15,3 +15,9 @@ def test_methods_and_data_sets_are_listed(deepcv, capsys, tmp_path, monkeypatch)
     assert deepcv("data", "list") == 0
     out = capsys.readouterr().out
     assert re.search(r"samples +\d+ images\n", out) and re.search("weizmann +missing.*fetch weizmann", out)
+
+
+def test_flowers_are_linked_by_name(refused, tmp_path, monkeypatch):
+    monkeypatch.setenv("DEEPCV_DATA", str(tmp_path))
+    refused(("data", "link"), "no jpg in .*deepcv data fetch flowers17")
+    refused(("data", "truths"), "no jpg in .*deepcv data fetch flowers102")
