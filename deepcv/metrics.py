@@ -137,12 +137,12 @@ def interval_over_seeds(values, *, level: float = 0.95) -> tuple[float, float]:
     level : float in (0, 1)
         Coverage for normally distributed values. The interval of a single seed is (-inf, inf).
     """
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
     values = np.asarray(values, dtype=float)
     if len(values) == 1:
         return -math.inf, math.inf
-    reach = t.ppf((1 + level) / 2, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values))
+    reach = stdtrit(len(values) - 1, (1 + level) / 2) * values.std(ddof=1) / math.sqrt(len(values))
     return float(values.mean() - reach), float(values.mean() + reach)
 
 
@@ -163,8 +163,6 @@ def bootstrap_interval(values, *, level: float = 0.95, resamples: int = 9999, se
     InputError
         If there are no values or some are NaN.
     """
-    from scipy.stats import bootstrap
-
     values = np.asarray(values, dtype=float)
     if values.size == 0 or np.isnan(values).any():
         raise InputError("the scores are empty or have NaN; run the missing images first")
@@ -172,7 +170,13 @@ def bootstrap_interval(values, *, level: float = 0.95, resamples: int = 9999, se
         values = values.mean(axis=1)
     if len(values) == 1 or np.ptp(values) == 0:
         return float(values[0]), float(values[0])
-    result = bootstrap(
-        (values,), np.mean, confidence_level=level, n_resamples=resamples, method="percentile", rng=seed, batch=1000
-    )
-    return float(result.confidence_interval.low), float(result.confidence_interval.high)
+    rng = np.random.default_rng(seed)
+    drawn = (rng.integers(0, len(values), (count, len(values))) for count in _batches(resamples))
+    means = np.concatenate([values[each].mean(axis=1) for each in drawn])
+    low, high = np.quantile(means, ((1 - level) / 2, (1 + level) / 2))
+    return float(low), float(high)
+
+
+def _batches(count: int, size: int = 1000) -> list[int]:
+    """A count in pieces that stay small in memory."""
+    return [min(size, count - start) for start in range(0, count, size)]

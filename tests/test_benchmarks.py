@@ -91,6 +91,8 @@ def test_operations_of_the_default_networks_are_counted():
 
 def test_a_step_of_training_is_profiled_and_its_images_counted(monkeypatch):
     monkeypatch.setattr(iteration, "machine_rates", lambda device: {"convolution": 1e11, "copy": 1e10})
+    monkeypatch.setattr(iteration, "STEPS", 3)
+    monkeypatch.setattr(iteration, "WARM_UP", 1)
     rows = iteration.rows("cpu", ["2x64x64"]).set_index(["kind", "name"])["value"]
     assert rows["rate", "training images"] == pytest.approx(2e3 / rows["step", "all"])
     assert rows["phase"].sum() == pytest.approx(rows["step", "all"], rel=0.02)

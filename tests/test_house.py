@@ -21,7 +21,7 @@ LONGEST = 500
 
 HEAVY = {
     *("cv2", "dask", "distributed", "IPython", "ipywidgets", "joblib", "lightning_fabric", "matplotlib", "networkx"),
-    *("numpy", "onnx", "onnxruntime", "pandas", "PIL", "pooch", "requests", "scipy", "seaborn", "skimage", "sklearn"),
+    *("numpy", "onnx", "onnxruntime", "pandas", "PIL", "pooch", "requests", "scipy", "skimage", "sklearn"),
     *("torch", "tqdm"),
 }
 """Libraries that may be imported inside a function, because their import takes long or they belong to an extra."""

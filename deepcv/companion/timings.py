@@ -6,6 +6,7 @@ reliable, not absolute times.
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deepcv.checks import check_known
-from deepcv.companion.pictures import compact
+from deepcv.companion.pictures import COLOURS, compact
 from deepcv.companion.store import found
 from deepcv.data import samples
 from deepcv.errors import InputError
@@ -221,11 +222,10 @@ def plot_growth(rows: DataFrame) -> Figure:
     Dashed lines: timed over some steps and scaled to all.
     """
     import matplotlib.pyplot as plt
-    import seaborn as sns
 
     rows = _scaling(rows)
     names = list(dict.fromkeys(rows["contender"]))
-    colours = dict(zip(names, sns.color_palette("colorblind", len(names)), strict=True))
+    colours = dict(zip(names, itertools.cycle(COLOURS), strict=False))
     markers = dict(zip(names, "osD^vP<X>*hd"[: len(names)], strict=True))
     figure, axes = plt.subplots(1, 2, figsize=(12, 4.2))
     for axis, value in zip(axes, ("seconds", "memory"), strict=True):

@@ -23,7 +23,7 @@ from deepcv.checks import resolve
 from deepcv.companion.experiments import experiment, figure04
 from deepcv.companion.experiments.experiment import Experiment, Group, Images, Reduction
 from deepcv.companion.items import Item
-from deepcv.companion.pictures import compact, interval
+from deepcv.companion.pictures import COLOURS, compact, interval
 from deepcv.data import Sample
 from deepcv.images import as_image, resize
 from deepcv.metrics import adjusted_rand_index, mean_iou_matched
@@ -178,7 +178,6 @@ def readable(table: DataFrame) -> Styler:
 def plot(rows: DataFrame) -> Figure:
     """Mean IoU against the energy at the end, a point per run; lines join the runs of one image and seed."""
     import matplotlib.pyplot as plt
-    import seaborn as sns
 
     figure, axis = plt.subplots(figsize=(7, 4.2), layout="constrained")
     for _, runs in rows.groupby(["image", "seed"]):
@@ -192,7 +191,7 @@ def plot(rows: DataFrame) -> Figure:
                     lw=0.7,
                     zorder=1,
                 )
-    for start, colour, marker in zip(STARTS, sns.color_palette("colorblind"), "*sDo", strict=False):
+    for start, colour, marker in zip(STARTS, COLOURS, "*sDo", strict=False):
         found = rows[rows["start_from"] == start]
         axis.scatter(
             found["energy"], found["mean_iou_matched"], s=28, color=[colour], marker=marker, label=start, zorder=2

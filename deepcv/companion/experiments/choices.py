@@ -10,10 +10,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from deepcv.companion.claims import NOTHING_GAINED, OURS, PARTS, Claim, Verdict, below, judged, listed, not_run
+from deepcv.companion.claims import (
+    NOTHING_GAINED,
+    OURS,
+    PARTS,
+    Claim,
+    Estimate,
+    Verdict,
+    below,
+    judged,
+    listed,
+    not_run,
+)
 from deepcv.companion.experiments import variants
 from deepcv.companion.experiments.experiment import N_TUNING_IMAGES, Experiment, Group, Reduction
 from deepcv.companion.experiments.variants import changes_of, one_does_as_well
+from deepcv.companion.pictures import COLOURS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -55,7 +67,7 @@ class Settings(variants.Settings):
     """Settings; the variants are names in `VARIANTS`, and the default always runs, too."""
 
     profiles = {
-        "quick": {"dataset": "samples", "solvers": {"default": Reduction({"size": 96}, 3)}, "variants": _SOME},
+        "quick": {"dataset": "samples", "solvers": {"default": Reduction({"size": 64}, 2)}, "variants": _SOME},
         "cpu": {"dataset": "weizmann", "solvers": {"default": Reduction({}, N_TUNING_IMAGES)}},
         "paper": {"dataset": "weizmann", "solvers": {"default": Reduction({}, N_TUNING_IMAGES)}},
     }
@@ -81,12 +93,11 @@ def plot(table: DataFrame) -> Figure:
         From `summary`.
     """
     import matplotlib.pyplot as plt
-    import seaborn as sns
     from matplotlib import ticker
 
     figure, (trade, change) = plt.subplots(1, 2, figsize=(11, 0.28 * len(table) + 2.2), width_ratios=(1.15, 1))
     cost = table.set_axis([" ".join(column) for column in table.columns], axis=1)
-    colours = dict(zip(EFFORT, sns.color_palette("colorblind"), strict=False))
+    colours = dict(zip(EFFORT, COLOURS, strict=False))
     markers = dict(zip(EFFORT, "osD^vP<X>", strict=True))
     for name in EFFORT:
         turned = cost[[index.startswith(f"{name} =") for index in cost.index]]
@@ -116,9 +127,15 @@ def plot(table: DataFrame) -> Figure:
     return figure
 
 
+def _changes(rows: DataFrame, names: list[str]) -> dict[str, Estimate]:
+    """The change of F by each of these variants that has rows."""
+    changes = changes_of(variants.summary(rows, ("default", *names), "default"))
+    return {name: changes[name] for name in names if name in changes}
+
+
 def unit_variance(rows: DataFrame, ours: str) -> Verdict:
     """Does a learned variance gain nothing over a variance of 1?"""
-    gain = changes_of(summary(rows)).get("learned variance")
+    gain = _changes(rows, ["learned variance"]).get("learned variance")
     if gain is None:
         return not_run("a learned variance")
     evidence = f"With a learned variance F changes by {gain:+} over {gain.images} images."
@@ -127,7 +144,7 @@ def unit_variance(rows: DataFrame, ours: str) -> Verdict:
 
 def only_the_image(rows: DataFrame, ours: str) -> Verdict:
     """Does our solver do as well from a start without the saliency map?"""
-    changes = {name: each for name, each in changes_of(summary(rows)).items() if name.startswith("start = ")}
+    changes = _changes(rows, [name for name in VARIANTS if name.startswith("start = ")])
     if not changes:
         return not_run("our default without a saliency map")
     images = min(each.images for each in changes.values())

@@ -23,7 +23,7 @@ from deepcv.companion.experiments.experiment import (
     Images,
     Reduction,
 )
-from deepcv.companion.pictures import compact, mask_grid
+from deepcv.companion.pictures import COLOURS, compact, mask_grid
 from deepcv.companion.recorded import full_names
 from deepcv.methods import title
 
@@ -51,7 +51,7 @@ class Settings(table1.Settings):
     """
 
     profiles = {
-        "quick": {"datasets": {"samples": 2, "nuclei": None}, "methods": _CHEAP, "reduced": {}, "size": 160},
+        "quick": {"datasets": {"samples": 2, "nuclei": None}, "methods": _CHEAP, "reduced": {}, "size": 96},
         "cpu": {
             "datasets": {"dsb2018": None, "ecssd": 60, "weizmann2": 60},
             "methods": (*_FAST, *_SLOW),
@@ -171,7 +171,6 @@ def readable(table: DataFrame) -> Styler:
 def plot(table: DataFrame) -> Figure:
     """F of each method on each data set: mean, its 95 % interval and, as a bar, the median; `table` from `summary`."""
     import matplotlib.pyplot as plt
-    import seaborn as sns
 
     datasets = list(dict.fromkeys(table.index.get_level_values(0)))
     names = list(dict.fromkeys(table.index.get_level_values(1)))
@@ -180,7 +179,7 @@ def plot(table: DataFrame) -> Figure:
         layout="constrained",
     )  # fmt: skip
     places = {name: -place for place, name in enumerate(names)}
-    dark, light = sns.color_palette("colorblind")[:2]
+    dark, light = COLOURS[:2]
     for axis, dataset in zip(axes[0], datasets, strict=True):
         scores = table.loc[dataset]["F"]
         heights = [places[name] for name in scores.index]

@@ -25,7 +25,7 @@ from deepcv.companion.experiments import experiment
 from deepcv.companion.experiments.experiment import Experiment, Group, Images, Reduction, Variant, variant
 from deepcv.companion.experiments.table1 import of_counts
 from deepcv.companion.items import Item
-from deepcv.companion.pictures import interval, picture_grid
+from deepcv.companion.pictures import COLOURS, interval, picture_grid
 from deepcv.companion.recorded import full_names
 from deepcv.data import Sample
 from deepcv.errors import InputError
@@ -102,8 +102,8 @@ class Settings(experiment.Settings):
             "methods": tuple(name for name in METHODS if name not in (ALGORITHM_2, "feature-clustering:true count")),
             "images": ("mean-cells", "modes-sectors", "texture-bands"),
             "counts": (3, 4, 6, 10),
-            "size": 80,
-            "iterations": 500,
+            "size": 64,
+            "iterations": 200,
             "reduced": REDUCED,
             "photographs": 0,
         },
@@ -249,12 +249,11 @@ def by_kind(rows: DataFrame) -> DataFrame:
 def plot(rows: DataFrame) -> Figure:
     """Mean IoU of each method for each kind of composite, 95 % bootstrap intervals, and each image as a small point."""
     import matplotlib.pyplot as plt
-    import seaborn as sns
 
     reduced = best_count(composites(rows))
     scores = reduced.groupby(["name", "kind", "image"], sort=False)["mean_iou_matched"].mean()
     names, kinds = reduced["name"].unique(), reduced["kind"].dropna().unique()
-    colours = sns.color_palette("colorblind", len(names))
+    colours = COLOURS[: len(names)]
     figure, axis = plt.subplots(figsize=(2.6 + 2.4 * len(kinds), 4.2))
     for index, name in enumerate(names):
         groups = [scores[name, kind] for kind in kinds]

@@ -47,8 +47,8 @@ class Settings(variants.Settings):
         "quick": {
             "dataset": "samples",
             "solvers": {
-                "default": Reduction({"size": 64}, 3),
-                "paper": Reduction({"size": 64, "width": 8, "steps": 30}, 2),
+                "default": Reduction({"size": 48}, 2),
+                "paper": Reduction({"size": 48, "width": 4, "steps": 20}, 2),
             },
         },
         "cpu": {

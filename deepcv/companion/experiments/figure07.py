@@ -25,7 +25,7 @@ from deepcv.companion.experiments.experiment import (
     Reduction,
 )
 from deepcv.companion.experiments.table1 import fast_then_slow, not_yet
-from deepcv.companion.pictures import mask_and_score, picture_grid
+from deepcv.companion.pictures import COLOURS, mask_and_score, picture_grid
 from deepcv.companion.recorded import full_names
 from deepcv.methods import title
 from deepcv.metrics import bootstrap_interval
@@ -58,11 +58,11 @@ class Settings(table1.Settings):
     profiles = {
         "quick": {
             "dataset": "samples",
-            "n_images": 5,
+            "n_images": 2,
             "sigmas": (0, 100, 160),
             "methods": ("deep-cv", "chan-vese", "grabcut", "saliency"),
             "reduced": {},
-            "size": 128,
+            "size": 80,
         },
         "cpu": {
             "dataset": "weizmann",
@@ -142,11 +142,10 @@ def summary(rows: DataFrame) -> DataFrame:
 def plot(rows: DataFrame) -> Figure:
     """F against σ for every method, with 95 % bootstrap intervals over images; a panel for each kind of clipping."""
     import matplotlib.pyplot as plt
-    import seaborn as sns
 
     found = by_image(rows)
     names = list(dict.fromkeys(found["name"]))
-    styles = list(zip(names, sns.color_palette("colorblind", len(names)), "osD^vP<X>", strict=False))
+    styles = list(zip(names, COLOURS[: len(names)], "osD^vP<X>", strict=False))
     panels = [kind for kind in _CLIPPING.values() if kind in set(found["clipping"])]
     figure, axes = plt.subplots(1, len(panels), figsize=(5.6 * len(panels), 4.2), sharey=True, squeeze=False)
     for axis, kind in zip(axes[0], panels, strict=True):

@@ -41,7 +41,7 @@ from deepcv.companion.distributions import contrast, discriminant, distance_to_f
 from deepcv.companion.experiments import experiment
 from deepcv.companion.experiments.experiment import N_TUNING_IMAGES, REDUCED, Group, Images, Reduction, by_title
 from deepcv.companion.items import Item
-from deepcv.companion.pictures import compact, head_grid
+from deepcv.companion.pictures import COLOURS, compact, head_grid
 from deepcv.companion.recorded import full_names
 from deepcv.data import Sample
 from deepcv.hints.hint import hint_for
@@ -90,7 +90,7 @@ class Settings(experiment.Settings):
     """
 
     profiles = {
-        "quick": {"dataset": "samples", "solvers": {"deep-cv": Reduction(n_images=3)}},
+        "quick": {"dataset": "samples", "solvers": {"deep-cv": Reduction({"size": 100}, 3)}},
         "cpu": {
             "dataset": "weizmann",
             "solvers": {
@@ -242,11 +242,10 @@ def plot(rows: DataFrame) -> Figure:
     with their 95 % bootstrap intervals. The dashed line marks no change.
     """
     import matplotlib.pyplot as plt
-    import seaborn as sns
 
     solvers = by_title(rows)
     figure, axes = plt.subplots(len(solvers), 3, figsize=(11, 3.6 * len(solvers)), squeeze=False)
-    colours = sns.color_palette("colorblind")
+    colours = COLOURS
     for (name, group), row in zip(solvers.items(), axes, strict=True):
         for axis, quantity in zip(row, _MEASURES, strict=True):
             for regions, colour, marker in zip(REGIONS, colours, "o^", strict=False):
@@ -302,7 +301,6 @@ def show_distributions(axis: Axes, latent: Latent, space: str) -> None:
 
     In the latent space also the priors (dotted).
     """
-    import seaborn as sns
     from scipy.stats import norm
 
     mask = latent.regions["truth"]
@@ -313,7 +311,7 @@ def show_distributions(axis: Axes, latent: Latent, space: str) -> None:
         "background": (values[~mask], -latent.prior, {"histtype": "step", "lw": 1.2}),
         "foreground": (values[mask], latent.prior, {"histtype": "stepfilled", "alpha": 0.5}),
     }
-    for (name, (part, prior, fill)), colour in zip(regions.items(), sns.color_palette("colorblind"), strict=False):
+    for (name, (part, prior, fill)), colour in zip(regions.items(), COLOURS, strict=False):
         axis.hist(part, np.linspace(low, high, 41).tolist(), density=True, color=colour, label=name, **fill)
         axis.plot(along, norm.pdf(along, part.mean(), part.std()), color=colour, ls="--", lw=1, label="its Gaussian")
         if space == "latent":

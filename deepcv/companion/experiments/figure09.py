@@ -44,7 +44,7 @@ from deepcv.companion.claims import (
 from deepcv.companion.experiments import figure08
 from deepcv.companion.experiments.experiment import N_TUNING_IMAGES, REDUCED, Experiment, Reduction, by_title
 from deepcv.companion.items import Item
-from deepcv.companion.pictures import head_grid, show_mask
+from deepcv.companion.pictures import COLOURS, head_grid, show_mask
 from deepcv.companion.recorded import full_names
 from deepcv.data import Sample, samples
 from deepcv.hints.hint import hint_for
@@ -83,8 +83,8 @@ class Settings(figure08.Settings):
         "quick": {
             "dataset": "samples",
             "solvers": {
-                "deep-cv": Reduction({"size": 128}, 3),
-                "deep-cv:paper": Reduction({"size": 64, "width": 8, "steps": 60}, 2),
+                "deep-cv": Reduction({"size": 80}, 2),
+                "deep-cv:paper": Reduction({"size": 48, "width": 8, "steps": 60}, 1),
             },
         },
         "cpu": {
@@ -237,10 +237,9 @@ def plot(rows: DataFrame) -> Figure:
     The energy is drawn as the share of its fall, from the first value to the last, that remains.
     """
     import matplotlib.pyplot as plt
-    import seaborn as sns
 
     figure, axes = plt.subplots(1, 2, figsize=(10, 3.6))
-    styles = zip(sns.color_palette("colorblind"), "os", ("-", "--"), strict=False)
+    styles = zip(COLOURS, "os", ("-", "--"), strict=False)
     for (name, group), (colour, marker, line) in zip(by_title(rows).items(), styles, strict=False):
         way = group["energy_1"] - group["energy_last"]
         left = {str(step): (group[f"energy_{step}"] - group["energy_last"]) / way for step in (1, *WATCHED[1:])}
@@ -289,10 +288,9 @@ def plot_masks(found: dict[str, Course]) -> Figure:
 def plot_courses(found: dict[str, Course]) -> Figure:
     """The energy of `courses` by term, and F below it, against the iteration; a column per loop."""
     import matplotlib.pyplot as plt
-    import seaborn as sns
 
     truth = samples.load(SHOWN).mask
-    styles = list(zip(sns.color_palette("colorblind", len(TERMS)), ("-", "--", "-.", ":"), strict=True))
+    styles = list(zip(COLOURS[: len(TERMS)], ("-", "--", "-.", ":"), strict=True))
     figure, axes = plt.subplots(
         2, len(found), figsize=(5.4 * len(found), 5), sharex="col", sharey="row", height_ratios=(2, 1), squeeze=False
     )
@@ -319,7 +317,6 @@ def animation(found: dict[str, Course], count: int = 26) -> str:
     It is an animated WebP of about `count` pictures, early iterations closer together; closing the fold stops it. (The
     play button of ipywidgets doesn't work in the built book: the theme replaces its icon.)
     """
-    import seaborn as sns
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from PIL import Image
@@ -329,7 +326,7 @@ def animation(found: dict[str, Course], count: int = 26) -> str:
     figure = Figure(figsize=(4 * len(found), 4.4), dpi=80, layout="constrained")
     canvas = FigureCanvasAgg(figure)
     axes = figure.subplots(2, len(found), height_ratios=(2, 1), squeeze=False)
-    colours = sns.color_palette("colorblind", len(found))
+    colours = COLOURS[: len(found)]
     for step in sorted({0, *np.rint(np.geomspace(1, longest, count)).astype(int).tolist()}):
         for (upper, lower), (name, course), colour in zip(axes.T, found.items(), colours, strict=True):
             upper.clear()

@@ -14,6 +14,7 @@ from deepcv.companion.claims import ALL_PARTS, NOTHING_GAINED, Claim, Verdict, b
 from deepcv.companion.experiments import variants
 from deepcv.companion.experiments.experiment import N_TUNING_IMAGES, Experiment, Group, Reduction
 from deepcv.companion.experiments.variants import changes_of
+from deepcv.companion.pictures import COLOURS
 from deepcv.methods import split_name
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class Settings(variants.Settings):
     profiles = {
         "quick": {
             "dataset": "samples",
-            "solvers": {"default": Reduction({"size": 96}, 3)},
+            "solvers": {"default": Reduction({"size": 64}, 2)},
             "variants": (REFERENCE, "4 samples", "16 samples"),
         },
         "cpu": {"dataset": "weizmann", "solvers": {"default": _FIRST}},
@@ -57,7 +58,6 @@ def summary(rows: DataFrame) -> DataFrame:
 def plot(table: DataFrame) -> Figure:
     """F and mIoU against the number of samples with 95 % intervals, a panel per solver; `table` from `summary`."""
     import matplotlib.pyplot as plt
-    import seaborn as sns
     from matplotlib import ticker
 
     solvers = list(dict.fromkeys(table.index.get_level_values(0)))
@@ -65,7 +65,7 @@ def plot(table: DataFrame) -> Figure:
     for axis, solver in zip(axes[0], solvers, strict=True):
         of_it = table.loc[solver]
         counts = [SAMPLES[name]["samples"] for name in of_it.index]
-        for score, colour, style in zip(("F", "mIoU"), sns.color_palette("colorblind"), ("o-", "s--"), strict=False):
+        for score, colour, style in zip(("F", "mIoU"), COLOURS, ("o-", "s--"), strict=False):
             values = of_it[score]
             error = [values["mean"] - values["low"], values["high"] - values["mean"]]
             axis.errorbar(counts, values["mean"], yerr=error, fmt=style, color=colour, lw=1, capsize=3, label=score)

@@ -33,6 +33,7 @@ from deepcv.companion.compute import only_measured
 from deepcv.companion.experiments import experiment
 from deepcv.companion.experiments.experiment import Group, Images, Variant
 from deepcv.companion.items import Item
+from deepcv.companion.pictures import COLOURS
 from deepcv.companion.recorded import paper
 from deepcv.data import Sample
 from deepcv.devices import torch_device
@@ -72,7 +73,7 @@ class Settings(experiment.Settings):
     """
 
     profiles = {
-        "quick": {"n_images": 1, "sides": (64, 96, 128), "turns": 1, "iterations": _FEW},
+        "quick": {"n_images": 1, "sides": (32, 64, 96), "turns": 1, "iterations": _FEW},
         "cpu": {"sides": (64, 96, 128, 192, 256), "turns": 2, "iterations": _FEW},
         "paper": {
             "sides": (64, 96, 128, 192, 256, 384),
@@ -230,10 +231,9 @@ def ratios(rows: DataFrame) -> DataFrame:
 def plot(rows: DataFrame) -> Figure:
     """Seconds against the side, log-log, with the fitted lines; stars are the paper's seconds, on its machine."""
     import matplotlib.pyplot as plt
-    import seaborn as sns
 
     printed = printed_seconds()
-    colours = sns.color_palette("colorblind", len(CONTENDERS))
+    colours = COLOURS[: len(CONTENDERS)]
     star: dict[str, Any] = {"marker": "*", "edgecolors": "black", "lw": 0.6}
     figure, axis = plt.subplots(figsize=(7.2, 5.2))
     sides = np.array(sorted(rows["pixels"].unique()), float)

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from deepcv.companion.experiments import figure07
 from deepcv.companion.experiments.experiment import REDUCED, Experiment, Group, Images, Reduction, Variant, variant
 from deepcv.companion.recorded import full_names
@@ -32,10 +34,10 @@ MULTIPLES = {"0": 0.0, "1/16": 1 / 16, "1/4": 1 / 4, "1": 1.0, "4": 4.0}
 _FAST = ("deep-cv", "chan-vese", "chan-vese:exact", "statistical", "normalized-cuts", "iem", "grabcut", "saliency")
 _DOUBLE_DIP = "double-dip:otsu"
 _QUICK = {
-    "deep-cv": {"size": 80},
-    "statistical": {"max_iterations": 100},
+    "deep-cv": {"size": 64, "rounds": 2},
+    "statistical": {"max_iterations": 40},
     "iem": {"size": 64},
-    _DOUBLE_DIP: {"size": 64, "first_steps": 50, "second_steps": 50, "ramp": 25},
+    _DOUBLE_DIP: {"size": 48, "first_steps": 30, "second_steps": 30, "ramp": 15},
 }
 
 
@@ -102,7 +104,6 @@ def summary(rows: DataFrame) -> DataFrame:
 def plot(rows: DataFrame) -> Figure:
     """The table of `summary` as a heat map for each method; methods without a ν have one line."""
     import matplotlib.pyplot as plt
-    import seaborn as sns
 
     table = summary(rows)
     methods = list(dict.fromkeys(table.index.get_level_values(0)))
@@ -113,10 +114,12 @@ def plot(rows: DataFrame) -> Figure:
         axis.remove()
     for axis, method in zip(axes.ravel(), methods, strict=False):
         values = table.loc[method]
-        sns.heatmap(
-            values, ax=axis, cmap="cividis", vmin=0, vmax=1, annot=True, fmt=".2f", annot_kws={"size": 8}, cbar=False
-        )
-        axis.set(xlabel="σ of the noise", ylabel="ν ×" if len(values) > 1 else "no ν")
+        axis.imshow(values, cmap="cividis", vmin=0, vmax=1, aspect="auto")
+        for (row, column), value in np.ndenumerate(values):
+            colour = "white" if value < 0.5 else "black"
+            axis.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=8, color=colour)
+        axis.set(xticks=range(len(values.columns)), xticklabels=values.columns, xlabel="σ of the noise")
+        axis.set(yticks=range(len(values)), yticklabels=values.index, ylabel="ν ×" if len(values) > 1 else "no ν")
         axis.tick_params(rotation=0)
         axis.set_title(method, fontsize=9)
     figure.tight_layout()

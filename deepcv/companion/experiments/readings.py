@@ -107,7 +107,7 @@ class Settings(variants.Settings):
     profiles = {
         "quick": {
             "dataset": "samples",
-            "solvers": {"paper": Reduction({**_SMALL, "steps": 24}, 2)},
+            "solvers": {"paper": Reduction({**_SMALL, "size": 48, "width": 4, "steps": 24}, 2)},
             "variants": _SOME,
         },
         "cpu": {"dataset": "weizmann", "solvers": {"paper": Reduction(_SMALL, N_TUNING_IMAGES)}},

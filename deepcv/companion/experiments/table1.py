@@ -67,7 +67,7 @@ with each image scored by its best single region."""
 
 _MASK_METHODS = [name for name, method in METHODS.items() if not method.trained and "default" not in method.several]
 _COMPARED = (*(name for name in _MASK_METHODS if name not in REDUCED), "chan-vese:exact", "normalized-cuts:regions")
-_SHORT_DIP = {"size": 64, "first_steps": 100, "second_steps": 100, "ramp": 50}
+_SHORT_DIP = {"size": 48, "first_steps": 60, "second_steps": 60, "ramp": 30}
 _SECONDS = ("forest", "feature-clustering")
 """Methods that take seconds an image, left out of "quick"."""
 _EVERYTHING = (*_COMPARED, "deep-cv:no-decoder", "mixture:grabcut", *REDUCED)
@@ -102,6 +102,7 @@ class Settings(experiment.Settings):
     profiles = {
         "quick": {
             "dataset": "samples",
+            "size": 100,
             "methods": tuple(name for name in _COMPARED if name not in _SECONDS),
             "reduced": {name: _quick(name, how) for name, how in REDUCED.items()} | _QUICKER,
         },

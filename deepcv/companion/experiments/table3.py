@@ -28,6 +28,7 @@ from deepcv.companion.claims import (
 from deepcv.companion.experiments import flowers, table2
 from deepcv.companion.experiments.experiment import Experiment, Group
 from deepcv.companion.experiments.flowers import SPLITS, CollectionSettings, network, on_flowers, scored
+from deepcv.companion.pictures import COLOURS
 from deepcv.companion.recorded import full_names, full_run
 from deepcv.metrics import interval_over_seeds
 
@@ -157,14 +158,13 @@ def _interval(change: Series) -> str:
 def plot(rows: DataFrame) -> Figure:
     """The test mIoU of every seed, as decided and with the oracle; a cross where its training collapsed."""
     import matplotlib.pyplot as plt
-    import seaborn as sns
 
     tested = rows[rows["split"] == "test"]
     by_seed = tested.groupby([titles_of(tested).rename("title"), "seed"], sort=False)
     means = by_seed[["iou", "iou_oracle", "collapsed"]].mean().reset_index()
     titles = list(dict.fromkeys(means["title"]))
     figure, axis = plt.subplots(figsize=(1.6 + 1.3 * len(titles), 3.4))
-    colours = sns.color_palette("colorblind", 2)
+    colours = COLOURS[:2]
     for shift, (score, label, marker), colour in zip(
         (-0.12, 0.12), (("iou", "as decided", "o"), ("iou_oracle", "with the oracle", "D")), colours, strict=True
     ):

@@ -38,6 +38,7 @@ from deepcv.companion.compute import only_measured, sample_of
 from deepcv.companion.experiments import experiment
 from deepcv.companion.experiments.experiment import Group, Images, Variant
 from deepcv.companion.items import Item
+from deepcv.companion.pictures import COLOURS
 from deepcv.companion.theory.bounds import dataset_elbo, elbo
 from deepcv.companion.theory.descent import adam_descent, gradient_descent
 from deepcv.companion.theory.shrinkage import shrinkage
@@ -202,11 +203,10 @@ def plot(rows: DataFrame) -> Figure:
     A mark per image and seed, filled if the statement holds and empty if it doesn't.
     """
     import matplotlib.pyplot as plt
-    import seaborn as sns
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 2.6), width_ratios=(1, 2))
     by_number = {statement.number: statement for statement in STATEMENTS if statement.check in ("elbo", "descent")}
-    colours = sns.color_palette("colorblind")
+    colours = COLOURS
     for axis, labels, limit in ((left, {"z": "(3.13) − (3.10)"}, 3), (right, _RATIOS, 1)):
         for row, number in enumerate(labels):
             values = rows.loc[rows["check"] == by_number[number].check, number]
@@ -225,7 +225,6 @@ def plot(rows: DataFrame) -> Figure:
 def plot_descents(settings: Settings) -> Figure:
     """Energy, step length and local L along the descents of the first image and seed, computed anew."""
     import matplotlib.pyplot as plt
-    import seaborn as sns
 
     first = next(item for item in EXPERIMENT.items(settings) if item.conditions["check"] == "descent")
     sample = sample_of(first)
@@ -236,7 +235,7 @@ def plot_descents(settings: Settings) -> Figure:
     }
     paths = {name: found.path for name, found in bounded.items()}
     paths |= {"Adam at 1e-1": adam_descent(*given), "the same, η redrawn": adam_descent(*given, redrawn=True)}
-    colours = sns.color_palette("colorblind", len(paths))
+    colours = COLOURS[: len(paths)]
     figure, (energies, lengths, local) = plt.subplots(1, 3, figsize=(13, 3.6))
     for (name, path), colour, line in zip(paths.items(), colours, ("-", "--", "-.", ":"), strict=True):
         style = {"color": colour, "ls": line}

@@ -16,7 +16,7 @@ import numpy as np
 from deepcv.companion.claims import NOTHING_GAINED, Estimate, above
 from deepcv.companion.experiments import experiment
 from deepcv.companion.experiments.experiment import Group, Images, Reduction, Variant, variant
-from deepcv.companion.pictures import compact
+from deepcv.companion.pictures import COLOURS, compact
 from deepcv.errors import InputError
 from deepcv.metrics import bootstrap_interval
 
@@ -182,14 +182,13 @@ def plot(table: DataFrame, reference: str) -> Figure:
     reference : str
     """
     import matplotlib.pyplot as plt
-    import seaborn as sns
 
     solvers, names = (list(dict.fromkeys(table.index.get_level_values(level))) for level in (0, 1))
     height = 0.32 * len(names) + 1.5
     figure, (score, change) = plt.subplots(1, 2, figsize=(10, height), sharey=True, layout="constrained")
     for index, solver in enumerate(solvers):
         shift = 0.24 * (index - (len(solvers) - 1) / 2)
-        style = {"color": sns.color_palette("colorblind")[index], "marker": "os"[index], "label": solver}
+        style = {"color": COLOURS[index], "marker": "os"[index], "label": solver}
         found = table.loc[solver].reindex(names)
         plot_intervals(score, found["F"], shift, **style)
         plot_intervals(change, found["ΔF"], shift, **style)
