@@ -7,6 +7,7 @@ its complement. The oracle uses the ground truth, so it is not a result of the m
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 
@@ -170,9 +171,15 @@ def bootstrap_interval(values, *, level: float = 0.95, resamples: int = 9999, se
         values = values.mean(axis=1)
     if len(values) == 1 or np.ptp(values) == 0:
         return float(values[0]), float(values[0])
-    rng = np.random.default_rng(seed)
-    drawn = (rng.integers(0, len(values), (count, len(values))) for count in _batches(resamples))
-    means = np.concatenate([values[each].mean(axis=1) for each in drawn])
+    return _bootstrap(values.tobytes(), level, resamples, seed)
+
+
+@functools.lru_cache(maxsize=4096)
+def _bootstrap(values: bytes, level: float, resamples: int, seed: int) -> tuple[float, float]:
+    """`bootstrap_interval` of float64 values; the same ones are asked for again and again."""
+    sample, rng = np.frombuffer(values), np.random.default_rng(seed)
+    drawn = (rng.integers(0, len(sample), (count, len(sample))) for count in _batches(resamples))
+    means = np.concatenate([sample[each].mean(axis=1) for each in drawn])
     low, high = np.quantile(means, ((1 - level) / 2, (1 + level) / 2))
     return float(low), float(high)
 

@@ -1,5 +1,6 @@
 """The pages of the book that extend the package, followed to the letter on a copy of it."""
 
+import json
 import os
 import re
 import shutil
@@ -19,7 +20,7 @@ def follow(page, folder):
     """Copy the repository into a folder, write the page's files, make its edits; the command lines are returned."""
     shutil.copytree(ROOT / "notebooks", folder / "notebooks")
     for name in ("deepcv", "tests", "book", "results"):
-        ignored = shutil.ignore_patterns("__pycache__", "executed", "store.sqlite*", "_vendor", "notebooks")
+        ignored = shutil.ignore_patterns("__pycache__", "executed", "store.sqlite*", "_vendor", "notebooks", "recorded")
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
     for name in ("pyproject.toml", "README.md"):
         shutil.copy(ROOT / name, folder)
@@ -57,18 +58,25 @@ def run(folder, *command):
     return done.stdout
 
 
-def commands(folder, lines):
-    """What the page's command lines print."""
-    found = []
-    for line in lines:
-        program, *arguments = line.split()
-        assert program in ("deepcv", "pytest", "sed")
-        module = [sys.executable, "-m", program] if program != "sed" else [program]
-        if ">" in arguments:
-            (folder / arguments[-1]).write_text(run(folder, *module, *arguments[:-2]), encoding="utf-8")
-        else:
-            found.append(run(folder, *module, *arguments))
-    return found
+MAIN = """
+import json, sys, pytest
+from deepcv.cli.main import main
+for program, *arguments in json.loads(sys.argv[1]):
+    failed = main(arguments) if program == "deepcv" else pytest.main(arguments)
+    assert not failed, (program, arguments)
+    print("\\f", end="", flush=True)
+"""
+
+
+def commands(folder, lines, *tests):
+    """What the page's command lines print; then these tests run. All in one process: to start one takes long."""
+    split = [line.split() for line in lines]
+    for _, *arguments, _, target in (each for each in split if each[0] == "sed"):
+        (folder / target).write_text(run(folder, "sed", *arguments), encoding="utf-8")
+    split = [each for each in split if each[0] != "sed"] + [["pytest", "-q", *tests]]
+    assert {program for program, *_ in split} <= {"deepcv", "pytest"}
+    *found, _ = run(folder, sys.executable, "-c", MAIN, json.dumps(split)).split("\f")
+    return found[:-1]
 
 
 def picture(path, shift=0):
@@ -84,12 +92,11 @@ def picture(path, shift=0):
 def test_a_method_of_ones_own(tmp_path):
     lines = follow("method.md", tmp_path)
     picture(tmp_path / "picture.png")
-    methods, _, table = commands(tmp_path, lines)
+    tests = ("tests/baselines/test_two_means.py", "tests/test_methods.py", "-k", "two-means or two_means")
+    methods, _, table = commands(tmp_path, lines, *tests)
     assert "two-means" in methods
     assert (tmp_path / "mask.png").is_file()
     assert "two-means:default" in table
-    run(tmp_path, sys.executable, "-m", "pytest", "-q", "tests/baselines/test_two_means.py")
-    run(tmp_path, sys.executable, "-m", "pytest", "-q", "tests/test_methods.py", "-k", "two-means")
     listed = "from deepcv.companion.experiments.table1 import Settings; print(*Settings().methods)"
     assert "two-means" in run(tmp_path, sys.executable, "-c", listed)
 
@@ -101,19 +108,17 @@ def test_a_data_set_of_ones_own(tmp_path):
         mask = picture(tmp_path / "data" / "pairs" / "images" / f"{index}.png", index)
         (tmp_path / "data" / "pairs" / "masks").mkdir(exist_ok=True)
         Image.fromarray(mask).save(tmp_path / "data" / "pairs" / "masks" / f"{index}.png")
-    table, noisy = commands(tmp_path, lines)
+    table, noisy = commands(tmp_path, lines, "tests/data/test_pairs.py")
     assert all(name in table for name in ("chan-vese", "grabcut", "saliency"))
     assert "Chan-Vese" in noisy
-    run(tmp_path, sys.executable, "-m", "pytest", "-q", "tests/data/test_pairs.py")
 
 
 @pytest.mark.slow
 def test_an_experiment_of_ones_own(tmp_path):
     lines = follow("experiment.md", tmp_path)
-    table, _, verdict = commands(tmp_path, lines)
+    table, _, verdict = commands(tmp_path, lines, "tests/companion/experiments/test_smoothness.py")
     assert "ν = 3000" in table
     assert re.search(r"smoothness/shorter: .*\n(. (reproduced|undecided)) +This package's default: ", verdict)
-    run(tmp_path, sys.executable, "-m", "pytest", "-q", "tests/companion/experiments/test_smoothness.py")
     executed = tmp_path / "smoothness.ipynb"
     run(
         tmp_path,

@@ -32,7 +32,7 @@ NAMES = ("benchmark", "profile")
 OURS, PEER = "deep-cv", "skimage:chan_vese"
 """The contenders that the others are compared with."""
 
-SIDES = {"quick": 128, "cpu": 300, "paper": 300}
+SIDES = {"quick": 64, "cpu": 300, "paper": 300}
 """Longest side, in pixels, of the photograph that `here` segments, by profile; 300 is that of Weizmann's."""
 
 

@@ -14,11 +14,11 @@ TABLE = EXPERIMENTS["table1"]
 
 
 @pytest.fixture
-def table(tmp_path, monkeypatch):
+def table(tmp_path, monkeypatch, instant_hints):
     """Some rows of Table 1 on embedded images, computed and recorded; gives their number."""
     monkeypatch.setenv("DEEPCV_RESULTS", str(tmp_path))
     monkeypatch.setenv("DEEPCV_CACHE", str(tmp_path / "cache"))
-    settings = TABLE.settings(methods=("saliency", "chan-vese"), n_images=2, device="cpu")
+    settings = TABLE.settings(methods=("saliency", "hint-cut"), n_images=2, device="cpu")
     rows = TABLE.run(settings, workers=1, progress=False)
     recorded.record(rows, "table1")
     return len(rows)

@@ -59,7 +59,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 _FARTHEST = -0.15  # changes of F below this are written, not drawn
 
-_SOME = ("default", "rounds = 1", "steps = 10", "width = 16", "levels = 2", "hint_weight = 0", "balance = 0")
+_SOME = ("default", "rounds = 1", "steps = 10", "hint_weight = 0", "balance = 0")
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ class Settings(table1.Settings):
         "quick": {
             "dataset": "samples",
             "n_images": 2,
-            "sigmas": (0, 100, 160),
+            "sigmas": (0, 100),
             "methods": ("deep-cv", "chan-vese", "grabcut", "saliency"),
             "reduced": {},
             "size": 80,

@@ -37,7 +37,7 @@ class Settings(variants.Settings):
         "quick": {
             "dataset": "samples",
             "solvers": {"default": Reduction({"size": 64}, 2)},
-            "variants": (REFERENCE, "4 samples", "16 samples"),
+            "variants": (REFERENCE, "4 samples"),
         },
         "cpu": {"dataset": "weizmann", "solvers": {"default": _FIRST}},
         "paper": {"dataset": "weizmann", "solvers": {"default": _FIRST, "paper": _FIRST}},

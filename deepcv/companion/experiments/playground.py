@@ -37,7 +37,7 @@ _QUICK = {
     "deep-cv": {"size": 64, "rounds": 2},
     "statistical": {"max_iterations": 40},
     "iem": {"size": 64},
-    _DOUBLE_DIP: {"size": 48, "first_steps": 30, "second_steps": 30, "ramp": 15},
+    _DOUBLE_DIP: {"size": 48, "first_steps": 20, "second_steps": 20, "ramp": 10},
 }
 
 

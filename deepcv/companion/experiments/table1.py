@@ -67,13 +67,13 @@ with each image scored by its best single region."""
 
 _MASK_METHODS = [name for name, method in METHODS.items() if not method.trained and "default" not in method.several]
 _COMPARED = (*(name for name in _MASK_METHODS if name not in REDUCED), "chan-vese:exact", "normalized-cuts:regions")
-_SHORT_DIP = {"size": 48, "first_steps": 60, "second_steps": 60, "ramp": 30}
+_SHORT_DIP = {"size": 48, "first_steps": 30, "second_steps": 30, "ramp": 15}
 _SECONDS = ("forest", "feature-clustering")
 """Methods that take seconds an image, left out of "quick"."""
 _EVERYTHING = (*_COMPARED, "deep-cv:no-decoder", "mixture:grabcut", *REDUCED)
 
 
-_QUICKER = {"iem": Reduction({"size": 64}), "statistical": Reduction({"max_iterations": 100})}
+_QUICKER = {"iem": Reduction({"size": 64}), "statistical": Reduction({"max_iterations": 40})}
 
 
 def _quick(name: str, how: Reduction) -> Reduction:

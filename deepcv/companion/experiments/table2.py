@@ -103,7 +103,7 @@ class Settings(CollectionSettings):
     profiles = {
         name: {**fields, "networks": NETWORKS[name], "methods": (*NETWORKS[name], *_SINGLE)}
         for name, fields in {
-            "quick": {"dataset": "flowerlike", "size": 32, "n_train": 24, "n_images": 6},
+            "quick": {"dataset": "flowerlike", "size": 32, "n_train": 16, "n_images": 4},
             "cpu": {"dataset": "flowers17", "size": 64},
             "paper": {"dataset": "flowers17", "size": 128},
         }.items()

@@ -70,7 +70,7 @@ class Settings(CollectionSettings):
     profiles = {
         name: {"constraints": tuple(CONSTRAINTS), "starts": ("paper",), **fields}
         for name, fields in {
-            "quick": {"dataset": "flowerlike", "size": 32, "n_train": 24, "n_images": 6},
+            "quick": {"dataset": "flowerlike", "size": 32, "n_train": 16, "n_images": 4},
             "cpu": {"dataset": "flowers17", "size": 32, "n_train": 400},
             "paper": {"dataset": "flowers17", "size": 128, "starts": tuple(STARTS)},
         }.items()

@@ -14,7 +14,7 @@ SHOWN = ("modes-pair", "overlap-pair")
 
 
 @pytest.fixture(autouse=True)
-def results_folder(tmp_path, monkeypatch):
+def results_folder(tmp_path, monkeypatch, instant_hints):
     monkeypatch.setenv("DEEPCV_RESULTS", str(tmp_path))
     matplotlib.use("Agg")
 

@@ -82,7 +82,7 @@ def test_plot_has_a_row_for_each_architecture_and_a_series_for_each_solver():
     assert score.get_ylim()[0] > score.get_ylim()[1], "the first is on top"
 
 
-def test_pictures_show_the_masks_of_the_asked_solver(tmp_path, monkeypatch):
+def test_pictures_show_the_masks_of_the_asked_solver(tmp_path, monkeypatch, instant_hints):
     matplotlib.use("Agg")
     monkeypatch.setenv("DEEPCV_RESULTS", str(tmp_path))
     settings = Settings(n_images=1, size=32, variants=["skip, depth 2"], seeds=[0])

@@ -59,7 +59,7 @@ def test_curves_pass_through_the_means():
         np.testing.assert_allclose(drawn["Deep Chan-Vese"], expected)
 
 
-def test_pictures_have_a_row_for_each_noise(tmp_path, monkeypatch):
+def test_pictures_have_a_row_for_each_noise(tmp_path, monkeypatch, instant_hints):
     matplotlib.use("Agg")
     monkeypatch.setenv("DEEPCV_RESULTS", str(tmp_path))
     settings = Settings(n_images=1, sigmas=(0, 160), methods=("saliency",), seeds=(0,))

@@ -25,7 +25,7 @@ NETWORKS = {
 
 
 @pytest.fixture(autouse=True)
-def tiny(tmp_path, monkeypatch):
+def tiny(tmp_path, monkeypatch, instant_hints):
     """A profile of seconds, everything kept aside."""
     monkeypatch.setenv("DEEPCV_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("DEEPCV_RESULTS", str(tmp_path / "results"))
