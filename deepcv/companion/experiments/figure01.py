@@ -74,7 +74,7 @@ class Settings(experiment.Settings):
     """
 
     profiles = {
-        "quick": {"dataset": "samples", "cases": tuple(CASES.values()), "n_images": 2, "size": 96},
+        "quick": {"dataset": "samples", "cases": tuple(CASES.values()), "n_images": 1, "size": 96},
         "cpu": _ALL | {"papers": REDUCED[_PAPER]},
         "paper": _ALL | {"papers": Reduction()},
     }

@@ -47,7 +47,7 @@ class Settings(variants.Settings):
         "quick": {
             "dataset": "samples",
             "solvers": {
-                "default": Reduction({"size": 48, "rounds": 2}, 2),
+                "default": Reduction({"size": 48, "rounds": 2, "steps": 10, "more_steps": 5}, 2),
                 "paper": Reduction({"size": 48, "width": 4, "steps": 20}, 2),
             },
         },

@@ -90,7 +90,7 @@ class Settings(experiment.Settings):
     """
 
     profiles = {
-        "quick": {"dataset": "samples", "solvers": {"deep-cv": Reduction({"size": 100}, 3)}},
+        "quick": {"dataset": "samples", "solvers": {"deep-cv": Reduction({"size": 100}, 2)}},
         "cpu": {
             "dataset": "weizmann",
             "solvers": {

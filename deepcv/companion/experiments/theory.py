@@ -69,7 +69,7 @@ class Settings(experiment.Settings):
     """
 
     profiles = {
-        "quick": {"dataset": "samples", "n_images": 1, "size": 10, "width": 4, "steps": 60, "draws": 300},
+        "quick": {"dataset": "samples", "n_images": 1, "size": 10, "width": 4, "steps": 24, "draws": 300},
         "cpu": _CPU,
         "paper": _CPU,
     }
