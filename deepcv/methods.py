@@ -49,6 +49,7 @@ _PRESET_TITLES = {
     "printed": "to the letter",
     "released": "released settings",
     "exact": "exact steps",
+    "textbook": "disk and grey",
     "regions": "best region",
     "textbook-filter": "textbook filter",
     "otsu": "surer hint",
@@ -162,7 +163,13 @@ METHODS: dict[str, Method] = {
             batch=deep_chan_vese_batch,
             resolve=partial(resolve, Settings),
         ),
-        Method("chan-vese", "Chan-Vese [11]", chan_vese, {"exact": {"solver": "exact", "nu": 1.0}}),
+        Method(
+            "chan-vese",
+            "Chan-Vese [11]",
+            chan_vese,
+            {"exact": {"solver": "exact", "nu": 1.0}, "textbook": {"start": "disk", "grey": True}},
+            takes_hint=lambda settings: settings["start"] == "hint",
+        ),
         Method("statistical", "Statistical model [14]", statistical, {"diagonal": {"covariance": "diagonal"}}),
         Method(
             "normalized-cuts",

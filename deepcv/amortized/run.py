@@ -3,6 +3,7 @@
 checkpoint.pt                all that resuming needs
 last.safetensors             U after the last epoch, chosen without labels
 best-validation.safetensors  U after the epoch with the best validation IoU: the paper's choice, which needs labels
+epoch-008.safetensors        U after epoch 8, of the last attempt; for the epochs that `train` was told to keep
 log.csv                      one row per epoch
 """
 
@@ -27,6 +28,11 @@ FORMAT, VERSION = "deepcv training", 1
 
 CHECKPOINT, LAST, BEST, LOG = "checkpoint.pt", "last.safetensors", "best-validation.safetensors", "log.csv"
 """Files in a run's folder."""
+
+
+def at_epoch(epoch: int) -> str:
+    """The file with U after an epoch that is kept."""
+    return f"epoch-{epoch:03}.safetensors"
 
 
 @dataclass

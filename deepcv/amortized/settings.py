@@ -130,8 +130,8 @@ class Trained(Checked):
     """The network is trained on this data set's split "train"."""
     images: Count | None = None
     """Number of its images to use, the first ones; None for all."""
-    chosen: Literal["last", "validation"] = "last"
-    """Which epoch: the last, chosen without labels, or the best on the split "val", the paper's choice."""
+    chosen: Literal["last", "validation"] | Count = "last"
+    """Which epoch: the last, chosen without labels; the best on the split "val", the paper's choice; or a number."""
     training: Checked = dataclasses.field(default_factory=Settings)
     """Settings of the training."""
 

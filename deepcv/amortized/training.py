@@ -17,7 +17,7 @@ import importlib.util
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 from deepcv import metrics
 from deepcv.amortized.model import foreground_phase, smaller_side
-from deepcv.amortized.run import BEST, CHECKPOINT, LAST, Run, check_same, load_checkpoint
+from deepcv.amortized.run import BEST, CHECKPOINT, LAST, Run, at_epoch, check_same, load_checkpoint
 from deepcv.amortized.segmenter import Segmenter, as_input
 from deepcv.checks import Count, check_value
 from deepcv.data.crops import UNSCORED, Crops
@@ -71,6 +71,7 @@ def fabric_for(device: str | None = None, devices: int = 1, precision: str = "fl
 
     world = int(os.environ.get("WORLD_SIZE", here))
     torch.set_float32_matmul_precision("high")  # TF32 where the GPU has it
+    torch.backends.cudnn.benchmark = kind == "cuda"  # all batches have one shape
     fabric = Fabric(
         accelerator=kind,
         devices=here,
@@ -108,6 +109,7 @@ def train(
     seed: int = 0,
     fabric: Fabric | None = None,
     dataset: str = "",
+    kept: Collection[int] = (),
     progress: bool = False,
     report: Callable[[str], object] = lambda sentence: None,
 ) -> Run:
@@ -132,6 +134,8 @@ def train(
         From `fabric_for`; default: one process on the CPU.
     dataset : str
         The collection's name, for the model card.
+    kept : collection of int
+        Epochs after which U is kept in a file of its own (`deepcv.amortized.run`).
     progress : bool
         Show a bar with area and validation scores.
     report : callable
@@ -153,7 +157,7 @@ def train(
             bar.n = run.epoch * job.iterations
             row = job.epoch(run, bar.update)
             bar.set_postfix({name: f"{row[name]:.3f}" for name in ("area", "val_iou", "val_accuracy") if name in row})
-            job.keep(run, row)
+            job.keep(run, row, kept)
             if run.collapsed != settings.patience:
                 continue
             said = f"collapsed: the smaller side covers {row['smaller_side']:.1%} of an image after epoch {run.epoch}"
@@ -326,13 +330,15 @@ class _Job:
 
     # -- after an epoch ---
 
-    def keep(self, run: Run, row: dict[str, Any]) -> None:
+    def keep(self, run: Run, row: dict[str, Any], kept: Collection[int]) -> None:
         """Write the results of an epoch; the checkpoint last, so that all it refers to exists."""
         better = row.get("val_iou", -1.0) > max((each.get("val_iou", -1.0) for each in run.rows), default=-1.0)
         run.history.append(row)
         if self.fabric.is_global_zero:
             if better:
                 self._segmenter(run, row, "best validation IoU").save(run.folder / BEST)
+            if run.epoch in kept:
+                self._segmenter(run, row, f"epoch {run.epoch}").save(run.folder / at_epoch(run.epoch))
             self._segmenter(run, row, "last epoch").save(run.folder / LAST)
             run.save(self.identity(), self.optimizers)
         self.fabric.barrier()

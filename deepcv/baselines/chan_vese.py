@@ -62,6 +62,8 @@ def chan_vese(
     seed: int = 0,
     device: str | None = None,
     solver: Literal["level-set", "exact"] = "level-set",
+    start: Literal["hint", "disk"] = "hint",
+    grey: bool = False,
     nu: NonNegative = 4.0,
     max_iterations: Count | None = None,
     tolerance: NonNegative | None = None,
@@ -73,9 +75,13 @@ def chan_vese(
     ----------
     image, hint, seed, device
         As for every method (`deepcv.images.as_image`, `deepcv.images.as_hint`). The contour starts at the Otsu
-        threshold of the hint, by default the saliency, as in the paper; the hint also decides which side is called
+        threshold of the hint, by default the saliency, as in the paper; the side that starts in the hint is called
         foreground. The seed is ignored; the device, by default the GPU if there is one, is that of the exact solver.
     solver : {"level-set", "exact"}
+    start : {"hint", "disk"}
+        "disk": not the hint but `centred_disk`, as in scikit-image and most published code.
+    grey : bool
+        Whether colour is reduced to the mean of the channels, as most published code needs it.
     nu : float, at least 0
         Weight of the length (scikit-image's `mu`), for pixels in [0, 1] and colour differences summed over channels.
         The paper doesn't give its value. 4 was the best of 0.1, 0.25, 1, 2 and 4 on the first 20 images of Weizmann;
@@ -106,9 +112,11 @@ def chan_vese(
         tolerance = 1e-2 if solver == "exact" else 1e-3
     settings = checked_settings(chan_vese, locals())
     image = as_image(image)
-    mask = otsu_mask(hint_for(image, hint))
-    start = time.perf_counter()
+    mask = otsu_mask(hint_for(image, hint)) if start == "hint" else centred_disk(image.shape[:2])
+    started = time.perf_counter()
     channels = np.atleast_3d(image)
+    if grey:
+        channels = channels.mean(axis=2, keepdims=True)
     if solver == "exact":
         mask, energies, _ = _alternate(channels, mask, nu, max_iterations, tolerance, torch_device(device))
     else:
@@ -118,8 +126,15 @@ def chan_vese(
                 break
         mask = phi > 0
     return two_phase(
-        mask, seconds=time.perf_counter() - start, method="chan-vese", trace={"energy": energies}, settings=settings
+        mask, seconds=time.perf_counter() - started, method="chan-vese", trace={"energy": energies}, settings=settings
     )
+
+
+def centred_disk(shape: tuple[int, int]) -> np.ndarray:
+    """A disk in the middle that covers half of a square image, bool `shape`; in others its radius is as large a share
+    of the shorter side."""
+    y, x = (np.arange(side) - (side - 1) / 2 for side in shape)
+    return np.hypot(x, y[:, None]) <= min(shape) / np.sqrt(2 * np.pi)
 
 
 def _alternate(image: np.ndarray, mask: np.ndarray, nu: float, rounds: int, tolerance: float, device):

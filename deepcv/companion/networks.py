@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from deepcv.amortized import training
-from deepcv.amortized.run import BEST, LAST, Run
+from deepcv.amortized.run import BEST, LAST, Run, at_epoch
 from deepcv.amortized.segmenter import Segmenter
 from deepcv.amortized.teaching import hints_of
 from deepcv.baselines.chan_vese import chan_vese
@@ -34,7 +34,12 @@ from deepcv.methods import get_method
 from deepcv.segmentation import Segmentation
 
 CHOSEN = {"last": LAST, "validation": BEST}
-"""The network's file for each setting `chosen` (`deepcv.amortized.settings.Trained`)."""
+"""The network's file for a setting `chosen` (`deepcv.amortized.settings.Trained`) that isn't a number."""
+
+
+def epochs_kept(epochs: int) -> tuple[int, ...]:
+    """The epochs after which a network is kept: powers of two, and the last."""
+    return tuple(sorted({2**power for power in range(epochs.bit_length())} | {epochs}))
 
 
 SIDE, TIMED, TOGETHER = 128, 5, 64
@@ -83,13 +88,12 @@ def segment(
         "training_seconds": sum(row["seconds"] for row in run.history),
     }
     found: dict[int, tuple[Segmentation, dict[str, float]]] = {}
-    for chosen, file in CHOSEN.items():
+    for chosen in dict.fromkeys(item.settings["chosen"] for item in unit):
         places = [place for place, item in enumerate(unit) if item.settings["chosen"] == chosen]
-        if places:
-            segmenter = Segmenter.load(run.folder / file, torch_device(device))
-            epoch = {"epoch": float(segmenter.card["epoch"]["epoch"])}
-            masks = segmenter.predict([samples[place].image for place in places])
-            found |= {place: (mask, numbers | epoch) for place, mask in zip(places, masks, strict=True)}
+        segmenter = Segmenter.load(run.folder / (CHOSEN.get(chosen) or at_epoch(chosen)), torch_device(device))
+        epoch = {"epoch": float(segmenter.card["epoch"]["epoch"])}
+        masks = segmenter.predict([samples[place].image for place in places])
+        found |= {place: (mask, numbers | epoch) for place, mask in zip(places, masks, strict=True)}
     if (unit[0].experiment, unit[0].method, unit[0].preset) == ("table2", "amortized", "default"):
         for place in [place for place, item in enumerate(unit) if item.data.get("split") == "test"][:TIMED]:
             found[place][1].update(_seconds(run, samples[place].image, torch_device(device)))
@@ -122,6 +126,7 @@ def trained(item: Item, device: str | None) -> Run:
             fabric=training.fabric_for(device, precision=chosen.precision),
             make=method.network,
             dataset=settings.collection,
+            kept=epochs_kept(chosen.epochs),
             progress=progress,
         )
 

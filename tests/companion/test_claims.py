@@ -569,9 +569,9 @@ def test_the_recorded_score_of_the_disk_is_what_the_crops_give():
     try:
         load_dataset("flowers17", split="test", side=64)
     except InputError:
-        assert on_flowers.disk_score(rows) == on_flowers.DISK
+        assert on_flowers.baseline(rows, "disk") == on_flowers.BASELINES["flowers17"]["disk"]
     else:
-        assert on_flowers.disk_score(rows) == pytest.approx(on_flowers.DISK, abs=0.0005)
+        assert on_flowers.baseline(rows, "disk") == pytest.approx(0.610, abs=0.0005)
 
 
 def test_an_interval_that_tells_nothing_is_called_so():

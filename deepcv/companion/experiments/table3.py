@@ -51,8 +51,8 @@ STARTS = {"paper": "", "default": ", from a hint"}
 
 # -- what is run -------------------------------------------------------------------------------------------------------
 
-_CPU = {"levels": 3, "width": 8, "model_width": 8, "discriminator_width": 8, "batch": 20, "epochs": 16}
-_CHANGES = {"quick": table2.NETWORKS["quick"]["amortized:paper"], "cpu": _CPU, "paper": {}}
+CHANGES = {profile: networks["amortized:paper"] for profile, networks in table2.NETWORKS.items()}
+"""Of the paper's settings, by profile: with both constraints it is the network of Table 2."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def groups(settings: Settings) -> list[Group]:
         network(
             settings,
             f"amortized:{start}",
-            {**_CHANGES[settings.profile], **CONSTRAINTS[name], "restarts": 0},
+            {**CHANGES[settings.profile], **CONSTRAINTS[name], "restarts": 0},
             "last",
             constraints=name,
         )
