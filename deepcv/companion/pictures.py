@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import textwrap
 import zlib
@@ -67,8 +68,8 @@ def picture_grid(
     return figure
 
 
-def mask_grid(rows: DataFrame, columns: Sequence[str] | None = None) -> Figure:
-    """A `picture_grid` of images, ground truths and masks, with F below; one line per image.
+def mask_grid(rows: DataFrame, columns: Sequence[str] | None = None, score: str = "f_measure") -> Figure:
+    """A `picture_grid` of images, ground truths and masks, with a score below; one line per image.
 
     Parameters
     ----------
@@ -76,15 +77,18 @@ def mask_grid(rows: DataFrame, columns: Sequence[str] | None = None) -> Figure:
         From a store, one per mask; `column` is its heading.
     columns : sequence of str, optional
         As in `picture_grid`.
+    score : {"f_measure", "iou"}
     """
     samples = [sample_of(row) for row in rows.drop_duplicates("image").itertuples()]
     given = {each.name: {"image": each.image, "ground truth": faded(each.image, each.mask)} for each in samples}
-    return picture_grid(rows.assign(line=rows["image"]), given, mask_and_score, columns)
+    draw = functools.partial(mask_and_score, score=score)
+    return picture_grid(rows.assign(line=rows["image"]), given, draw, columns)
 
 
-def mask_and_score(row: Any, labels: np.ndarray) -> tuple[np.ndarray, str]:
-    """The mask of a row on its image, and F."""
-    return faded(sample_of(row).image, labels == 1), f"F {row.f_measure:.2f}"
+def mask_and_score(row: Any, labels: np.ndarray, score: str = "f_measure") -> tuple[np.ndarray, str]:
+    """The mask of a row on its image, and F or IoU."""
+    title = {"f_measure": "F", "iou": "IoU"}[score]
+    return faded(sample_of(row).image, labels == 1), f"{title} {getattr(row, score):.2f}"
 
 
 def head_grid(figure: Figure, axes: np.ndarray, headings: list[str]) -> None:
@@ -171,6 +175,8 @@ def saved(figure: Figure, name: str) -> Figure:
 
 
 def interval(values: Series) -> str:
-    """95 % bootstrap interval of the mean, "0.853–0.891"."""
+    """95 % bootstrap interval of the mean, "0.853–0.891"; "–" for one image, which has none."""
+    if len(values) == 1:
+        return "–"
     low, high = bootstrap_interval(values.to_numpy())
     return f"{low:.3f}–{high:.3f}"

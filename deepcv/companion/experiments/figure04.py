@@ -266,7 +266,7 @@ def plot(rows: DataFrame) -> Figure:
         )  # fmt: skip
         for x, group in zip(place, groups, strict=True):
             axis.scatter(np.full(len(group), x), group, s=6, color=colours[index], alpha=0.5)
-    axis.set(xticks=range(len(kinds)), xticklabels=kinds, ylim=(0, 1))
+    axis.set(xticks=range(len(kinds)), xticklabels=kinds, ylim=(-0.02, 1.02))  # points at the ends are whole
     axis.set_ylabel("IoU, mean over the true regions")
     axis.grid(axis="y", alpha=0.25)
     axis.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))

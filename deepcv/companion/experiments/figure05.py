@@ -7,6 +7,7 @@ all test images. The rows are Table 2's, so a network is trained once for both.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from deepcv.companion.claims import PARTS, TRAINED, Claim, Verdict, above, judged, not_run, score_of
@@ -64,7 +65,42 @@ def summary(rows: DataFrame) -> DataFrame:
 
 def plot(rows: DataFrame) -> Figure:
     """Picture grid as in Figure 5: image, ground truth, each method's mask."""
-    return mask_grid(rows.assign(column=names_of(rows).map(title)))
+    return mask_grid(rows.assign(column=names_of(rows).map(title)), score="iou")
+
+
+def by_hint(rows: DataFrame) -> DataFrame:
+    """The network and Chan-Vese on test images, by the IoU of the hint's Otsu mask, which Chan-Vese starts from.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        Of Table 2, after the last epoch.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Indexed by the range of the hint's IoU: mean IoU of both, the share of images on which Chan-Vese's is higher,
+        the median of its lead, and the number of images. Seeds of an image are averaged first.
+    """
+    import pandas as pd
+
+    tested = rows[(rows["split"] == "test") & (rows["chosen"] != "validation")]
+    of = {name: score_of(tested, f"{name}:default", "iou") for name in ("saliency", "amortized", "chan-vese")}
+    scores = pd.DataFrame(of).dropna()
+    lead = scores["chan-vese"] - scores["amortized"]
+    columns = {
+        "the network": scores["amortized"],
+        "Chan-Vese": scores["chan-vese"],
+        "Chan-Vese better": (lead > 0).astype(float),
+        "its lead, median": lead,
+    }
+    ranges = pd.cut(scores["saliency"], _HINTS, labels=[f"{low} to {high}" for low, high in pairwise(_HINTS)])
+    groups = pd.DataFrame(columns).groupby(ranges, observed=True)
+    table = groups.mean().assign(**{"its lead, median": groups["its lead, median"].median(), "images": groups.size()})
+    return table.rename_axis("IoU of the hint")
+
+
+_HINTS = (0, 0.5, 0.7, 0.9, 1)
 
 
 def better_masks(rows: DataFrame, ours: str) -> Verdict:

@@ -33,7 +33,7 @@ from deepcv.companion.compute import only_measured
 from deepcv.companion.experiments import experiment
 from deepcv.companion.experiments.experiment import Group, Images, Variant
 from deepcv.companion.items import Item
-from deepcv.companion.pictures import COLOURS
+from deepcv.companion.pictures import COLOURS, compact
 from deepcv.companion.recorded import paper
 from deepcv.data import Sample
 from deepcv.devices import torch_device
@@ -48,6 +48,7 @@ from deepcv.segmentation import Segmentation
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
+    from pandas.io.formats.style import Styler
 
 IMAGES = ("coffee", "astronaut")
 
@@ -211,6 +212,11 @@ def summary(rows: DataFrame) -> DataFrame:
         medians = rows.groupby("pixels")[column].median().to_dict()
         table[title(name)] = medians | growth | {"paper, 128": printed.get(column, float("nan"))}
     return pd.DataFrame.from_dict(table, orient="index")
+
+
+def readable(table: DataFrame) -> Styler:
+    """A styled `summary` or `ratios` table, with dashes for what isn't known: few sides make no interval."""
+    return compact(table.style.format(precision=2, na_rep="–"))
 
 
 def ratios(rows: DataFrame) -> DataFrame:

@@ -157,11 +157,15 @@ def by_solver(rows: DataFrame, names: Collection[str], reference: str) -> DataFr
 
 
 def readable(table: DataFrame, *, seconds: bool = True) -> Styler:
-    """A styled `summary` or `by_solver` table: each score with its interval in one column; times are optional."""
+    """A styled `summary` or `by_solver` table: each score with its interval in one column; times are optional.
+
+    One image has no interval.
+    """
     shown = (table["run"] if seconds else table["run"].drop(columns="s/image")).round(2).astype(str)
     for position, (title, digits) in enumerate((("F", ".3f"), ("mIoU", ".3f"), ("ΔF", "+.3f"))):
         numbers = table[title].map(lambda number, digits=digits: format(number, digits))
-        shown.insert(position, title, numbers["mean"] + " (" + numbers["low"] + " to " + numbers["high"] + ")")
+        intervals = " (" + numbers["low"] + " to " + numbers["high"] + ")"
+        shown.insert(position, title, numbers["mean"] + intervals.where(table["run", "images"] > 1, ""))
     return compact(shown.style)
 
 

@@ -61,8 +61,8 @@ def test_grid_shows_the_masks_that_the_store_keeps():
     assert titles == ["image", "ground truth", "Algorithm 3, paper's settings", "Saliency [34], Otsu"]
     for line, name in zip(axes, figure05.shown(settings).samples.names, strict=True):
         assert line[0].get_ylabel() == name
-        f = rows.set_index(["image", "method"]).loc[(name, "saliency"), "f_measure"]
-        assert line[3].get_xlabel() == f"F {f:.2f}"
+        iou = rows.set_index(["image", "method"]).loc[(name, "saliency"), "iou"]
+        assert line[3].get_xlabel() == f"IoU {iou:.2f}"
 
 
 def test_table_has_the_iou_of_each_image_and_method():
@@ -73,3 +73,29 @@ def test_table_has_the_iou_of_each_image_and_method():
     )
     table = figure05.summary(rows)
     assert table.to_dict() == {"ReDO [13]": {"a": 0.2, "b": 0.4}, "Chan-Vese [11]": {"a": 0.6, "b": 0.8}}
+
+
+def test_chan_vese_is_compared_by_how_good_its_hint_is():
+    rows = pd.DataFrame(
+        {
+            "method": method,
+            "preset": "default",
+            "chosen": chosen,
+            "split": "test",
+            "image": image,
+            "iou": iou,
+            "seed": 0,
+        }
+        for method, chosen, values in (
+            ("saliency", "", (0.4, 0.6, 0.95)),
+            ("amortized", "last", (0.5, 0.8, 0.9)),
+            ("amortized", "validation", (0.0, 0.0, 0.0)),
+            ("chan-vese", "", (0.3, 0.7, 0.98)),
+        )
+        for image, iou in zip("abc", values, strict=True)
+    )
+    table = figure05.by_hint(rows)
+    assert list(table.index) == ["0 to 0.5", "0.5 to 0.7", "0.9 to 1"]
+    assert table["Chan-Vese better"].tolist() == [0, 0, 1]
+    assert table["its lead, median"].tolist() == pytest.approx([-0.2, -0.1, 0.08])
+    assert table["images"].tolist() == [1, 1, 1]
