@@ -51,7 +51,7 @@ class Settings(table1.Settings):
     """
 
     profiles = {
-        "quick": {"datasets": {"samples": 2, "nuclei": None}, "methods": _CHEAP, "reduced": {}, "size": 96},
+        "quick": {"datasets": {"samples": 2, "nuclei": 3}, "methods": _CHEAP, "reduced": {}, "size": 96},
         "cpu": {
             "datasets": {"dsb2018": None, "ecssd": 60, "weizmann2": 60},
             "methods": (*_FAST, *_SLOW),
