@@ -48,7 +48,9 @@ def check_parameters(namespace: Mapping[str, Any], known: Collection[str]) -> No
 def _check_name(name: str, known: Collection[str]) -> None:
     if name not in known:
         (closest,) = difflib.get_close_matches(name, known, n=1, cutoff=0)
-        raise InputError(f"there is no parameter {name!r}; did you mean {closest}? There are {', '.join(known)}")
+        raise InputError(
+            f"there is no parameter {name!r}; did you mean {closest}? This notebook takes {', '.join(known)}"
+        )
 
 
 def as_entries(value: Any, allowed: Any) -> Any:
