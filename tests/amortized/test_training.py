@@ -14,7 +14,7 @@ from PIL import Image
 
 from deepcv.amortized import redo, teaching, training
 from deepcv.amortized.model import Model
-from deepcv.amortized.run import BEST, CHECKPOINT, FORMAT, LAST, LOG, load_checkpoint
+from deepcv.amortized.run import BEST, CHECKPOINT, FORMAT, LAST, LOG, at_epoch, load_checkpoint
 from deepcv.amortized.segmenter import Segmenter, as_input
 from deepcv.amortized.settings import Settings
 from deepcv.amortized.training import train
@@ -216,6 +216,12 @@ def test_a_full_disk_leaves_the_last_good_checkpoint_and_training_goes_on_from_i
     assert load_checkpoint(tmp_path / "run" / CHECKPOINT)["epoch"] == 1
     assert {path.name for path in (tmp_path / "run").iterdir()} == {CHECKPOINT, LAST, LOG}
     assert without_times(run(images, tmp_path / "run").history) == without_times(whole.history)
+
+
+def test_epochs_that_are_asked_for_are_kept(images, tmp_path):
+    run(images, tmp_path / "run", kept=(1, 9))
+    assert Segmenter.load(tmp_path / "run" / at_epoch(1)).card["epoch"]["epoch"] == 1
+    assert not (tmp_path / "run" / at_epoch(2)).exists()
 
 
 def test_the_log_has_a_row_an_epoch(images, validation, tmp_path):

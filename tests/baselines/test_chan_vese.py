@@ -7,7 +7,7 @@ import pytest
 import skimage.segmentation
 import torch
 
-from deepcv.baselines.chan_vese import chan_vese, chan_vese_energy, evolve, means, region_cost
+from deepcv.baselines.chan_vese import centred_disk, chan_vese, chan_vese_energy, evolve, means, region_cost
 from deepcv.data import samples
 from deepcv.errors import InputError
 from deepcv.metrics import iou
@@ -222,6 +222,22 @@ def test_the_hint_says_which_side_is_the_foreground():
     bright, dark = (chan_vese(image, hint, solver="exact", nu=0.3).mask for hint in (rough(inside), 1 - rough(inside)))
     np.testing.assert_array_equal(bright, ~dark)
     assert iou(bright, inside) > 0.9
+
+
+@pytest.mark.parametrize("solver", ["exact", "level-set"])
+def test_the_textbooks_knows_neither_hint_nor_colour(solver):
+    image, inside = noisy_disk()
+    colour = np.stack((image, image[:, ::-1], image[::-1]), axis=2)
+    masks = [
+        chan_vese(each, hint, solver=solver, nu=0.1, start="disk", grey=True, max_iterations=20).mask
+        for each, hint in ((colour, rough(inside)), (colour.mean(axis=2), rough(~inside)))
+    ]
+    np.testing.assert_array_equal(*masks)
+
+
+def test_the_disk_covers_half_of_a_square():
+    assert centred_disk((200, 200)).mean() == pytest.approx(0.5, abs=0.005)
+    assert centred_disk((40, 90)).sum() == pytest.approx(800, rel=0.03), "half of the square on the shorter side"
 
 
 def test_seed_and_iterations_are_reported_and_the_seed_changes_nothing():

@@ -618,7 +618,7 @@ def test_a_printed_score_is_held_against_the_right_rows(claim):
     assert found(rows[rows["method"] == "another"]).status == Status.NOT_RUN
     if split:
         on_others = found(rows.assign(dataset="flowers17"))
-        assert on_others.status == Status.UNDECIDED and "the paper's are Flowers-102" in on_others.evidence
+        assert on_others.status == Status.UNDECIDED and "the paper has flowers102" in on_others.evidence
         other_split, validated = (found(rows.assign(**each)) for each in ({"split": "val"}, {"chosen": "validation"}))
         assert not other_split.numbers and not validated.numbers
 
@@ -638,11 +638,16 @@ def test_an_opponent_that_is_not_yet_run_leaves_it_at_partly():
         assert "Not yet run: Double-DIP [18], surer hint." in found.evidence
 
 
-def test_flowers_that_are_not_the_papers_are_named():
+def test_the_photographs_and_who_marked_them_are_named():
     claim, rows = named("table2/better-than-chan-vese"), flowers(SURE, NOTHING, "chan-vese")
-    assert "On flowers17 at 64 pixels; the paper's are Flowers-102 at 128 pixels." in decided(claim, rows).evidence
-    papers = rows.assign(dataset="flowers102")
-    assert "Flowers" not in decided(claim, papers).evidence
+    assert "of flowers17 at 64 pixels; the paper has flowers102, official masks, 128" in decided(claim, rows).evidence
+    first = rows["image"].iloc[0]
+    marked = rows.assign(
+        dataset="flowers102", truth=rows["image"].map(lambda name: "drawn" if name == first else "trimap")
+    )
+    count = rows["image"].nunique()
+    said = f"{count} of flowers102 at 64 pixels ({count - 1} with trimaps by hand, 1 with masks drawn by hand)"
+    assert said in decided(claim, marked).evidence
 
 
 def test_seeds_of_an_image_are_averaged_first():

@@ -146,13 +146,24 @@ def style(table: DataFrame):
     return compact(table.style.format(shown, na_rep="–").format("{:.0f}", subset=whole, na_rep="–"), "table2")
 
 
+_TRUTHS = {"official": "official masks", "trimap": "trimaps by hand", "drawn": "masks drawn by hand"}
+"""Kinds of ground truth in words, by the rows' `truth` (`deepcv.data.Sample`)."""
+
+
 def on_flowers(verdict: Verdict, rows: DataFrame) -> Verdict:
-    """The verdict, with a sentence on the data set where it is not the paper's."""
-    others = rows[rows["dataset"] != "flowers102"].groupby(["dataset", "side"]).groups
-    if not others or verdict.status == Status.NOT_RUN:
+    """The verdict, with a sentence on the photographs that were scored, and who marked them."""
+    if rows.empty or verdict.status == Status.NOT_RUN:
         return verdict
-    names = ", ".join(f"{dataset} at {side:.0f} pixels" for dataset, side in others)
-    return replace(verdict, evidence=f"{verdict.evidence} On {names}; the paper's are Flowers-102 at 128 pixels.")
+    parts = []
+    for (dataset, side), found in rows.groupby(["dataset", "side"]):
+        kinds = found.groupby("image")["truth"].first().value_counts() if "truth" in found else {}
+        counts = ", ".join(f"{count} with {_TRUTHS[kind]}" for kind, count in kinds.items() if kind)
+        parts.append(
+            f"{found['image'].nunique()} of {dataset} at {side:.0f} pixels" + (f" ({counts})" if counts else "")
+        )
+    names = " and ".join(parts)
+    evidence = f"{verdict.evidence} Photographs: {names}; the paper has flowers102, official masks, 128 pixels."
+    return replace(verdict, evidence=evidence)
 
 
 BASELINES = {

@@ -40,9 +40,9 @@ _CPU = (
     _rung(64, 8, N_TUNING_IMAGES),
     _rung(96, 16, N_TUNING_IMAGES),
     replace(REDUCED["deep-cv:paper"], n_images=N_TUNING_IMAGES),
-    _rung(128, 32, N_TUNING_IMAGES),
-    _rung(200, 32, N_TUNING_IMAGES),
-    _rung(300, 64, N_TUNING_IMAGES),
+    _rung(128, 32, 10),
+    _rung(200, 32, 5),
+    _rung(300, 64, 2),
 )
 
 

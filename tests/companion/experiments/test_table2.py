@@ -1,7 +1,8 @@
-"""Tables 2 and 3: a network is trained once for all its images and pages, and its rows are like others'."""
+"""Tables 2 and 3, epochs: a network is trained once for all its images and pages, and its rows are like others'."""
 
 import dataclasses
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -9,10 +10,11 @@ from deepcv import parallel
 from deepcv.amortized import model as amortized
 from deepcv.amortized import training
 from deepcv.companion import compute, networks
-from deepcv.companion.experiments import figure05, flowers, table2, table3
+from deepcv.companion.experiments import epochs, figure05, flowers, table2, table3
 from deepcv.data import flowerlike, load_dataset
 from deepcv.errors import InputError
 from deepcv.methods import get_method
+from deepcv.metrics import iou
 
 pytest.importorskip("lightning_fabric", reason="install the extra `train`")
 
@@ -39,9 +41,11 @@ def tiny(tmp_path, monkeypatch, instant_hints):
         (table2.Settings, {"networks": NETWORKS, "methods": (*NETWORKS, "saliency")}),
         (figure05.Settings, {"networks": NETWORKS}),
         (table3.Settings, {}),
+        (epochs.Settings, {}),
     ):
         monkeypatch.setitem(settings.profiles, "quick", settings.profiles["quick"] | sizes | more)
-    monkeypatch.setitem(table3._CHANGES, "quick", TINY)
+    monkeypatch.setitem(table2.NETWORKS, "quick", NETWORKS)
+    monkeypatch.setitem(table3.CHANGES, "quick", TINY)
 
 
 @pytest.fixture
@@ -105,9 +109,29 @@ def test_pages_share_a_network(trainings):
     assert after == 2 * TINY["epochs"] * 2
     run(figure05, methods=["amortized:default"])
     run(table3, constraints=["AuI+CRI"])  # the paper's settings have both
+    run(epochs, variants=["printed", "taught by our masks"])
     assert len(trainings) == after
     run(table3, constraints=["AuI"])
     assert len(trainings) == after + TINY["epochs"] * 2
+
+
+def test_a_network_is_scored_after_one_two_four_epochs_and_the_last():
+    assert networks.epochs_kept(1) == (1,) and networks.epochs_kept(6) == (1, 2, 4, 6)
+    rows = run(epochs, variants=["neither constraint"])
+    assert (rows["after"] == rows["epoch"]).all() and set(rows["after"]) == {1, 2} and len(rows) == 2 * 2
+    (row,) = epochs.summary(rows).to_dict("records")
+    last = rows.loc[rows["after"] == 2, "iou_oracle"].mean()
+    disk = flowers.baseline_iou("disk", "flowerlike", "test", 32)
+    assert row["epochs"] == 2 and row["oracle"] == pytest.approx(last)
+    assert row["over the disk"] == pytest.approx(last - disk)
+    assert len(epochs.plot(rows).axes) == 1
+
+
+def test_a_mask_for_all_crops_is_scored_where_there_is_a_truth():
+    samples = load_dataset("flowerlike", split="test", side=32)
+    found = flowers.baseline_iou("mean mask", "flowerlike", "test", 32)
+    votes = np.mean([each.mask for each in load_dataset("flowerlike", split="train", side=32)], axis=0)
+    assert found == pytest.approx(np.mean([iou(votes > 0.5, each.mask) for each in samples]))
 
 
 def test_a_training_that_was_stopped_goes_on(trainings, monkeypatch):
