@@ -106,8 +106,8 @@ class Settings(CollectionSettings):
         name: {**fields, "networks": NETWORKS[name], "methods": (*NETWORKS[name], *_SINGLE)}
         for name, fields in {
             "quick": {"dataset": "flowerlike", "size": 32, "n_train": 16, "n_images": 4},
-            "cpu": {"dataset": "flowers17", "size": 64},
-            "paper": {"dataset": "flowers17", "size": 128},
+            "cpu": {"dataset": "flowers102", "size": 64},
+            "paper": {"dataset": "flowers102", "size": 128},
         }.items()
     }
 

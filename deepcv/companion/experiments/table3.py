@@ -71,8 +71,8 @@ class Settings(CollectionSettings):
         name: {"constraints": tuple(CONSTRAINTS), "starts": ("paper",), **fields}
         for name, fields in {
             "quick": {"dataset": "flowerlike", "size": 32, "n_train": 16, "n_images": 4},
-            "cpu": {"dataset": "flowers17", "size": 32, "n_train": 400},
-            "paper": {"dataset": "flowers17", "size": 128, "starts": tuple(STARTS)},
+            "cpu": {"dataset": "flowers102", "size": 64},
+            "paper": {"dataset": "flowers102", "size": 128, "starts": tuple(STARTS)},
         }.items()
     }
 
