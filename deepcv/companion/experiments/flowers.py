@@ -204,8 +204,10 @@ def baseline_iou(name: str, dataset: str, split: str, side: int) -> float:
 
 
 def _mean_mask(dataset: str, side: int) -> np.ndarray:
-    known = [(each.mask, True if each.ignore is None else ~each.ignore) for each in _marked(dataset, "train", side)]
-    return sum(mask & seen for mask, seen in known) > sum(np.broadcast_to(seen, (side, side)) for _, seen in known) / 2
+    marked = _marked(dataset, "train", side)
+    seen = [np.ones((side, side), bool) if each.ignore is None else ~each.ignore for each in marked]
+    flower = [each.mask & known for each, known in zip(marked, seen, strict=True)]
+    return 2 * np.sum(flower, axis=0) > np.sum(seen, axis=0)
 
 
 def _marked(dataset: str, split: str, side: int) -> list[Sample]:
