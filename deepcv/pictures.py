@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import math
+import threading
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from deepcv.errors import InputError
 from deepcv.files import write_together
-from deepcv.images import as_colour, check_image, resize, to_uint8
+from deepcv.formats import is_cut_short, is_heif, register_heif, what_it_is
+from deepcv.images import as_colour, check_image, resize
+from deepcv.levels import CONVERT, Samples, eight_bits
+from deepcv.rasters import (
+    Frame,
+    check_pixels,
+    chosen_page,
+    is_cut_by_pillow,
+    is_dicom,
+    is_tiff,
+    read_deep,
+    read_dicom,
+    read_tiff,
+)
 
 OUTLINE = (255, 225, 0)
 """Colour of the outline in an overlay; its dark rim makes it visible on any picture."""
@@ -21,9 +39,12 @@ def enlarged(labels: np.ndarray, phases: int, shape: tuple[int, int]) -> np.ndar
     """Labels at a larger size; each pixel gets the phase with the greatest share there."""
     if labels.shape == shape:
         return labels
-    largest, enlarged = np.full(shape, -1, np.float32), np.zeros(shape, np.uint8)
-    for phase in range(phases):
-        share = resize((labels == phase).astype(np.float32), shape)
+    share = resize((labels == 1) * np.uint8(255), shape)  # in steps of 1/255: a quarter of the memory of floats
+    if phases == 2:
+        return (share > 127).view(np.uint8)
+    enlarged, largest = np.zeros(shape, np.uint8), resize((labels == 0) * np.uint8(255), shape)
+    for phase in range(1, phases):
+        share = resize((labels == phase) * np.uint8(255), shape)
         enlarged[share > largest] = phase
         np.maximum(largest, share, out=largest)
     return enlarged
@@ -31,7 +52,11 @@ def enlarged(labels: np.ndarray, phases: int, shape: tuple[int, int]) -> np.ndar
 
 def spread(labels: np.ndarray, phases: int) -> np.ndarray:
     """Labels 0..N-1 as equidistant grey levels 0..255, uint8 `(H, W)`."""
-    return np.rint(np.linspace(0, 255, phases)).astype(np.uint8)[labels]
+    import cv2
+
+    levels = np.zeros(256, np.uint8)
+    levels[:phases] = np.rint(np.linspace(0, 255, phases))
+    return cv2.LUT(labels, levels)  # indexing would make each label a number of 8 bytes
 
 
 def outlined(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -49,95 +74,248 @@ def outlined(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return picture
 
 
-_CONVERT = "pass --convert (in Python convert=True)"
+@dataclass(frozen=True)
+class Picture:
+    """A picture file that has been read.
+
+    Attributes
+    ----------
+    pixels : numpy.ndarray of uint8, `(H, W)` or `(H, W, 3)`
+        Upright, and reduced where that was asked for.
+    shape : tuple of int
+        `(H, W)` in the file, upright.
+    notes : tuple of str
+        What was chosen among several ways to read it, a clause each.
+    """
+
+    pixels: np.ndarray
+    shape: tuple[int, int]
+    notes: tuple[str, ...] = ()
 
 
-def read_image(path, *, convert: bool = False, indices: bool = False) -> np.ndarray:
+def read_image(
+    path,
+    *,
+    convert: bool = False,
+    indices: bool = False,
+    page: int | None = None,
+    channel: int | None = None,
+    percentiles: tuple[float, float] | None = None,
+) -> np.ndarray:
     """Read a picture file as uint8, `(H, W)` or `(H, W, 3)`, turned upright by its EXIF orientation.
 
     Parameters
     ----------
     path : str or os.PathLike
-        Any still picture that Pillow reads.
+        Any still picture that Pillow reads, a TIFF of any depth, and with the extra `formats` HEIC and DICOM.
     convert : bool
-        Allow lossy conversions: the first frame of an animation; 16-bit and float samples stretched between their
-        extremes; alpha composited over white; CMYK and other colour spaces to RGB.
+        Allow lossy conversions: the first page of a stack or animation; samples deeper than 8 bits stretched between
+        their percentiles 0.1 and 99.9, all channels alike; the first channels of two or more than three as red, green
+        and blue; alpha composited over white; CMYK and other colour spaces to RGB.
     indices : bool
         Of a picture with a palette return the indices, `(H, W)`, not the colours.
+    page : int, optional
+        Of a stack, a series in time or an animation the page, from 1, in the order of the file.
+    channel : int, optional
+        Only this channel, from 1, as grey.
+    percentiles : tuple of float, optional
+        The percentiles of the samples that become black and white.
 
     Raises
     ------
     InputError
-        When the file is missing or unreadable, can't be decoded to its end, or needs a conversion without `convert`.
+        When the file is missing or unreadable, can't be decoded to its end, needs a conversion or a choice that wasn't
+        allowed or made, or lacks the page or channel.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    return read_picture(
+        path, convert=convert, indices=indices, page=page, channel=channel, percentiles=percentiles
+    ).pixels
 
-    path = Path(path)
+
+def read_picture(
+    path,
+    *,
+    convert: bool = False,
+    indices: bool = False,
+    page: int | None = None,
+    channel: int | None = None,
+    percentiles: tuple[float, float] | None = None,
+    longest: int | None = None,
+) -> Picture:
+    """`read_image`, with its size in the file and notes.
+
+    With `longest` the longer side is reduced to that many pixels, which takes less time and memory than a full
+    picture: a JPEG is decoded at half, a quarter or an eighth of its size, others are averaged as they were stored.
+    """
+    path, notes = Path(path), list[str]()
+    head = _head(path)
+    limits: dict[str, Any] = {"convert": convert, "channel": channel, "percentiles": percentiles, "longest": longest}
+    frame: int | None = None
+    orientation, found = 1, None
+    if is_dicom(head):
+        found = read_dicom(path, page, convert, notes)
+    elif is_tiff(head):
+        read = read_tiff(path, page, convert, notes)
+        if isinstance(read, Frame):
+            frame = read
+        else:
+            found, orientation = read
+    if found is None:
+        with _explained(path, head), _opened(path, head) as picture:
+            return _by_pillow(picture, path, head, frame, page, indices, notes, limits)
+    shape = found.values.shape[:2]
+    pixels, more = eight_bits(found, str(path), **limits)
+    return _upright(pixels, shape, orientation, (*notes, *more))
+
+
+def read_checked(path, **options) -> Picture:
+    """`read_picture` for a picture to be segmented; raises the error of `as_image` unless that accepts it."""
+    picture = read_picture(path, **options)
+    check_image(picture.pixels, str(path))
+    return picture
+
+
+def _head(path: Path) -> bytes:
+    """The first bytes of a file, which tell its format."""
     try:
         if path.is_dir():
             raise InputError(f"{path} is a folder; name one picture file in it")
-        # Where a warning matters, Pillow also raises an error.
-        with warnings.catch_warnings(action="ignore"), Image.open(path) as picture:
-            # MPO is a phone's JPEG with a preview or second view: a still picture.
-            frames = getattr(picture, "n_frames", 1)
-            if frames > 1 and picture.format != "MPO" and not convert:
-                raise InputError(f"{path} has {frames} frames; save one of them, or {_CONVERT} to take the first")
-            if _is_deep_colour(picture) and not convert:
-                raise InputError(f"{path} has 16-bit samples; save it as 8-bit, or {_CONVERT}")
-            picture.load()
-            picture = ImageOps.exif_transpose(picture)
-            if indices and picture.mode == "P":
-                return np.array(picture)
-            return _to_grey_or_rgb(picture, path, convert)
-    except InputError:
-        raise
+        with path.open("rb") as file:
+            return file.read(2**16)
     except FileNotFoundError:
         raise InputError(f"there is no file {path}; check the spelling and the folder") from None
     except PermissionError:
         raise InputError(f"{path} can't be read for lack of permission; change its permissions") from None
-    except UnidentifiedImageError:
-        raise InputError(f"{path} is not a picture in a format that Pillow reads; save it as PNG or JPEG") from None
-    except Image.DecompressionBombError:
-        raise InputError(f"{path} has more pixels than can be decoded safely; reduce it first") from None
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise InputError(f"{path} can't be read to its end ({error}); it may be truncated; fetch it again") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} can't be read ({error}); check the name and the disk") from None
 
 
-def read_checked(path, *, convert: bool = False) -> np.ndarray:
-    """`read_image` for a picture to be segmented; raises the error of `as_image` unless that accepts it."""
-    pixels = read_image(path, convert=convert)
-    check_image(pixels, str(path))
-    return pixels
+_opening = threading.Lock()
 
 
-def _is_deep_colour(picture) -> bool:
-    """Whether a picture not yet loaded has 16-bit colour samples, which Pillow silently truncates to 8 bits."""
-    kinds = [tile[3] if isinstance(tile[3], str) else str(tile[3][0]) for tile in picture.tile if tile[3]]
-    return any(";16" in kind and not kind.startswith(("I", "BGR")) for kind in kinds)  # BGR;16: 5 or 6 bits each
-
-
-def _to_grey_or_rgb(picture, path: Path, convert: bool) -> np.ndarray:
+@contextlib.contextmanager
+def _opened(path: Path, head: bytes):
+    """A picture opened by Pillow, not yet decoded; `MOST_PIXELS` stands in place of Pillow's own limit."""
     from PIL import Image
 
-    mode, lossless = picture.mode, {"1": "L", "L": "L", "RGB": "RGB", "P": "RGB"}
-    has_alpha = mode in ("LA", "RGBA", "PA", "La", "RGBa") or (mode != "1" and "transparency" in picture.info)
-    if mode in lossless and not has_alpha:
-        return np.asarray(picture.convert(lossless[mode]))
-    if mode in ("I;16", "I;16L", "I;16B", "I;16N", "I", "F"):
+    if is_heif(head):
+        register_heif(path)
+    # Where a warning matters, Pillow also raises an error.
+    with warnings.catch_warnings(action="ignore"):
+        with _opening:  # the limit is a global one
+            before = Image.MAX_IMAGE_PIXELS
+            try:
+                Image.MAX_IMAGE_PIXELS = None
+                picture = Image.open(path)
+            finally:
+                Image.MAX_IMAGE_PIXELS = before
+        with picture:
+            check_pixels(str(path), math.prod(picture.size))
+            yield picture
+
+
+@contextlib.contextmanager
+def _explained(path: Path, head: bytes):
+    """Turn whatever Pillow raises into a sentence: its decoders raise nearly anything."""
+    from PIL import UnidentifiedImageError
+
+    try:
+        yield
+    except InputError:
+        raise
+    except PermissionError:
+        raise InputError(f"{path} can't be read for lack of permission; change its permissions") from None
+    except UnidentifiedImageError:
+        raise InputError(f"{path} {what_it_is(head, path.suffix)}") from None
+    except MemoryError:
+        raise InputError(f"{path} doesn't fit in memory; reduce it first") from None
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        if is_cut_short(error):
+            sentence = f"can't be read to its end ({reason}); it may be truncated; fetch it again"
+        else:
+            sentence = f"can't be decoded by Pillow ({reason}); open it in another program and save it as PNG"
+        raise InputError(f"{path} {sentence}") from None
+
+
+def _by_pillow(
+    picture, path: Path, head: bytes, frame: int | None, page: int | None, indices: bool, notes: list, limits: dict
+) -> Picture:
+    frames = getattr(picture, "n_frames", 1)
+    if frame is None and picture.format == "MPO":  # a phone's JPEG with a preview or second view: a still picture
+        frames = 1
+    if frame is None:
+        frame = chosen_page(str(path), frames, page, limits["convert"], notes, kind="frame")
+    if frame:
+        picture.seek(frame)
+    width, height = picture.size
+    longest, found = limits["longest"], None
+    if is_cut_by_pillow(picture, head):
+        found = read_deep(path)
+        if found is None or found.values.shape[:2] != (height, width):
+            raise InputError(f"{path} has 16-bit samples of a kind that can't be decoded; save it as 8-bit PNG")
+    if found is None:
+        if longest and max(picture.size) > longest and not limits["percentiles"]:
+            scale = longest / max(picture.size)
+            picture.draft(picture.mode, (math.ceil(width * scale), math.ceil(height * scale)))
+        picture.load()
+        if indices and picture.mode == "P":
+            return _upright(np.array(picture), (height, width), _orientation(picture), ())
+        found = _samples(picture, path, limits["convert"], longest)
+    pixels, more = eight_bits(found, str(path), **limits)
+    return _upright(pixels, (height, width), _orientation(picture), (*notes, *more))
+
+
+_DEEP = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
+
+
+def _samples(picture, path: Path, convert: bool, longest: int | None) -> Samples:
+    """The samples of a picture that Pillow has decoded, reduced by a whole factor where `longest` allows it."""
+    mode = picture.mode
+    if mode in _DEEP:
+        return Samples(np.asarray(picture))
+    if mode in ("La", "RGBa"):
+        picture = picture.convert({"La": "LA", "RGBa": "RGBA"}[mode])
+    elif mode == "PA" or (mode != "1" and "transparency" in picture.info):
+        picture = picture.convert("LA" if mode == "L" else "RGBA")
+    elif mode == "P":
+        picture = picture.convert("RGB")
+    elif mode == "1":
+        picture = picture.convert("L")
+    if picture.mode in ("LA", "RGBA") and picture.getchannel("A").getextrema()[0] == 255:
+        picture = picture.convert(picture.mode[:-1])
+    if picture.mode not in ("L", "RGB", "LA", "RGBA"):
         if not convert:
-            raise InputError(f"{path} has 16-bit or float samples (mode {mode}); save it as 8-bit, or {_CONVERT}")
-        values = np.asarray(picture, dtype=np.float64)
-        if not np.isfinite(values).all():
-            raise InputError(f"{path} has NaN or infinite samples; replace them first")
-        low, high = values.min(), values.max()
-        return to_uint8((values - low) / (high - low)) if high > low else np.zeros(values.shape, np.uint8)
-    if not convert:
-        kind = "an alpha channel" if has_alpha else f"colour mode {mode}"
-        raise InputError(f"{path} has {kind}; save it as grey or RGB, or {_CONVERT}")
-    if has_alpha:
-        picture = picture.convert("RGBA")
-        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
-    return np.asarray(picture.convert("RGB"))
+            raise InputError(f"{path} has colour mode {mode}; save it as grey or RGB, or pass {CONVERT}")
+        picture = picture.convert("RGB")
+    factor = max(picture.size) // longest if longest else 1
+    if factor > 1:
+        picture = picture.reduce(factor)
+    bands = len(picture.getbands())
+    return Samples(np.asarray(picture), bands > 2, "straight" if bands in (2, 4) else "")
+
+
+def _orientation(picture) -> int:
+    return picture.getexif().get(0x0112, 1)
+
+
+_TURNED: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    2: lambda pixels: pixels[:, ::-1],
+    3: lambda pixels: pixels[::-1, ::-1],
+    4: lambda pixels: pixels[::-1],
+    5: lambda pixels: pixels.swapaxes(0, 1),
+    6: lambda pixels: np.rot90(pixels, -1),
+    7: lambda pixels: pixels[::-1, ::-1].swapaxes(0, 1),
+    8: lambda pixels: np.rot90(pixels),
+}
+"""By EXIF orientation, what turns a picture upright."""
+
+
+def _upright(pixels: np.ndarray, shape: tuple[int, int], orientation: int, notes: tuple[str, ...]) -> Picture:
+    if turn := _TURNED.get(orientation):
+        pixels = np.ascontiguousarray(turn(pixels))
+        shape = shape[::-1] if orientation > 4 else shape
+    return Picture(pixels, shape, notes)
 
 
 def write_images(pictures: Mapping[Path, np.ndarray]) -> None:

@@ -16,7 +16,10 @@ yaml = pytest.importorskip("yaml", reason="environment.yml is read with PyYAML; 
 PIP_NAME = {"pytorch": "torch"}
 """conda-forge's names, where they are not PyPI's."""
 
-OPTIONAL = {"matplotlib", "ipywidgets", "dask", "distributed", "lightning-fabric", "onnx", "onnxruntime"}
+OPTIONAL = {
+    *("matplotlib", "ipywidgets", "dask", "distributed", "lightning-fabric", "onnx", "onnxruntime"),
+    *("pillow-heif", "pydicom"),
+}
 """Extras that the package may import, inside a function or a module that needs them."""
 
 

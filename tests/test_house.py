@@ -21,8 +21,8 @@ LONGEST = 500
 
 HEAVY = {
     *("cv2", "dask", "distributed", "IPython", "ipywidgets", "joblib", "lightning_fabric", "matplotlib", "networkx"),
-    *("numpy", "onnx", "onnxruntime", "pandas", "PIL", "pooch", "requests", "scipy", "skimage", "sklearn"),
-    *("torch", "tqdm"),
+    *("numpy", "onnx", "onnxruntime", "pandas", "PIL", "pillow_heif", "pooch", "pydicom", "requests", "scipy"),
+    *("skimage", "sklearn", "tifffile", "torch", "tqdm"),
 }
 """Libraries that may be imported inside a function, because their import takes long or they belong to an extra."""
 

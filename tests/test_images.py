@@ -166,7 +166,10 @@ TO_CONVERT = {
     "16-bit TIFF": (lambda folder: _deep(folder / "p.tif", True), "16-bit"),
     "float": (lambda folder: saved(folder / "p.tif", GREY.astype(np.float32)), "float"),
     "alpha": (lambda folder: _transparent(folder / "p.png"), "alpha"),
-    "one transparent colour": (lambda folder: saved(folder / "p.png", RGB, transparency=(1, 2, 3)), "alpha"),
+    "one transparent colour": (
+        lambda folder: saved(folder / "p.png", RGB, transparency=tuple(map(int, RGB[3, 4]))),
+        "alpha",
+    ),
     "CMYK": (lambda folder: saved(folder / "p.jpg", Image.fromarray(RGB).convert("CMYK")), "CMYK"),
 }
 
@@ -183,7 +186,7 @@ def test_what_would_lose_information_is_converted_only_when_asked(tmp_path, make
 def test_conversions_do_what_they_say(tmp_path):
     assert (read_image(_transparent(tmp_path / "alpha.png"), convert=True) == 255).all()
     grey = read_image(_deep(tmp_path / "16.png", False), convert=True)
-    np.testing.assert_allclose(grey, np.linspace(0, 255, 600).reshape(20, 30), atol=0.51)
+    np.testing.assert_allclose(grey, np.linspace(0, 255, 600).reshape(20, 30), atol=0.8)
     first = read_image(_animation(tmp_path / "two.gif"), convert=True)
     assert np.abs(first.astype(int) - RGB).mean() < np.abs(first.astype(int) - (255 - RGB)).mean()
 

@@ -6,10 +6,51 @@ from typing import Annotated, Any
 
 import typer
 
+from deepcv.errors import InputError
+
+LARGEST_SIDE = 2048
+"""Longest side in pixels of the picture that is handed to a method, unless it works on more than half of that: larger
+ones are reduced while they are read, and the mask is enlarged."""
+
 Device = Annotated[str | None, typer.Option(help="cpu, cuda … [default: the GPU, if any]")]
 Convert = Annotated[
-    bool, typer.Option("--convert", help="Allow lossy conversion: first frame, 16-bit, alpha over white, CMYK.")
+    bool,
+    typer.Option(
+        "--convert",
+        help="Allow lossy conversion: the first page or frame, samples deeper than 8 bits, several channels as "
+        "colours, alpha over white, CMYK. What was done is said.",
+    ),
 ]
+Page = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Page of a stack, of a series in time or of an animation, from 1. A picture with several pages is read "
+        "only with this or --convert.",
+    ),
+]
+Channel = Annotated[int | None, typer.Option(min=1, help="Read this channel alone, from 1, as grey.")]
+Range = Annotated[
+    str | None,
+    typer.Option(
+        "--range",
+        metavar="LOW,HIGH",
+        help="Percentiles of the samples that become black and white; allows samples deeper than 8 bits. With "
+        "--convert alone 0.1,99.9.",
+    ),
+]
+
+
+def reading(convert: bool, page: int | None, channel: int | None, limits: str | None) -> dict[str, Any]:
+    """Keyword arguments of `deepcv.pictures.read_picture`; `InputError` unless the range is two numbers."""
+    percentiles = None
+    if limits is not None:
+        try:
+            low, high = map(float, limits.replace(",", "-").split("-"))
+        except ValueError:
+            raise InputError(f"--range is {limits!r}; give two percentiles, such as 0.1,99.9") from None
+        percentiles = (low, high)
+    return {"convert": convert, "page": page, "channel": channel, "percentiles": percentiles}
 
 
 def given(**options: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deepcv.cli.options import Convert, Device, given
+from deepcv.cli.options import LARGEST_SIDE, Channel, Convert, Device, Page, Range, given, reading
 from deepcv.errors import InputError
 
 if TYPE_CHECKING:
@@ -28,9 +28,13 @@ Double-DIP, a few seconds."""
 
 
 def segment(
-    image: Annotated[Path, typer.Argument(help="The picture: PNG, JPEG or any other still format that Pillow reads.")],
+    image: Annotated[
+        Path, typer.Argument(help="The picture: PNG, JPEG, TIFF (any depth), any other that Pillow reads.")
+    ],
     out: Annotated[Path, typer.Option(help="Mask to write: 0 background, 255 foreground; PNG, TIFF or BMP.")],
-    overlay: Annotated[Path | None, typer.Option(help="Also write the picture with the outline on it.")] = None,
+    overlay: Annotated[
+        Path | None, typer.Option(help="Also write the picture, up to 2048 pixels, with the outline on it.")
+    ] = None,
     hint: Annotated[
         Path | None,
         typer.Option(help="Grey picture of the same size, bright where the foreground probably is; two regions only."),
@@ -48,6 +52,9 @@ def segment(
     ] = None,
     device: Device = None,
     convert: Convert = False,
+    page: Page = None,
+    channel: Channel = None,
+    limits: Range = None,
 ) -> None:
     """Segment a picture and write its mask.
 
@@ -55,6 +62,7 @@ def segment(
     deepcv segment photo.jpg --out mask.png
     deepcv segment photo.jpg --out mask.png --overlay outline.png --nu 2
     deepcv segment photo.jpg --out regions.png --phases 4
+    deepcv segment stack.tif --out mask.png --page 12 --channel 2 --range 1,99.5
     deepcv segment scan.tif --out mask.png --convert --method chan-vese
     """
     started = time.perf_counter()
@@ -62,20 +70,22 @@ def segment(
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from deepcv.devices import device_kind
     from deepcv.methods import get_method
-    from deepcv.pictures import outlined, read_checked, spread, write_images
+    from deepcv.pictures import enlarged, outlined, read_checked, spread, write_images
 
     chosen = get_method(method)
     settings = _settings(chosen, preset, phases=phases, nu=nu, size=size)
     device_kind(device)
     _check_outputs(out, overlay, image, hint)
-    pixels = read_checked(image, convert=convert)
+    options = reading(convert, page, channel, limits)
+    picture = read_checked(image, **options, longest=max(LARGEST_SIDE, 2 * (settings.get("size") or 0)))
+    pixels = picture.pixels
     if hint is not None and not chosen.takes_hint(settings):
         raise InputError(f"{method} with these settings doesn't use a hint; leave --hint out")
-    belief = None if hint is None else _read_hint(hint, pixels.shape[:2], convert)
-    height, width = pixels.shape[:2]
-    print(f"{image}: {width}×{height} pixels, {chosen.title} …", file=sys.stderr)
+    belief = None if hint is None else _read_hint(hint, picture.shape, pixels.shape[:2], convert)
+    height, width = picture.shape
+    print("; ".join((f"{image}: {width}×{height} pixels, {chosen.title} …", *picture.notes)), file=sys.stderr)
     labels, regions = _labels(chosen, pixels, belief, settings | {"seed": seed, "device": device})
-    outputs = {out: spread(labels, regions)}
+    outputs = {out: spread(enlarged(labels, regions, picture.shape), regions)}
     if overlay is not None:
         outputs[overlay] = outlined(pixels, labels)
     write_images(outputs)
@@ -137,13 +147,16 @@ def _check_outputs(out: Path, overlay: Path | None, *inputs: Path | None) -> Non
             raise InputError(f"you have no permission to write to {path.parent}; choose another folder for {path.name}")
 
 
-def _read_hint(path: Path, shape: tuple[int, int], convert: bool) -> np.ndarray:
-    """Read a hint as float32 `(H, W)`; colour channels are averaged."""
-    from deepcv.images import as_hint
+def _read_hint(path: Path, shape: tuple[int, int], reduced: tuple[int, int], convert: bool) -> np.ndarray:
+    """Read a hint as float32 `(H, W)` at the reduced size of the picture; colour channels are averaged."""
+    from deepcv.images import as_hint, resize
     from deepcv.pictures import read_image
 
     pixels = read_image(path, convert=convert)
-    return as_hint(pixels if pixels.ndim == 2 else pixels.mean(axis=2, dtype="float32") / 255, shape)
+    hint = pixels if pixels.ndim == 2 else pixels.mean(axis=2, dtype="float32") / 255
+    if reduced != shape and hint.shape == shape:
+        hint = resize(hint, reduced)
+    return as_hint(hint, reduced if hint.shape == reduced else shape)
 
 
 def _areas(labels: np.ndarray, phases: int) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from deepcv.cli.options import Convert, Device, given
+from deepcv.cli.options import LARGEST_SIDE, Channel, Convert, Device, Page, Range, given, reading
 from deepcv.errors import InputError
 
 
@@ -89,6 +89,9 @@ def predict(
     device: Device = None,
     batch: Annotated[int, typer.Option(min=1, help="Pictures per batch.")] = 8,
     convert: Convert = False,
+    page: Page = None,
+    channel: Channel = None,
+    limits: Range = None,
 ) -> None:
     """Segment pictures with a trained network; each mask has the size and name of its picture.
 
@@ -101,21 +104,24 @@ def predict(
     from deepcv.amortized.pretrained import MODEL
     from deepcv.amortized.segmenter import Segmenter
     from deepcv.devices import torch_device
-    from deepcv.pictures import read_checked, spread, write_image
+    from deepcv.pictures import enlarged, read_checked, spread, write_image
 
     segmenter = Segmenter.load(_weights(model or MODEL), torch_device(device))
     places = _mask_places(images, out)
+    options = reading(convert, page, channel, limits)
     for path in images:  # read twice: a bad picture is reported before anything is written
-        read_checked(path, convert=convert)
+        for note in read_checked(path, **options, longest=LARGEST_SIDE).notes:
+            print(f"{path}: {note}", file=sys.stderr)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"can't make the folder {out} ({error.strerror}); name another one") from None
     for first in range(0, len(images), batch):
         together = images[first : first + batch]
-        pixels = [read_checked(path, convert=convert) for path in together]
-        for path, found in zip(together, segmenter.predict(pixels, batch=batch), strict=True):
-            write_image(places[path], spread(found.labels, 2))
+        pictures = [read_checked(path, **options, longest=LARGEST_SIDE) for path in together]
+        found = segmenter.predict([picture.pixels for picture in pictures], batch=batch)
+        for path, picture, each in zip(together, pictures, found, strict=True):
+            write_image(places[path], spread(enlarged(each.labels, 2, picture.shape), 2))
     print(f"{out}: {len(images)} mask{'s' * (len(images) > 1)}, {time.perf_counter() - started:.1f} s")
 
 

@@ -26,7 +26,9 @@ def dataset(folder) -> Dataset:
     names = [path.relative_to(root).as_posix() for path in paths]
 
     def load(name: str) -> Sample:
-        return Sample(name, as_colour(read_checked(root / name, convert=True)), None, str(root), str(root / name))
+        return Sample(
+            name, as_colour(read_checked(root / name, convert=True).pixels), None, str(root), str(root / name)
+        )
 
     return Dataset(names, load, file_stamp(paths))
 

@@ -61,7 +61,9 @@ def test_bad_input_is_one_sentence(arguments, said, deepcv, tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
     Image.fromarray(flowerlike.draw(0)[0]).save("a.png")
-    Image.fromarray(flowerlike.draw(0)[0]).convert("RGBA").save("clear.png")
+    clear = Image.fromarray(flowerlike.draw(0)[0])
+    clear.putalpha(128)
+    clear.save("clear.png")
     monkeypatch.setattr(teaching, "hints_of", lambda *_, **__: pytest.fail("hints were computed first"))
     assert deepcv(*arguments) == 2
     error = capsys.readouterr().err
