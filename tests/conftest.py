@@ -1,6 +1,7 @@
 """What holds for every test."""
 
 import os
+import shutil
 import signal
 import sys
 
@@ -32,3 +33,16 @@ def closed_figures():
     yield
     if pyplot := sys.modules.get("matplotlib.pyplot"):
         pyplot.close("all")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A headless Chromium. One a module: while it runs, no other event loop can."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="install the extra `dev`")
+    executable = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if executable is None:
+        pytest.skip("there is no chromium on the PATH; on Debian, apt-get install chromium")
+    with playwright.sync_playwright() as running:
+        chromium = running.chromium.launch(executable_path=executable, args=["--no-sandbox", "--disable-gpu"])
+        yield chromium
+        chromium.close()

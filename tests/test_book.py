@@ -10,7 +10,6 @@ import inspect
 import json
 import pkgutil
 import re
-import shutil
 import threading
 import zlib
 from functools import cache
@@ -225,19 +224,6 @@ def test_every_public_function_and_class_is_in_the_book():
 
 
 # -- in a browser ------------------------------------------------------------------------------------------------------
-
-EXECUTABLE = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="install the extra `dev`")
-    if EXECUTABLE is None:
-        pytest.skip("there is no chromium on the PATH; on Debian, apt-get install chromium")
-    with playwright.sync_playwright() as running:
-        chromium = running.chromium.launch(executable_path=EXECUTABLE, args=["--no-sandbox", "--disable-gpu"])
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture
