@@ -84,7 +84,7 @@ def _is_text(head: bytes) -> bool:
     return True
 
 
-_CUT_SHORT = ("truncat", "end of file", "broken data", "not enough", "unexpected end", "buffer", "incomplete", "eof")
+_CUT_SHORT = ("truncated", "end of file", "broken data", "not enough", "unexpected end", "buffer", "incomplete", "eof")
 
 
 def is_cut_short(error: Exception) -> bool:

@@ -251,6 +251,7 @@ def _by_pillow(
     width, height = picture.size
     longest, found = limits["longest"], None
     if is_cut_by_pillow(picture, head):
+        picture.load()  # OpenCV doesn't say where a file ends too early
         found = read_deep(path)
         if found is None or found.values.shape[:2] != (height, width):
             raise InputError(f"{path} has 16-bit samples of a kind that can't be decoded; save it as 8-bit PNG")

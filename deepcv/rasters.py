@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 from collections.abc import Sequence
@@ -160,7 +161,7 @@ def _decoded(page, path: Path) -> np.ndarray:
         raise InputError(f"{path} lacks this page, which is in another file; put all files of the stack in one folder")
     try:
         return page.asarray()
-    except (ValueError, KeyError, ImportError) as error:
+    except Exception as error:  # of several types
         if "imagecodecs" not in str(error) and not isinstance(error, ImportError):
             raise
     values = _by_pillow(page, path) if page.dtype in (np.uint8, bool) else _by_opencv(page, path)
@@ -175,18 +176,38 @@ def _decoded(page, path: Path) -> np.ndarray:
 def _by_opencv(page, path: Path) -> np.ndarray | None:
     import cv2
 
-    read, found = cv2.imreadmulti(str(path), start=page.index, count=1, flags=cv2.IMREAD_UNCHANGED)
+    with _quiet_opencv():
+        read, found = cv2.imreadmulti(str(path), start=page.index, count=1, flags=cv2.IMREAD_UNCHANGED)
     return _from_bgr(found[0]) if read and found else None
 
 
-def _by_pillow(page, path: Path) -> np.ndarray | None:
-    from PIL import Image
+@contextlib.contextmanager
+def _quiet_opencv():
+    """OpenCV without messages of its own on stderr."""
+    import cv2
 
-    with Image.open(path) as picture:
-        picture.seek(page.index)
-        if picture.mode not in ("1", "L", "RGB", "RGBA", "RGBX"):
+    before = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        cv2.utils.logging.setLogLevel(before)
+
+
+def _by_pillow(page, path: Path) -> np.ndarray | None:
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as picture:
+            picture.seek(page.index)
+            if picture.mode not in ("1", "L", "RGB", "RGBA"):
+                return None
+            values = np.array(picture)
+    except (UnidentifiedImageError, NotImplementedError):
+        return None
+    except OSError as error:
+        if str(error).startswith("decoder error"):  # libtiff's, which lacks the compression, too
             return None
-        values = np.array(picture)
+        raise
     return ~values if int(page.photometric) == _WHITE_IS_ZERO else values  # Pillow has turned it
 
 
@@ -225,7 +246,8 @@ def read_deep(path: Path) -> Samples | None:
     """The samples of a deep picture by OpenCV; None if it can't decode it either."""
     import cv2
 
-    values = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    with _quiet_opencv():
+        values = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
     if values is None or values.dtype == np.uint8:
         return None
     values = _from_bgr(values)

@@ -31,7 +31,7 @@ def train(
 ) -> None:
     """Train a network on unlabelled images; it then segments new images in one pass.
 
-    Masks in a collection are used for scores only.
+    Masks in a collection are used for scores only. Pictures of a folder that can't be read are skipped and listed.
 
     \b
     deepcv train flowers17 --out run --profile paper
@@ -45,7 +45,7 @@ def train(
     from deepcv.amortized.run import check_folder
     from deepcv.amortized.settings import settings_for
     from deepcv.amortized.teaching import hints_of
-    from deepcv.data.crops import crops
+    from deepcv.data.crops import crops, usable_crops
     from deepcv.methods import get_method
 
     hint = "" if hint == "none" else hint
@@ -56,7 +56,14 @@ def train(
     check_folder(out, settings, seed)
     training_set, validation_set = data.load_splits(collection)
     bar = sys.stderr.isatty()
-    images = crops(training_set, settings.size, progress=bar)
+    if collection in (*data.COLLECTIONS, *data.SETS):
+        images = crops(training_set, settings.size, progress=bar)
+    else:
+        images, skipped = usable_crops(training_set, settings.size, progress=bar)
+        for sentence in skipped.values():
+            print(f"skipped: {sentence}", file=sys.stderr)
+        if skipped:
+            print(f"{len(skipped)} of {len(training_set)} pictures are skipped", file=sys.stderr)
     validation = crops(validation_set, settings.size, progress=bar) if validation_set else None
     taught = hints_of(images, teacher, workers=workers, progress=bar) if teacher else None
     fabric = training.fabric_for(device, devices, settings.precision)  # may start this command again

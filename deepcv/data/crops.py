@@ -87,6 +87,30 @@ def crops(dataset: Dataset, size: int, *, progress: bool = False) -> Crops:
         return _cached(dataset, folder)
 
 
+def usable_crops(dataset: Dataset, size: int, *, progress: bool = False) -> tuple[Crops, dict[str, str]]:
+    """`crops` of the images that can be used, and by name the reasons why others can't.
+
+    Raises
+    ------
+    InputError
+        When no image can be used, or the cache can't be written.
+    """
+    try:
+        return crops(dataset, size, progress=progress), {}
+    except InputError:
+        reasons = {}
+        for name in dataset.names:
+            try:
+                _decoded(dataset.only([name]), size, progress=False)
+            except InputError as error:
+                reasons[name] = str(error)
+        if not 0 < len(reasons) < len(dataset):
+            raise
+    return crops(
+        dataset.only([name for name in dataset.names if name not in reasons]), size, progress=progress
+    ), reasons
+
+
 def _cached(dataset: Dataset, folder: Path) -> Crops:
     return Crops(dataset.names, *(np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS))
 

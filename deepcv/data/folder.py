@@ -33,12 +33,18 @@ def dataset(folder) -> Dataset:
     return Dataset(names, load, file_stamp(paths))
 
 
+_EXTRA = (".heic", ".heif", ".dcm")  # suffixes that Pillow doesn't know without the extra `formats`
+
+
 def _pictures(root: Path):
     from PIL import Image
 
     Image.init()
     for path in root.rglob("*"):
         hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
-        readable = Image.EXTENSION.get(path.suffix.lower()) in Image.OPEN  # Pillow writes PDF but doesn't read it
+        suffix = path.suffix.lower()
+        readable = (
+            suffix in _EXTRA or Image.EXTENSION.get(suffix) in Image.OPEN
+        )  # Pillow writes PDF but doesn't read it
         if readable and not hidden and path.is_file():
             yield path

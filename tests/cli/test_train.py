@@ -18,9 +18,13 @@ def test_train_and_predict_on_a_folder_of_ones_own(deepcv, tmp_path, monkeypatch
     place.mkdir()
     for seed in range(8):
         Image.fromarray(flowerlike.draw(seed)[0]).save(place / f"{seed}.png")
+    (place / "broken.png").write_bytes((place / "0.png").read_bytes()[:300])
+    (place / "flat.dds").write_bytes(b"DDS " + bytes(120))
     small = ("--profile", "quick", "--hint", "none", "--size", 32, "--width", 4, "--batch", 4, "--device", "cpu")
     assert deepcv("train", place, "--out", tmp_path / "run", *small, "--epochs", 1) == 0
-    assert "epoch 1, the last epoch, chosen without labels" in capsys.readouterr().out
+    out, err = capsys.readouterr()
+    assert "epoch 1, the last epoch, chosen without labels" in out
+    assert "broken.png can't be read to its end" in err and "flat.dds" in err and "2 of 10 pictures are skipped" in err
     monkeypatch.chdir(tmp_path)
     Image.fromarray(flowerlike.draw(50)[0][:, :, 0]).save("grey.png")
     assert deepcv("predict", "pictures/0.png", "pictures/1.png", "grey.png", "--model", "run", "--out", "masks") == 0
