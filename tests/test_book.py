@@ -154,6 +154,19 @@ def test_every_link_and_anchor_within_the_book_resolves():
 
 
 @needs_book
+def test_every_picture_has_a_number_a_caption_and_says_what_is_seen():
+    for page in HTML.glob("notebooks/*.html"):
+        text = page.read_text(encoding="utf-8")
+        pictures = re.findall(r'<img [^>]*src="\.\./_images/[^>]*>', text)
+        captions = re.findall(
+            r'<span class="caption-number">.*?<span class="caption-text">(.*?)</span>', text, re.DOTALL
+        )
+        assert len(captions) == len(pictures), page.name
+        assert all(re.search(r'alt="[A-Z][^"/]{20,}"', picture) for picture in pictures), page.name
+        assert all("SVG</a>" in caption for caption in captions), page.name
+
+
+@needs_book
 def test_everything_a_page_loads_is_in_the_book():
     wanted = [(page, load) for page in PAGES for load in read(page).loads if not load.startswith("data:")]
     assert wanted
