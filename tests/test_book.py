@@ -154,7 +154,7 @@ def test_every_link_and_anchor_within_the_book_resolves():
 
 
 @needs_book
-def test_every_picture_has_a_number_a_caption_and_says_what_is_seen():
+def test_every_picture_has_a_caption_and_says_what_is_seen():
     for page in HTML.glob("notebooks/*.html"):
         text = page.read_text(encoding="utf-8")
         pictures = re.findall(r'<img [^>]*src="\.\./_images/[^>]*>', text)
