@@ -44,8 +44,10 @@ from deepcv.hints.superpixels import (
     superpixel_graph,
 )
 from deepcv.images import SMALLEST_SIDE, as_colour, as_image, resize
+from deepcv.threads import on_one_thread
 
 
+@on_one_thread
 def structured_matrix_decomposition(image, **settings) -> np.ndarray:
     """The saliency map of an image, found without labels or training.
 

@@ -19,6 +19,7 @@ from deepcv.model.settings import Settings
 from deepcv.model.solver import Problem, iterate
 from deepcv.model.start import edge_weights, start_from_hint, start_from_image
 from deepcv.segmentation import Segmentation
+from deepcv.threads import on_one_thread
 
 
 def pose(image: np.ndarray, hint: np.ndarray | None, settings: Settings, seed: int, device: str | None) -> Problem:
@@ -51,6 +52,7 @@ def pose(image: np.ndarray, hint: np.ndarray | None, settings: Settings, seed: i
     return Problem(image, start, edge_weights(image, settings.edge_sensitivity), prior, [seed])
 
 
+@on_one_thread
 def deep_chan_vese(
     image,
     hint=None,
@@ -61,6 +63,8 @@ def deep_chan_vese(
     **settings,
 ) -> Segmentation:
     """Segment one image by the deep Chan-Vese model, without training data.
+
+    It runs on one thread unless OMP_NUM_THREADS is set.
 
     Parameters
     ----------
