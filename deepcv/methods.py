@@ -32,9 +32,9 @@ from deepcv.segmentation import Segmentation
 
 
 def split_name(name: str) -> tuple[str, str]:
-    """Method and preset of "method" or "method:preset"."""
+    """Method and preset of "method" or "method:preset"; the method as the registry spells it (`get_method`)."""
     method, _, preset = name.partition(":")
-    return method, preset or "default"
+    return _registered(method), preset or "default"
 
 
 def title(name: str) -> str:
@@ -246,12 +246,27 @@ METHODS: dict[str, Method] = {
 
 
 def get_method(name: str) -> Method:
-    """The method of that name.
+    """The method of that name, or of its function's: "grabcut" or "grab_cut", "deep-cv" or "deep_chan_vese".
+
+    Case, hyphens and underscores don't count.
 
     Raises
     ------
     InputError
         If there is none.
     """
-    check_known("method", name, METHODS)
-    return METHODS[name]
+    registered = _registered(name)
+    check_known("method", registered, METHODS)
+    return METHODS[registered]
+
+
+def _registered(name: str) -> str:
+    """The registry's spelling of a method's name; an unknown name as it is."""
+
+    def plain(spelling: str) -> str:
+        return spelling.lower().replace("-", "").replace("_", "")
+
+    for key, method in METHODS.items():
+        if plain(name) in (plain(key), plain(getattr(method.function, "__name__", key))):
+            return key
+    return name

@@ -51,10 +51,10 @@ def one_thread() -> Iterator[None]:
 def on_one_thread(function: Function) -> Function:
     """The function, each call of which runs in `one_thread`."""
 
-    @functools.wraps(function)
     def call(*arguments, **keywords):
         with one_thread():
             return function(*arguments, **keywords)
 
-    call.__kwdefaults__ = function.__kwdefaults__  # `deepcv.checks.checked_settings` asks for them
-    return call  # type: ignore[return-value]
+    wrapped: Any = functools.wraps(function)(call)
+    wrapped.__kwdefaults__ = function.__kwdefaults__  # `deepcv.checks.checked_settings` asks for them
+    return wrapped

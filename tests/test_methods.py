@@ -10,7 +10,7 @@ from deepcv.amortized import redo
 from deepcv.amortized import settings as amortized
 from deepcv.companion.closure import code_hash
 from deepcv.errors import InputError
-from deepcv.methods import METHODS, get_method, title
+from deepcv.methods import METHODS, get_method, split_name, title
 from deepcv.model.segment import deep_chan_vese_batch
 from deepcv.model.settings import PRESETS, Settings
 
@@ -148,3 +148,27 @@ def test_an_unknown_method_is_refused_with_what_there_is():
 def test_unknown_presets_and_settings_are_refused(name, arguments, named):
     with pytest.raises(InputError, match=named):
         get_method(name).settings(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("spelling", "name"),
+    [
+        ("grab_cut", "grabcut"),
+        ("grabcut", "grabcut"),
+        ("GrabCut", "grabcut"),
+        ("deep_chan_vese", "deep-cv"),
+        ("deep-cv", "deep-cv"),
+        ("chan_vese", "chan-vese"),
+        ("inpainting_error_maximization", "iem"),
+        ("saliency-threshold", "saliency"),
+    ],
+)
+def test_a_method_goes_by_its_own_and_its_functions_name(spelling, name):
+    assert get_method(spelling).name == name
+    assert split_name(f"{spelling}:paper") == (name, "paper")
+
+
+def test_no_two_methods_share_a_name():
+    assert [get_method(name).name for name in METHODS] == list(METHODS)
+    with pytest.raises(InputError, match="no method 'deep'; there are deep-cv"):
+        get_method("deep")

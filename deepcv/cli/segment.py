@@ -80,7 +80,7 @@ def segment(
     picture = read_checked(image, **options, longest=max(LARGEST_SIDE, 2 * (settings.get("size") or 0)))
     pixels = picture.pixels
     if hint is not None and not chosen.takes_hint(settings):
-        raise InputError(f"{method} with these settings doesn't use a hint; leave --hint out")
+        raise InputError(f"{chosen.name} with these settings doesn't use a hint; leave --hint out")
     belief = None if hint is None else _read_hint(hint, picture.shape, pixels.shape[:2], convert)
     height, width = picture.shape
     print("; ".join((f"{image}: {width}×{height} pixels, {chosen.title} …", *picture.notes)), file=sys.stderr)

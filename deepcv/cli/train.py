@@ -48,7 +48,7 @@ def train(
     from deepcv.data.crops import crops, usable_crops
     from deepcv.methods import get_method
 
-    hint = "" if hint == "none" else hint
+    hint = "" if hint == "none" else hint and get_method(hint).name
     changes = given(epochs=epochs, size=size, width=width, batch=batch, precision=precision, hint=hint)
     settings = settings_for(preset, profile, **changes)
     teacher = get_method(settings.hint) if settings.hint else None
