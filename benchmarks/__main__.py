@@ -20,6 +20,7 @@ from deepcv.companion.store import root
 from deepcv.data import load_dataset
 from deepcv.devices import device_kind
 from deepcv.errors import InputError
+from deepcv.files import temporary_folder
 from deepcv.parallel import ONE_THREAD
 from deepcv.provenance import provenance
 
@@ -60,9 +61,9 @@ def main(arguments: list[str] | None = None) -> int:
         device_kind(options.device)
         for name in options.contenders:
             contenders.function(name, options.device)
-        with tempfile.TemporaryDirectory(prefix="deepcv-hints-") as hints:
+        with temporary_folder(Path(tempfile.gettempdir()), "deepcv-hints-") as hints:
             for part in options.parts:
-                _run(part, hints, options)
+                _run(part, str(hints), options)
     except InputError as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 2

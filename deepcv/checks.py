@@ -37,14 +37,21 @@ def above(limit: float) -> Bounds:
     return Bounds(lambda value: value > limit, f"above {limit}")
 
 
+def at_most(most: float) -> Bounds:
+    """No more than `most`."""
+    return Bounds(lambda value: value <= most, f"and at most {most:g}")
+
+
 def between(least: float, most: float) -> Bounds:
     """From `least` to `most`, both allowed."""
     return Bounds(lambda value: least <= value <= most, f"from {least} to {most}")
 
 
 Count = Annotated[int, at_least(1)]
-Positive = Annotated[float, above(0)]
-NonNegative = Annotated[float, at_least(0)]
+Positive = Annotated[float, above(0), at_most(1e9)]  # beyond, squares and sums leave single precision
+NonNegative = Annotated[float, at_least(0), at_most(1e9)]
+Rate = Annotated[float, above(0), at_most(10)]  # Adam moves a parameter by about this in a step
+Width = Annotated[int, between(1, 1024)]
 Seed = Annotated[int, between(0, 2**31 - 1)]  # the largest that OpenCV's generator takes
 
 
@@ -155,4 +162,11 @@ def _alternatives(allowed: Any) -> list[str]:
     return [_WORDS.get(allowed) or str(allowed)]
 
 
-_WORDS = {int: "a whole number", float: "a finite number", bool: "True or False", str: "a string", type(None): "None"}
+_WORDS = {
+    int: "a whole number",
+    float: "a finite number",
+    bool: "True or False",
+    str: "a string",
+    type(None): "None",
+    dict: "a dictionary",
+}

@@ -5,34 +5,85 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
+import stat
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from deepcv.errors import InputError
 
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
 
 def write_together(content_of: Mapping[Path, bytes]) -> None:
-    """Write files under temporary names, then move them into place once all are written.
+    """Write files under temporary names, then move them into place once all are written: all or none.
 
-    The old files survive a kill, and a failed write, which raises `OSError`.
+    The old files survive a kill, and a failed write, which raises `OSError`. A file keeps its mode, and a link stays a
+    link to the file that is written. What is no regular file, as a pipe, is refused.
     """
+    places = {place_of(path): content for path, content in content_of.items()}
     written: dict[Path, Path] = {}
+    before: dict[Path, Path] = {}  # what the others would need if a later one failed
+    replaced: list[Path] = []
     try:
-        for path, content in content_of.items():
-            temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        for path, content in places.items():
+            temporary, old = (path.with_name(f".{_short(path)}.{os.getpid()}{end}") for end in ("", ".old"))
             written[temporary] = path
-            with open(temporary, "wb") as file:
+            mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else None
+            with open(temporary, "wb", opener=_private if mode is not None else None) as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-        for temporary, path in list(written.items()):
+            if mode is not None:
+                temporary.chmod(mode)
+            if mode is not None and len(places) > 1:
+                before[path] = old
+                old.unlink(missing_ok=True)
+                try:
+                    os.link(path, old)
+                except OSError:  # a file system without links
+                    shutil.copy2(path, old)
+        for temporary, path in written.items():
             os.replace(temporary, path)
-            del written[temporary]
+            replaced.append(path)
+    except BaseException:
+        for path in replaced:
+            os.replace(before.pop(path), path) if path in before else path.unlink()
+        raise
     finally:
-        for temporary in written:
-            temporary.unlink(missing_ok=True)
+        for each in (*written, *before.values()):
+            each.unlink(missing_ok=True)
+
+
+def place_of(path: Path) -> Path:
+    """The file that writing to a path would make or replace: behind links.
+
+    Raises
+    ------
+    OSError
+        For links that lead back to themselves, and for what is there but no regular file.
+    """
+    place = Path(os.path.realpath(path))
+    if place.is_symlink():
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+    if os.path.lexists(place) and not place.is_file():
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    return place
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _short(path: Path) -> str:
+    """A name that leaves room for more: file systems allow 255 bytes."""
+    return os.fsencode(path.name)[:200].decode(errors="ignore")
 
 
 def write_whole(path, content: bytes) -> None:
@@ -42,9 +93,68 @@ def write_whole(path, content: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_together({path: content})
     except OSError as error:
-        kept = "what was there before is intact; " if path.exists() else ""
+        kept = "what was there before is intact; " if os.path.lexists(path) else ""
         remedy = "make room, then run it again to resume" if error.errno == errno.ENOSPC else "choose another place"
         raise InputError(f"can't write {path} ({error.strerror}); {kept}{remedy}") from None
+
+
+@contextlib.contextmanager
+def temporary_folder(parent: Path, prefix: str) -> Iterator[Path]:
+    """A folder in `parent` that is removed at the end, or by the next call if this process is killed.
+
+    The folder is locked while it is in use, so that calls at the same time leave each other's alone. Raises `OSError`
+    when it can't be made.
+    """
+    for left in parent.glob(f"{prefix}*"):
+        with contextlib.suppress(OSError), _held(left):
+            shutil.rmtree(left, ignore_errors=True)
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+        with contextlib.ExitStack() as leaving:
+            leaving.callback(shutil.rmtree, folder, ignore_errors=True)
+            try:
+                leaving.enter_context(_held(folder))
+            except BlockingIOError:  # another process has just found it without a lock
+                continue
+            except OSError:  # no locks here; then nobody removes it either
+                pass
+            if folder.exists():
+                yield folder
+                return
+
+
+@contextlib.contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Hold a folder's lock; raises `OSError` if another process does, and on Windows, which has none."""
+    if sys.platform == "win32":
+        raise OSError(errno.ENOTSUP, "folders can't be locked")
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def configured_folder(variable: str) -> Path | None:
+    """The folder that an environment variable names; None if it isn't set. `InputError` for `~` of an unknown user."""
+    folder = os.environ.get(variable)
+    try:
+        return Path(folder).expanduser() if folder else None
+    except RuntimeError:
+        raise InputError(f"{variable} is {folder}, and there is no such user; name a folder") from None
+
+
+def check_place(path: Path) -> None:
+    """Raise `InputError` unless a file can be written there (`write_together`), before there is anything to write."""
+    try:
+        place = place_of(path)
+        for each in filter(os.path.exists, (place.parent, place)):
+            if not os.access(each, os.W_OK):
+                raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+        place.exists()  # raises if the name is too long
+    except OSError as error:
+        raise InputError(f"can't write {path} ({error.strerror}); choose another place or name") from None
 
 
 @contextlib.contextmanager
@@ -80,7 +190,6 @@ def _acquired(lock: Path) -> int:
 
 
 if sys.platform == "win32":
-    import msvcrt
 
     def _lock(descriptor: int) -> None:
         while True:
@@ -90,7 +199,6 @@ if sys.platform == "win32":
             except OSError:
                 time.sleep(0.05)
 else:
-    import fcntl
 
     def _lock(descriptor: int) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -14,6 +14,15 @@ SMALLEST_SIDE = 8
 """Minimum side in pixels; smaller images have no meaningful regions, and are too small for strided networks."""
 
 
+def as_array(values, what: str) -> np.ndarray:
+    """`numpy.asarray`; what it can't read, as a ragged list or a tensor with gradients, raises `InputError`."""
+    try:
+        return np.asarray(values)
+    except (TypeError, ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise InputError(f"{what} is no array ({reason}); pass a NumPy array, (H, W) or (H, W, 3)") from None
+
+
 def as_image(image) -> np.ndarray:
     """Validate an image and convert it to float32 in [0, 1].
 
@@ -31,7 +40,7 @@ def as_image(image) -> np.ndarray:
     InputError
         For another shape or dtype, NaN or infinite values, values out of range, or a constant image.
     """
-    array = np.asarray(image)
+    array = as_array(image, "the image")
     if array.ndim != 2 and not (array.ndim == 3 and array.shape[2] == 3):
         raise InputError(
             f"an image must be (H, W) or (H, W, 3), not {array.shape}; "
@@ -84,7 +93,7 @@ def as_hint(hint, shape: tuple[int, int]) -> np.ndarray:
     InputError
         For another shape or dtype, NaN, values out of range, or a constant hint.
     """
-    array = np.asarray(hint)
+    array = as_array(hint, "the hint")
     if array.shape != tuple(shape):
         raise InputError(
             f"the hint is {array.shape} but the image is {tuple(shape)}; resize the hint to the image's size"
@@ -125,6 +134,10 @@ def resize(array: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
         return array
     smaller = shape[0] * shape[1] < array.shape[0] * array.shape[1]
     interpolation = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+    most = 4 if smaller else 128  # channels that OpenCV takes at once
+    if array.ndim == 3 and array.shape[2] > most:
+        parts = range(0, array.shape[2], most)
+        return np.dstack([resize(np.ascontiguousarray(array[..., i : i + most]), shape) for i in parts])
     resized = cv2.resize(array, (shape[1], shape[0]), interpolation=interpolation)
     return np.clip(resized, array.min(), array.max(), out=resized)  # averages exceed the range only by rounding
 

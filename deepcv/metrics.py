@@ -24,6 +24,11 @@ def _counts(mask, truth, ignore) -> tuple[int, int, int, int]:
     if mask.dtype != bool or truth.dtype != bool:
         raise InputError(f"mask and truth must be bool, not {mask.dtype} and {truth.dtype}; use labels == 1")
     if ignore is not None:
+        ignore = np.asarray(ignore)
+        if ignore.dtype != bool or ignore.shape != truth.shape:
+            raise InputError(
+                f"ignore is {ignore.dtype} of {ignore.shape}; it must be bool of {truth.shape}, True where not scored"
+            )
         mask, truth = mask[~ignore], truth[~ignore]
     return (
         int(np.count_nonzero(mask & truth)),

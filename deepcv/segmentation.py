@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from deepcv.errors import InputError
+
 
 @dataclass(frozen=True)
 class Segmentation:
@@ -27,6 +29,11 @@ class Segmentation:
         Name in the registry: `"deep-cv"`, `"chan-vese"` …
     settings : dict
         The settings used, as plain values, including the seed if the result depends on it.
+
+    Raises
+    ------
+    InputError
+        For memberships that are NaN or infinite.
     """
 
     labels: np.ndarray
@@ -35,6 +42,13 @@ class Segmentation:
     seconds: float = float("nan")
     method: str = ""
     settings: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self):
+        if not np.isfinite(self.memberships).all():
+            raise InputError(
+                f"the memberships of {self.method or 'this method'} are NaN or infinite; take settings nearer to the "
+                "defaults, or another network"
+            )
 
     @property
     def mask(self) -> np.ndarray:

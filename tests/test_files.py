@@ -1,13 +1,14 @@
-"""Locks between processes."""
+"""Locks between processes; files written all or none; temporary folders."""
 
 import os
+import stat
 import subprocess
 import sys
 
 import pytest
 
 from deepcv.errors import InputError
-from deepcv.files import locked
+from deepcv.files import check_place, configured_folder, locked, temporary_folder, write_together, write_whole
 
 COUNT = """
 import sys, time
@@ -54,3 +55,78 @@ def test_a_folder_in_place_of_the_parent_is_made_and_a_file_refused(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match=r"can't lock .*file.run"), locked(tmp_path / "file" / "run"):
         pass
+
+
+# -- writing -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fails", ["in the way", "while replacing"])
+def test_if_one_file_can_not_be_written_none_is(fails, tmp_path, monkeypatch):
+    first, new, last = tmp_path / "mask.png", tmp_path / "new.png", tmp_path / "overlay.png"
+    first.write_bytes(b"old")
+    if fails == "in the way":
+        last.mkdir()
+    else:
+        replace = os.replace
+
+        def refused(source, target):
+            if target == last:
+                raise OSError(1, "Operation not permitted")
+            replace(source, target)
+
+        monkeypatch.setattr(os, "replace", refused)
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(OSError, match=r"no regular file|not permitted"):
+        write_together({first: b"mask", new: b"new", last: b"overlay"})
+    assert first.read_bytes() == b"old" and sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other modes, and no pipes in folders")
+def test_a_file_keeps_its_mode_and_a_link_stays_a_link(tmp_path):
+    file, link = tmp_path / "real.png", tmp_path / "link.png"
+    link.symlink_to("real.png")
+    write_whole(link, b"first")  # a link to nothing yet
+    file.chmod(0o600)
+    write_together({link: b"second", tmp_path / "other": b""})
+    assert link.is_symlink() and file.read_bytes() == b"second"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link.png", "other", "real.png"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no pipes in folders")
+def test_what_can_not_be_written_is_a_sentence_and_stays(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to("loop")
+    for name, why in (("pipe", "no regular file"), ("loop", "symbolic links"), ("x" * 300, "too long")):
+        for attempt in (check_place, lambda path: write_whole(path, b"")):
+            with pytest.raises(InputError, match=rf"can't write .*{name} \(.*{why}"):
+                attempt(tmp_path / name)
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode) and (tmp_path / "loop").is_symlink()
+    write_whole(tmp_path / ("x" * 250), b"as long as it may be")
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from deepcv.files import temporary_folder
+
+with temporary_folder(Path(sys.argv[1]), ".fetch-") as folder:
+    (folder / "half").write_bytes(b"x")
+    os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="folders can't be locked there")
+def test_the_next_call_removes_what_a_killed_one_left_and_no_more(tmp_path):
+    assert _python(KILLED, tmp_path).wait(60) == -9
+    (left,) = tmp_path.iterdir()
+    (tmp_path / "other").mkdir()
+    with temporary_folder(tmp_path, ".fetch-") as one, temporary_folder(tmp_path, ".fetch-") as two:
+        assert not left.exists() and one.is_dir() and two.is_dir() and one != two
+    assert [path.name for path in tmp_path.iterdir()] == ["other"]
+
+
+def test_a_folder_of_an_unknown_user_is_a_sentence(monkeypatch):
+    monkeypatch.setenv("DEEPCV_RESULTS", "~nouser/x")
+    with pytest.raises(InputError, match="DEEPCV_RESULTS is ~nouser/x, and there is no such user"):
+        configured_folder("DEEPCV_RESULTS")

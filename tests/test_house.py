@@ -22,7 +22,7 @@ LONGEST = 500
 HEAVY = {
     *("cv2", "dask", "distributed", "IPython", "ipywidgets", "joblib", "lightning_fabric", "matplotlib", "networkx"),
     *("numpy", "onnx", "onnxruntime", "pandas", "PIL", "pillow_heif", "pooch", "pydicom", "requests", "scipy"),
-    *("skimage", "sklearn", "tifffile", "torch", "tqdm"),
+    *("skimage", "sklearn", "tifffile", "torch", "tqdm", "urllib3"),
 }
 """Libraries that may be imported inside a function, because their import takes long or they belong to an extra."""
 

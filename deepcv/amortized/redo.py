@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from deepcv.amortized.segmenter import Segmenter, as_input
-from deepcv.checks import Checked, Count, NonNegative, Positive, at_least, between
+from deepcv.checks import Checked, Count, NonNegative, Rate, Width, at_least, between
 from deepcv.model.networks import MaskNetwork, make_orthogonal
 
 _SMALLEST = 4  # side of the generator's first feature map
@@ -40,9 +40,9 @@ class Settings(Checked):
 
     size: Literal[32, 64, 128] = 128
     """Side of the square images."""
-    width: Count = 64
+    width: Width = 64
     """Fewest channels in generators, discriminator and encoder."""
-    mask_width: Count = 16
+    mask_width: Width = 16
     """Fewest channels in the mask network."""
     latent: Count = 32
     """Dimension of z."""
@@ -50,13 +50,13 @@ class Settings(Checked):
     """30 000 iterations on a thousand images; the authors' runs take 20 to 40 thousand."""
     batch: Count = 20
     """Images per iteration."""
-    learning_rate: Positive = 1e-4
+    learning_rate: Rate = 1e-4
     """Of generators, discriminator and encoder (Adam, betas 0 and 0.9)."""
     decay: bool = False
     """Whether the learning rates decay to zero on a cosine schedule."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of the networks' arithmetic."""
-    mask_learning_rate: Positive = 1e-5
+    mask_learning_rate: Rate = 1e-5
     """Of the mask network; at a higher rate it collapses more often."""
     mask_decay: NonNegative = 1e-4
     """Weight decay of the mask network."""

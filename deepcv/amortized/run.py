@@ -13,7 +13,6 @@ import csv
 import dataclasses
 import io
 import os
-import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,6 +60,34 @@ class Run:
             lines.append(f"collapsed: the smaller side covers {last['smaller_side']:.1%} of an image")
         return "\n".join(lines)
 
+    def restore(self, saved: Mapping[str, Any], optimizers: Mapping[str, torch.optim.Optimizer], epochs: int) -> None:
+        """Continue from a checkpoint that `load_checkpoint` returned, with a new model and its optimizers.
+
+        Raises
+        ------
+        InputError
+            If it has other tensors than the model and the optimizers, NaN or infinite ones, or more than `epochs`.
+        """
+        self.epoch, self.collapsed, self.history = saved["epoch"], saved["collapsed"], saved["history"]
+        try:
+            if self.epoch > epochs:
+                raise ValueError
+            _check_alike(saved["model"], self.model.state_dict())
+            self.model.load_state_dict(saved["model"])
+            for name, optimizer in optimizers.items():
+                groups = optimizer.state_dict()["param_groups"]  # the settings', which the identity contains
+                parameters = [each for group in optimizer.param_groups for each in group["params"]]
+                state = saved["optimizers"][name]["state"]
+                for index, moments in state.items():
+                    one = parameters[index].new_zeros(())
+                    _check_alike(moments, {"step": one, **dict.fromkeys(("exp_avg", "exp_avg_sq"), parameters[index])})
+                optimizer.load_state_dict({"state": state, "param_groups": groups})
+        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError):
+            raise InputError(
+                f"{self.folder / CHECKPOINT} doesn't fit the networks of its settings: it was changed after it was "
+                f"written; {_AGAIN}"
+            ) from None
+
     def save(self, identity: Mapping[str, Any], optimizers: Mapping[str, torch.optim.Optimizer]) -> None:
         """Write the log, and the checkpoint of the last epoch."""
         write_whole(self.folder / LOG, _as_csv(self.history).encode())
@@ -80,6 +107,13 @@ class Run:
         write_whole(self.folder / CHECKPOINT, stream.getvalue())
 
 
+def _check_alike(found: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> None:
+    """Raise `ValueError` unless two sets of tensors have the same names and shapes, and the first is finite."""
+    shapes = [{name: each.shape for name, each in tensors.items()} for tensors in (found, expected)]
+    if shapes[0] != shapes[1] or not all(bool(each.isfinite().all()) for each in found.values()):
+        raise ValueError
+
+
 def _in_words(path: Path, chosen: str, row: dict[str, Any]) -> str:
     words = f"{path}: epoch {row['epoch']}, {chosen}"
     if "val_iou" in row:
@@ -96,10 +130,10 @@ def check_folder(out, settings, seed: int) -> None:
         If it isn't writable, or contains a run with other settings or a damaged checkpoint.
     """
     folder = Path(out)
-    existing = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+    existing = next(each for each in (folder, *folder.absolute().parents) if os.path.lexists(each))
     if not (existing.is_dir() and os.access(existing, os.W_OK)):
         raise InputError(f"can't write into {existing}; choose another --out")
-    if (folder / CHECKPOINT).exists():
+    if os.path.lexists(folder / CHECKPOINT):
         saved = load_checkpoint(folder / CHECKPOINT)
         check_same(saved["identity"], dataclasses.asdict(settings) | {"seed": seed}, folder)
 
@@ -110,14 +144,15 @@ def load_checkpoint(path) -> dict[str, Any]:
     Raises
     ------
     InputError
-        If it is truncated, not a checkpoint, or of another version.
+        If it is truncated, not a checkpoint, or of another version, or its parts don't agree.
     """
+    path = Path(path)
     try:
+        if not path.is_file():
+            raise ValueError("not a file")  # a pipe would be waited for
         saved = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, ValueError, LookupError, pickle.UnpicklingError):
-        raise InputError(
-            f"{path} is truncated or not a checkpoint; remove it to start again (the trained networks beside it stay)"
-        ) from None
+    except Exception:  # a foreign file can make the reader raise anything
+        raise InputError(f"{path} is truncated or not a checkpoint; {_AGAIN}") from None
     if not isinstance(saved, dict) or saved.get("format") != FORMAT:
         raise InputError(f"{path} is not a deepcv checkpoint; choose another --out")
     if saved.get("version") != VERSION:
@@ -125,7 +160,37 @@ def load_checkpoint(path) -> dict[str, Any]:
             f"{path} has version {saved.get('version')} of the format, but this deepcv resumes from {VERSION}; "
             "start in another --out, or use the deepcv that wrote it"
         )
+    if not _consistent(saved):
+        raise InputError(f"{path} has parts that don't agree: it was changed after it was written; {_AGAIN}")
     return saved
+
+
+_AGAIN = "remove it to start again (the trained networks beside it stay)"
+_KINDS = {"identity": dict, "attempt": int, "epoch": int, "collapsed": int, "history": list, "model": dict}
+
+
+def _consistent(saved: dict[str, Any]) -> bool:
+    """Whether a checkpoint has its parts, and a row for each of its epochs."""
+    values = [(saved.get(name), kind) for name, kind in _KINDS.items()]
+    if not all(isinstance(value, kind) and not isinstance(value, bool) for value, kind in values):
+        return False
+    rows, optimizers = saved["history"], saved.get("optimizers")
+    if any(isinstance(value, torch.Tensor) for value in saved["identity"].values()):
+        return False
+    if not (isinstance(optimizers, dict) and all(isinstance(each, dict) for each in optimizers.values())):
+        return False
+    for row in rows:
+        if not (isinstance(row, dict) and {"attempt", "epoch", "smaller_side", "foreground"} <= row.keys()):
+            return False
+        if not all(isinstance(name, str) and type(value) in (int, float) for name, value in row.items()):
+            return False
+    epochs = [row["epoch"] for row in rows if row["attempt"] == saved["attempt"]]
+    return (
+        saved["attempt"] >= 0
+        and 0 <= saved["collapsed"] <= saved["epoch"] == len(epochs)
+        and epochs == list(range(1, len(epochs) + 1))
+        and all(isinstance(each, torch.Tensor) for each in saved["model"].values())
+    )
 
 
 def check_same(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypedDict, get_type_hints
 
 import numpy as np
 import torch
@@ -16,6 +16,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 
+from deepcv.amortized.settings import Levels, Side
+from deepcv.checks import Width, check
 from deepcv.errors import InputError
 from deepcv.files import write_whole
 from deepcv.images import as_colour, as_image, resize
@@ -66,7 +68,8 @@ class Segmenter:
         Raises
         ------
         InputError
-            If the file is missing, truncated, not a model, or of another version.
+            If the file is missing, truncated, not a model, or of another version; if its header is out of bounds or
+            doesn't describe its tensors, which is found before a network is built; if weights are NaN or infinite.
         """
         path = Path(path)
         if not path.is_file():
@@ -74,7 +77,8 @@ class Segmenter:
         try:
             with safe_open(path, framework="pt") as file:
                 about = file.metadata() or {}
-                weights = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+                # copies, as the file may change while the network is used
+                weights = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
         except (SafetensorError, OSError) as error:
             raise InputError(f"{path} is truncated or not a model ({error}); train or copy it again") from None
         if about.get("format") != FORMAT:
@@ -85,14 +89,19 @@ class Segmenter:
                 "train it again, or use the deepcv that wrote it"
             )
         try:
-            fields = json.loads(about["about"])
-            if not (isinstance(fields["size"], int) and fields["size"] > 0):
+            fields = _checked(json.loads(about["about"]))
+            with torch.device("meta"):  # which takes no memory, whatever the header asks for
+                network = _network(**fields["architecture"])
+            if not all(value.is_floating_point() for value in weights.values()):
                 raise ValueError
-            network = _network(**fields["architecture"])
-            network.load_state_dict(weights)
-            return cls(network.to(device).eval().requires_grad_(False), **fields)
-        except (KeyError, TypeError, ValueError, RuntimeError):
-            raise InputError(f"{path} doesn't contain the network it describes; train or copy it again") from None
+            weights = {name: value.float() for name, value in weights.items()}
+            network.load_state_dict(weights, assign=True)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:  # of these are InputError and RecursionError
+            why = f" ({error})" if isinstance(error, InputError) else ""
+            raise InputError(f"{path} doesn't contain the network it describes{why}; train or copy it again") from None
+        if not all(bool(value.isfinite().all()) for value in weights.values()):
+            raise InputError(f"{path} has weights that are NaN or infinite; train or copy it again")
+        return cls(network.to(device).eval().requires_grad_(False), **fields)
 
     def predict(self, images: Sequence[np.ndarray], *, batch: int = 32) -> list[Segmentation]:
         """Segment images `(H, W)` or `(H, W, 3)`, at most `batch` of one shape at once.
@@ -103,7 +112,7 @@ class Segmenter:
         Raises
         ------
         InputError
-            For an image that `deepcv.images.as_image` rejects.
+            For an image that `deepcv.images.as_image` rejects, and when the network gives NaN or infinite memberships.
         """
         method = "redo" if self.architecture["kind"] == "redo" else "amortized"
         reduced = [self._reduced(image) for image in images]
@@ -125,6 +134,35 @@ class Segmenter:
         scale = self.size / min(image.shape[:2])
         # multiples of 4, so that every network can halve them twice and more images share a shape
         return resize(image, tuple(max(self.size, 4 * round(side * scale / 4)) for side in image.shape[:2]))
+
+
+class _Header(TypedDict):
+    architecture: dict
+    size: Side
+    foreground: Literal[0, 1]
+    card: dict
+
+
+class _UNet(TypedDict):
+    kind: Literal["unet"]
+    width: Width
+    levels: Levels
+
+
+class _MaskNetwork(TypedDict):
+    kind: Literal["redo"]
+    width: Width
+
+
+def _checked(fields: Any) -> dict[str, Any]:
+    """The header, if its names are those that `save` writes and its values within the bounds of the settings."""
+    kinds = {"unet": _UNet, "redo": _MaskNetwork}
+    sizes = fields["architecture"]
+    for found, expected in ((fields, _Header), (sizes, kinds[sizes["kind"]])):
+        if set(found) != set(get_type_hints(expected)):
+            raise ValueError
+        check(expected, found)
+    return fields
 
 
 def _network(kind: str, **sizes) -> nn.Module:

@@ -7,25 +7,40 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from deepcv.checks import Checked, Count, NonNegative, Positive, at_least, between, check_known, resolve
+from deepcv.checks import (
+    Checked,
+    Count,
+    NonNegative,
+    Rate,
+    Width,
+    above,
+    at_least,
+    at_most,
+    between,
+    check_known,
+    resolve,
+)
+
+Side = Annotated[int, between(1, 2048)]
+Levels = Annotated[int, between(1, 10)]
 
 
 @dataclass(frozen=True)
 class Settings(Checked):
     """Settings of Algorithm 3: ours by default, the authors' by `paper()` and `released()`."""
 
-    size: Count = 128
+    size: Side = 128
     """Side of the training images in pixels: shorter sides are resized to it and centres cropped."""
-    width: Count = 16
+    width: Width = 16
     """Channels of U's first level; 64 in the paper. 16 take a sixteenth of the time and of the file size."""
-    levels: Count = 4
+    levels: Levels = 4
     """Halvings in the U-Nets."""
-    model_width: Count = 16
+    model_width: Width = 16
     """Channels of encoder and decoder at their first level."""
-    discriminator_width: Count = 32
+    discriminator_width: Width = 32
     """Channels of the discriminator's first convolution."""
 
-    latent_mean: Positive = 3.0
+    latent_mean: Annotated[float, above(0), at_most(1000)] = 3.0
     """Priors N(μ, 1) of the foreground and N(-μ, 1) of the background. Section 5.1 has the signs the other way round,
     which only swaps names."""
     separate_encoders: bool = False
@@ -53,7 +68,7 @@ class Settings(Checked):
     joint: bool = True
     """One step for (4.9) with its regularisation, and one for the discriminator. False: the steps of Algorithm 3 in
     turn, each with its own optimizer, as in the released code."""
-    distortion: NonNegative = 1.0
+    distortion: Annotated[float, between(0, 10)] = 1.0
     """Strength of random rotation, scaling, shift, mirroring and colour changes of each training image and its hint
     (`distorted`); 0 for none, as in the paper. On 400 training images of Flowers-17 at 64 pixels, after 16 epochs, the
     validation IoU of two seeds is 0.843 and 0.857 with 1, and 0.829 and 0.835 with mirroring alone."""
@@ -61,7 +76,7 @@ class Settings(Checked):
     epochs: Count = 50
     batch: Count = 32
     """Images per iteration, in all processes together."""
-    learning_rate: Positive = 3e-3
+    learning_rate: Rate = 3e-3
     """Of every Adam; 1e-3 in the paper. On 400 training images of Flowers-17 at 32 pixels, after 40 epochs, the
     validation IoU is 0.825 instead of 0.775; 1e-2 is as good."""
     decay: bool = True

@@ -145,7 +145,8 @@ def train(
     ------
     InputError
         If `out` contains a run with other settings or data, or a checkpoint that is damaged or of another version; if
-        it can't be written (the old files stay intact); if a batch has fewer images than there are processes.
+        it can't be written (the old files stay intact); if a batch has fewer images than there are processes; if losses
+        or memberships become NaN or infinite.
     """
     fabric = fabric or fabric_for("cpu")
     job = _Job(settings, crops, hints, validation, seed, fabric, make, dataset)
@@ -239,10 +240,7 @@ class _Job:
             return self.begin(run, 0)
         check_same(saved["identity"], self.identity(), run.folder)
         self.begin(run, saved["attempt"])
-        run.epoch, run.collapsed, run.history = saved["epoch"], saved["collapsed"], saved["history"]
-        run.model.load_state_dict(saved["model"])
-        for name, optimizer in self.optimizers.items():
-            optimizer.load_state_dict(saved["optimizers"][name])
+        run.restore(saved, self.optimizers, self.settings.epochs)
         if run.collapsed >= self.settings.patience and self.may_restart(run):
             self.begin(run, run.attempt + 1)
         report(f"{run.folder / CHECKPOINT}: resuming after epoch {run.epoch} of {self.settings.epochs}")
@@ -250,7 +248,7 @@ class _Job:
     def _shared_checkpoint(self, path: Path) -> dict[str, Any] | None:
         """The first process's checkpoint, for all: another machine may have a different one, or none."""
         found = None
-        if self.fabric.is_global_zero and path.exists():
+        if self.fabric.is_global_zero and os.path.lexists(path):
             try:
                 found = load_checkpoint(path)
             except InputError as error:
@@ -292,6 +290,7 @@ class _Job:
         means = self.fabric.all_reduce(means, reduce_op="mean").tolist()
         seconds = time.perf_counter() - started
         run.epoch += 1
+        self._check_finite(means, run)
         row = {"attempt": run.attempt, "epoch": run.epoch, **dict(zip(total, means, strict=True)), **self._assess(run)}
         return row | {"seconds": seconds, "images_per_second": self.iterations * self.batch / seconds}
 
@@ -309,6 +308,7 @@ class _Job:
     def _assess(self, run: Run) -> dict[str, float]:
         """After an epoch: whether U has collapsed, which side is the foreground, validation scores."""
         u = self._memberships(run.model, self.crops.images[self.looked_at])
+        self._check_finite(u, run)
         row = {"smaller_side": smaller_side(u), "foreground": foreground_phase(u)}
         run.collapsed = run.collapsed + 1 if row["smaller_side"] < self.settings.least_area else 0
         if self.validation is not None:
@@ -316,6 +316,13 @@ class _Job:
             found = mean_scores(u if row["foreground"] else 1 - u, self.validation.truths)
             row |= {f"val_{name}": value for name, value in found.items()}
         return row
+
+    def _check_finite(self, values, run: Run) -> None:
+        if not np.isfinite(values).all():
+            raise InputError(
+                f"losses or memberships of epoch {run.epoch} are NaN or infinite; lower learning_rate, and train in "
+                "another --out"
+            )
 
     @torch.no_grad()
     def _memberships(self, model, images: np.ndarray) -> np.ndarray:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
 import sys
 import traceback
-from typing import Annotated
+from typing import Annotated, TypeGuard
 
 import typer
 
@@ -23,12 +26,20 @@ def main(arguments: list[str] | None = None) -> int:
 
     0: done; 1: a bug, with its traceback; 2: input that can't be used, with one sentence; 130: Ctrl-C.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # a terminal may not know σ and ν
     command = typer.main.get_command(app)
     try:
         code = command.main(args=arguments, prog_name="deepcv", standalone_mode=False)
+        sys.stdout.flush()
     except (KeyboardInterrupt, typer.Abort):
         code = 130
     except Exception as error:
+        if _is_output(error):
+            _drop_output()
+            if isinstance(error, BrokenPipeError):  # as in `deepcv verdict | head -1`
+                return 1
         sentence = _sentence(error)
         if sentence is None:
             traceback.print_exc()
@@ -50,7 +61,29 @@ def _sentence(error: Exception) -> str | None:
     if hasattr(error, "format_message"):  # the parser's own: a missing argument, an unknown option
         command = getattr(getattr(error, "ctx", None), "command_path", "deepcv")
         return f"{error.format_message().rstrip('.')}; see `{command} --help`"
+    if _is_output(error):
+        return f"can't write the output ({error.strerror}); make room, or send it somewhere else"
+    if isinstance(error, OSError) and error.filename and error.errno in _OF_FILES:
+        return f"can't use {error.filename} ({error.strerror}); name another file or folder, or change its permissions"
     return " ".join(str(error).split()) if isinstance(error, InputError) else None
+
+
+_OF_FILES = {
+    errno.EACCES, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG,
+    errno.ENOENT, errno.ENOSPC, errno.ENOTDIR, errno.ENXIO, errno.EPERM, errno.EROFS,
+}  # fmt: skip
+"""Errors of files that are the user's to mend, wherever they come from."""
+
+
+def _is_output(error: Exception) -> TypeGuard[OSError]:
+    """Whether it comes from writing to a stream without a name, as standard output."""
+    return isinstance(error, OSError) and error.filename is None and error.errno in (errno.EPIPE, errno.ENOSPC)
+
+
+def _drop_output() -> None:
+    """Send what is still buffered nowhere, or Python complains about it when it ends."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _print_version(wanted: bool) -> None:

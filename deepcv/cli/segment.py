@@ -129,22 +129,22 @@ def _labels(method: Method, pixels: np.ndarray, hint: np.ndarray | None, setting
 
 def _check_outputs(out: Path, overlay: Path | None, *inputs: Path | None) -> None:
     """Check that both pictures can be written, before anything is computed."""
+    from deepcv.files import check_place
     from deepcv.pictures import check_picture, picture_name
 
     if out.suffix.lower() not in LOSSLESS:
         raise InputError(f"a mask can't be written to {out}; call it {picture_name(out)}.png")
-    taken = [path.resolve() for path in inputs if path is not None]
+    taken = [os.path.realpath(path) for path in inputs if path is not None]
     for path in (out, overlay):
         if path is None:
             continue
-        if path.resolve() in taken:
+        if os.path.realpath(path) in taken:
             raise InputError(f"{path} is given twice and would be overwritten; give the output another name")
-        taken.append(path.resolve())
+        taken.append(os.path.realpath(path))
         if path.is_dir():
             raise InputError(f"{path} is a folder; name a file in it")
         check_picture(path)
-        if not os.access(path.parent, os.W_OK):
-            raise InputError(f"you have no permission to write to {path.parent}; choose another folder for {path.name}")
+        check_place(path)
 
 
 def _read_hint(path: Path, shape: tuple[int, int], reduced: tuple[int, int], convert: bool) -> np.ndarray:

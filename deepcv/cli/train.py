@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -11,6 +12,7 @@ import typer
 
 from deepcv.cli.options import LARGEST_SIDE, Channel, Convert, Device, Page, Range, given, reading
 from deepcv.errors import InputError
+from deepcv.files import check_place
 
 
 def train(
@@ -76,7 +78,7 @@ def train(
         validation=validation,
         seed=seed,
         fabric=fabric,
-        dataset=collection,
+        dataset=collection if collection in (*data.SETS, *data.COLLECTIONS) else "a folder of pictures",
         progress=bar,
         report=lambda sentence: fabric.is_global_zero and print(sentence, file=sys.stderr),
     )
@@ -146,6 +148,7 @@ def export(
     from deepcv.pictures import check_parent
 
     check_parent(out)
+    check_place(out)
     if out.suffix.lower() not in (".onnx", ".safetensors"):
         raise InputError(f"a network can't be written to {out.name}; call it {out.stem}.onnx or {out.stem}.safetensors")
     segmenter = Segmenter.load(_weights(model))
@@ -165,15 +168,17 @@ def _weights(model: Path) -> Path:
 
 def _mask_places(images: list[Path], out: Path) -> dict[Path, Path]:
     """The path of each picture's mask."""
-    given = {path.resolve() for path in images}
+    given = {os.path.realpath(path) for path in images}
     places: dict[Path, Path] = {}
     for path in images:
         place = out / f"{path.stem}.png"
-        if place.resolve() in given:
+        if os.path.realpath(place) in given:
             raise InputError(f"{place} would be overwritten by a mask; choose another --out")
         if place in places:
             raise InputError(f"the masks of {places[place]} and {path} would have the same name; rename one picture")
         places[place] = path
-    if out.exists() and not out.is_dir():
+    if os.path.lexists(out) and not out.is_dir():
         raise InputError(f"{out} is a file; name a folder for the masks")
+    for place in places:
+        check_place(place)
     return {path: place for place, path in places.items()}

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
 import sqlite3
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
@@ -24,6 +23,7 @@ import numpy as np
 from deepcv import parallel
 from deepcv.companion.items import Item, Unit, as_json
 from deepcv.errors import InputError
+from deepcv.files import configured_folder
 from deepcv.provenance import check_same_code, provenance
 
 if TYPE_CHECKING:
@@ -310,9 +310,8 @@ def root() -> Path:
     `DEEPCV_RESULTS` if set; else `results` in the nearest folder, from the current one upwards, that has
     `results/recorded` or `results/paper`; else a folder in the user's cache.
     """
-    configured = os.environ.get("DEEPCV_RESULTS")
-    if configured:
-        return Path(configured).expanduser()
+    if configured := configured_folder("DEEPCV_RESULTS"):
+        return configured
     here = Path.cwd()
     for folder in (here, *here.parents):
         results = folder / "results"

@@ -31,6 +31,7 @@ from deepcv.companion.recorded import full_names
 from deepcv.companion.store import Store
 from deepcv.data import Dataset, Sample, noise, samples
 from deepcv.errors import InputError
+from deepcv.files import temporary_folder
 from deepcv.hints.hint import hint_for
 from deepcv.images import as_image, resize, to_uint8, working_shape
 from deepcv.methods import get_method, split_name, title
@@ -298,8 +299,8 @@ def uploaded(name: str, content: bytes) -> Sample:
         If it is not a usable picture.
     """
     name = Path(name).name or "the file"
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "upload")
+    with temporary_folder(Path(tempfile.gettempdir()), "deepcv-upload-") as folder:
+        path = folder / "upload"
         path.write_bytes(content)
         try:
             image = as_image(read_image(path, convert=True))

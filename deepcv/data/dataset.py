@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from deepcv.errors import InputError
+from deepcv.files import configured_folder
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,16 +143,11 @@ def file_stamp(paths: Iterable[Path]) -> str:
 
 def data_folder() -> Path:
     """The folder of downloaded data sets: `DEEPCV_DATA`, by default the user's cache."""
-    return _configured("DEEPCV_DATA") or cache_folder()
+    return configured_folder("DEEPCV_DATA") or cache_folder()
 
 
 def cache_folder() -> Path:
     """The folder of what can be recomputed: `DEEPCV_CACHE`, by default the user's cache."""
     import pooch
 
-    return _configured("DEEPCV_CACHE") or Path(pooch.os_cache("deepcv"))
-
-
-def _configured(variable: str) -> Path | None:
-    folder = os.environ.get(variable)
-    return Path(folder).expanduser() if folder else None
+    return configured_folder("DEEPCV_CACHE") or Path(pooch.os_cache("deepcv"))

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import gzip
 import hashlib
 import os
+import re
 import shutil
 import sys
 import tarfile
-import tempfile
+import time
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +24,7 @@ from deepcv.checks import check_known
 from deepcv.data import weizmann
 from deepcv.data.dataset import data_folder
 from deepcv.errors import InputError
+from deepcv.files import temporary_folder
 
 FLOWERS = "https://www.robots.ox.ac.uk/~vgg/data/flowers/"
 SEGMENTATION_DATABASE = "https://www.wisdom.weizmann.ac.il/~vision/Seg_Evaluation_DB/"
@@ -28,6 +32,14 @@ HIERARCHICAL_SALIENCY = "https://www.cse.cuhk.edu.hk/leojia/projects/hsaliency/"
 
 TIMEOUT = 30
 """Seconds to wait for a server."""
+
+LONGEST = 3 * 3600
+"""Seconds that a file may take."""
+
+LARGEST, LARGEST_UNPACKED, MOST_FILES = 2**29, 2**30, 100_000
+"""Bytes of an archive, bytes it may unpack to, and its number of files; no data set here reaches half of them."""
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True)
@@ -91,8 +103,9 @@ def fetch(name: str, folder=None, *, mirror=None, report: Callable[[str], object
     Raises
     ------
     InputError
-        For an unknown name; an incomplete folder in the way; an archive that can't be downloaded, is damaged, has
-        another checksum, would write outside its folder, or is incomplete.
+        For an unknown name; an incomplete folder in the way; an archive that can't be downloaded within `LONGEST`, is
+        larger than `LARGEST`, damaged, has another checksum, would unpack to more than `LARGEST_UNPACKED` or outside
+        its folder, or is incomplete; a full disk.
     """
     check_known("downloadable data set", name, sorted(FETCHABLE))
     wanted = FETCHABLE[name]
@@ -104,11 +117,16 @@ def fetch(name: str, folder=None, *, mirror=None, report: Callable[[str], object
     with _temporary_folder(target.parent) as temporary:
         staged = temporary / (wanted.place or name)
         staged.mkdir(parents=True)
-        for archive in wanted.archives:
-            _unpack(_obtain(archive, wanted.page, mirror, temporary, report), staged)
-        _lift(staged)
-        wanted.check(staged)
-        os.replace(staged, target)
+        try:
+            for archive in wanted.archives:
+                _unpack(_obtain(archive, wanted.page, mirror, temporary, report), staged)
+            _lift(staged)
+            wanted.check(staged)
+            os.replace(staged, target)
+        except OSError as error:
+            remedy = "make room there" if error.errno in _FULL else "check the permissions"
+            reason = f"can't put {name} into {target.parent} ({error.strerror or type(error).__name__})"
+            raise InputError(f"{reason}; {remedy}, or set DEEPCV_DATA to another folder") from None
     report(f"{name} is in {target}")
     return target
 
@@ -123,17 +141,19 @@ def _require_complete(target: Path, wanted: Fetchable) -> None:
 
 @contextmanager
 def _temporary_folder(parent: Path) -> Iterator[Path]:
-    """A temporary folder in `parent`; parents created for it are removed again if they stay empty."""
+    """A temporary folder in `parent`; parents created for it are removed again if they stay empty.
+
+    Folders that killed downloads left are removed.
+    """
     made = [each for each in (parent, *parent.parents) if not each.exists()]
     with ExitStack() as leaving:
         leaving.callback(_remove_empty, made)
         try:
             parent.mkdir(parents=True, exist_ok=True)
-            temporary = tempfile.mkdtemp(prefix=".fetch-", dir=parent)
+            temporary = leaving.enter_context(temporary_folder(parent, ".fetch-"))
         except OSError as error:
             raise InputError(f"can't write to {parent} ({error.strerror}); set DEEPCV_DATA to another folder") from None
-        leaving.callback(shutil.rmtree, temporary, ignore_errors=True)
-        yield Path(temporary)
+        yield temporary
 
 
 def _remove_empty(folders: list[Path]) -> None:
@@ -153,7 +173,8 @@ def _obtain(archive: Archive, page: str, mirror, temporary: Path, report) -> Pat
     else:
         path = Path(addresses[0])
         if not path.is_file():
-            raise InputError(f"there is no file {path}; download {archive.file} from {page} to that folder")
+            named = _without_password(str(path))
+            raise InputError(f"there is no file {named}; download {archive.file} from {page} to that folder")
     if archive.md5 is None:
         report(f"{archive.file} has no published checksum; its SHA-256 is {_digest(path, 'sha256')}")
     elif (found := _digest(path, "md5")) != archive.md5:
@@ -165,20 +186,51 @@ def _obtain(archive: Archive, page: str, mirror, temporary: Path, report) -> Pat
 
 
 def _download(addresses: tuple[str, ...], archive: Archive, page: str, temporary: Path) -> Path:
-    import pooch
-
-    pooch.get_logger().setLevel("WARNING")  # its advice on checksums doesn't concern users
-    download = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=TIMEOUT)
     failures = []
     for address in addresses:
         try:
-            return Path(pooch.retrieve(address, None, archive.file, temporary, downloader=download))
+            return _save(address, temporary / archive.file)
         except (OSError, ValueError) as error:  # requests' own errors are OSErrors
-            failures.append(f"{address}: {_short(error)}")
+            if getattr(error, "errno", None) in _FULL:
+                raise
+            failures.append(f"{_without_password(address)}: {_short(error)}")
     raise InputError(
         f"can't download {archive.file} ({'; '.join(failures)}); check the connection, or download it from {page} "
         "and pass its folder as the mirror"
     )
+
+
+def _save(address: str, path: Path) -> Path:
+    """Download a file; its body is read as it arrives, so that a slow server can't hold the limits up."""
+    import requests
+    from tqdm import tqdm
+    from urllib3.exceptions import HTTPError
+
+    until, received = time.monotonic() + LONGEST, 0
+    headers = {"Accept-Encoding": "identity"}
+    with requests.get(address, stream=True, timeout=TIMEOUT, headers=headers) as answer, open(path, "wb") as file:
+        answer.raise_for_status()
+        size = int(answer.headers.get("Content-Length", 0))
+        quiet = not sys.stderr.isatty()
+        with tqdm(total=size or None, unit="B", unit_scale=True, desc=path.name, disable=quiet) as bar:
+            try:
+                while piece := answer.raw.read1(2**16):
+                    received += len(piece)
+                    if max(size, received) > LARGEST:
+                        raise ValueError(f"it is larger than {LARGEST / 2**20:.0f} MiB")
+                    if time.monotonic() > until:
+                        raise ValueError(f"it takes longer than {LONGEST / 60:.0f} minutes")
+                    file.write(piece)
+                    bar.update(len(piece))
+            except HTTPError as error:
+                raise ValueError(str(error)) from None
+    if received < size:
+        raise ValueError(f"the connection ended after {received} of {size} bytes")
+    return path
+
+
+def _without_password(text: str) -> str:
+    return re.sub(r"(?<=//)[^/\s]*@|[^/\s]+:[^/\s]*@", "", text)
 
 
 def _short(error: BaseException) -> str:
@@ -186,7 +238,8 @@ def _short(error: BaseException) -> str:
     if (response := getattr(error, "response", None)) is not None:
         return f"{response.status_code} {response.reason}"
     return {"ConnectionError": "no connection", "Timeout": "no answer", "ReadTimeout": "no answer"}.get(
-        type(error).__name__, str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+        type(error).__name__,
+        _without_password(str(error).splitlines()[0])[:120] if str(error) else type(error).__name__,
     )
 
 
@@ -201,35 +254,83 @@ def _digest(path: Path, algorithm: str) -> str:
 def _unpack(path: Path, folder: Path) -> None:
     """Write an archive's regular files to `folder`; a MATLAB file is copied.
 
-    Links and special files are skipped; a name outside `folder` raises `InputError`.
+    Links and special files are skipped; a name outside `folder`, or more than `LARGEST_UNPACKED`, raises `InputError`
+    before anything is written.
     """
     try:
+        if path.stat().st_size > LARGEST:
+            raise InputError(f"{path.name} is larger than {LARGEST / 2**20:.0f} MiB; get it from another source")
         if path.suffix == ".mat":
             shutil.copyfile(path, folder / path.name)
             return
-        members_of = _zip_members if path.suffix.lower() == ".zip" else _tar_members
-        for name, stream in members_of(path):
-            place = folder / _inside(name, path)
+        zipped = path.suffix.lower() == ".zip"
+        if not zipped:
+            _check_gzip(path)
+        places = _places(path, _zip_sizes(path) if zipped else _tar_sizes(path))
+        for name, stream in (_zip_members if zipped else _tar_members)(path):
+            place = folder / places[name]
             place.parent.mkdir(parents=True, exist_ok=True)
             with stream, open(place, "wb") as out:
                 shutil.copyfileobj(stream, out)
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, RuntimeError) as error:
+    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, RuntimeError, ValueError) as error:
+        if isinstance(error, InputError) or getattr(error, "errno", None) in _FULL:
+            raise
         raise InputError(
             f"{path.name} can't be unpacked ({_short(error)}): it is damaged or truncated; fetch it again"
         ) from None
+
+
+def _places(path: Path, sizes: Iterable[tuple[str, int]]) -> dict[str, PurePosixPath]:
+    """Where each file of an archive goes, by its name; counts what it would take."""
+    places: dict[str, PurePosixPath] = {}
+    total = 0
+    for count, (name, size) in enumerate(sizes, 1):
+        total += size
+        if total > LARGEST_UNPACKED or count > MOST_FILES:
+            raise _too_large(path)
+        places[name] = _inside(name, path)
+    return places
+
+
+def _too_large(path: Path) -> InputError:
+    limits = f"{LARGEST_UNPACKED / 2**20:.0f} MiB or {MOST_FILES} files"
+    return InputError(f"{path.name} would unpack to more than {limits}; don't use it; get it from another source")
+
+
+def _check_gzip(path: Path) -> None:
+    """Read to the end, which tarfile doesn't: past the checksum, or to where it was cut off."""
+    total = 0
+    with gzip.open(path) as stream:
+        while piece := stream.read(2**20):
+            total += len(piece)
+            if total > LARGEST_UNPACKED:
+                raise _too_large(path)
+
+
+def _zip_sizes(path: Path) -> Iterator[tuple[str, int]]:
+    with zipfile.ZipFile(path) as archive:
+        yield from ((member.filename, member.file_size) for member in archive.infolist() if _is_file(member))
+
+
+def _tar_sizes(path: Path) -> Iterator[tuple[str, int]]:
+    with tarfile.open(path, "r:gz") as archive:
+        yield from ((member.name, member.size) for member in archive if member.isfile())
+
+
+def _is_file(member: zipfile.ZipInfo) -> bool:
+    return not member.is_dir() and (member.external_attr >> 16) & 0o170000 != 0o120000
 
 
 def _zip_members(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
     """Names and open streams of the regular files."""
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
-            link = (member.external_attr >> 16) & 0o170000 == 0o120000
-            if not member.is_dir() and not link:
+            if _is_file(member):
                 yield member.filename, archive.open(member)
 
 
 def _tar_members(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
-    with tarfile.open(path) as archive:
+    with tarfile.open(path, "r:gz") as archive:
         for member in archive:
             if member.isfile() and (file := archive.extractfile(member)):
                 yield member.name, file
@@ -238,6 +339,8 @@ def _tar_members(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
 def _inside(name: str, path: Path) -> PurePosixPath:
     """A member's name as a relative path inside the folder."""
     relative = PurePosixPath(name.replace("\\", "/"))
+    if not relative.parts:
+        raise InputError(f"{path.name} has a file without a name; don't use it; get it from another source")
     if relative.is_absolute() or ".." in relative.parts or ":" in relative.parts[0]:
         raise InputError(
             f"{path.name} would write to {name}, outside its folder; don't use it; get it from another source"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from deepcv.checks import resolve
 from deepcv.devices import torch_device
+from deepcv.errors import InputError
 from deepcv.hints.hint import hint_for
 from deepcv.images import resize, working_shape
 from deepcv.model.batches import checked_batch, side_by_side, solve_alike, traces_of, watched
@@ -91,7 +93,8 @@ def deep_chan_vese(
     Raises
     ------
     InputError
-        For an unusable image or hint, an unknown setting or one out of range.
+        For an unusable image or hint, an unknown setting or one out of range, or an energy that becomes NaN or
+        infinite.
 
     Examples
     --------
@@ -175,7 +178,27 @@ def _solve(problem: Problem, settings: Settings, progress: bool) -> tuple[np.nda
             trace.setdefault(name, []).append(value)
     # an image's trace ends with the step that settles it, even if its neighbours go on
     lengths = (torch.stack(unsettled).sum(dim=0) + 1).tolist()
-    return before.cpu().numpy(), traces_of(trace, lengths)
+    traces = traces_of(trace, lengths)
+    for each in traces:
+        _check_finite(each, settings)
+    return before.cpu().numpy(), traces
+
+
+_LOWERED = ("learning_rate", "learning_rate_phi", "pixel_range", "latent_mean", "latent_unit", "balance")
+_WEIGHTS = ("penalty", "nu", "hint_weight", "noise_caution", "edge_sensitivity")
+
+
+def _check_finite(trace: dict[str, list[float]], settings: Settings) -> None:
+    """Raise `InputError`, with the settings to lower, if the energy became NaN or infinite."""
+    for term, values in trace.items():
+        bad = next((step for step, value in enumerate(values, 1) if not math.isfinite(value)), None)
+        if bad is None:
+            continue
+        usual = Settings(phases=settings.phases, start=settings.start, u_step=settings.u_step)
+        now = {name: getattr(settings, name) for name in (*_LOWERED, *_WEIGHTS)}
+        high = [name for name, value in now.items() if value > getattr(usual, name)] or ["learning_rate"]
+        named = " or ".join(f"{name} (now {now[name]:g})" for name in high)
+        raise InputError(f"the energy's {term} is {values[bad - 1]} after step {bad}; lower {named}")
 
 
 def _segmentation(image: np.ndarray, memberships: np.ndarray, trace, settings: Settings, seed: int) -> Segmentation:

@@ -6,10 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, NamedTuple
 
-from deepcv.checks import Checked, Count, NonNegative, Positive, at_least, between
+from deepcv.checks import Checked, Count, NonNegative, Positive, Rate, Width, above, at_least, at_most, between
 from deepcv.images import SMALLEST_SIDE
+from deepcv.model.refinement import LARGEST_RADIUS
 
 Whole = Annotated[int, at_least(0)]
+_Latent = Annotated[float, above(0), at_most(1000)]
 
 
 class _ByPhases(NamedTuple):
@@ -64,22 +66,22 @@ class Settings(Checked):
     less, while the hint comes from the blurred image. 1 treats all images alike. Chosen on the first 20 images of
     Weizmann at σ = 100 and 160 of 255, where 2 gains 0.02 in F; it gains 0.01 on the embedded photographs and loses
     0.015 on the composites, whose hints are worse."""
-    balance: NonNegative = by_phases(0.75, 0.75, 0.0)
+    balance: Annotated[float, between(0, 1)] = by_phases(0.75, 0.75, 0.0)
     """How equally phases count while networks are fitted: each phase's KL is weighted by its area to the power of
     minus this, so that the background doesn't drown a small object. 0 is (3.15); 1 is the mean over each phase, a
     likelihood ratio that ignores area. The best of 0.5, 0.75 and 1 on average over three sets: the first 20 images of
     Weizmann, 20 training images of Flowers-17, and the embedded ones."""
 
-    latent_mean: Positive = by_phases(10.0, 5.0, 5.0)
+    latent_mean: _Latent = by_phases(10.0, 5.0, 5.0)
     """μ of the foreground, -μ of the background; with N > 2 phases μᵢ = latent_mean · eᵢ (section 5.1: 10 and 5)."""
     learned_variance: bool = False
     """Whether the encoder also gives 𝒢^σ; the paper fixes it at 1 for single images (section 5.1)."""
-    latent_unit: Positive = by_phases(10.0, 5.0, 5.0)
+    latent_unit: _Latent = by_phases(10.0, 5.0, 5.0)
     """Unit of the networks on the latent axis. It doesn't change the model, but Adam reaches ±10 sooner; 1 is the
     authors'."""
-    samples: Count = 1
+    samples: Annotated[int, between(1, 1000)] = 1
     """Draws of η per step, M in the Monte-Carlo estimate (Remark 1)."""
-    pixel_range: Positive = 1.0
+    pixel_range: Annotated[float, above(0), at_most(65535)] = 1.0
     """The image is scaled to [0, pixel_range] for reconstruction, which sets the weight of the unit-variance
     likelihood."""
     channel_mean: bool = False
@@ -89,9 +91,9 @@ class Settings(Checked):
     """Whether there is a decoder, hence a reconstruction; without it the encoder is fitted to u by the KL alone."""
     architecture: Literal["unet", "skip"] = "unet"
     """Encoder and decoder: U-Nets [39], or the deep image prior's network [45] with `levels` of `width` channels."""
-    width: Count = 8
+    width: Width = 8
     """Channels of the networks' first level."""
-    levels: Whole = by_phases(0, 0, 2)
+    levels: Annotated[int, between(0, 16)] = by_phases(0, 0, 2)
     """Halvings in the networks; a U-Net with 0 is two 3×3 convolutions, which see colour and texture but can't
     memorise the hint's shape."""
     rounds: Count = 5
@@ -108,9 +110,9 @@ class Settings(Checked):
     as in the released code."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Arithmetic of the networks; weights, energies and u are always float32."""
-    learning_rate: Positive = 1e-2
+    learning_rate: Rate = 1e-2
     """Adam's, for the networks: α₁ and α₂ of (3.19)."""
-    learning_rate_phi: Positive = 1e-1
+    learning_rate_phi: Rate = 1e-1
     """Adam's, for φ: α₃ of (3.19)."""
     relaxation: Literal["sigmoid", "arctan"] = "sigmoid"
     """Gradient step only: u as a function of φ in the KL term; "arctan" is the released code's, for two phases."""
@@ -122,7 +124,7 @@ class Settings(Checked):
     activation: Literal["relu", "celu", "softplus", "sigmoid"] = "relu"
     """Of the U-Net: "relu"; "celu" with α = 1e-3 as in the released code; "softplus" or "sigmoid", which are smooth as
     Theorem 3.3 requires."""
-    guided_radius: Whole = 0
+    guided_radius: Annotated[int, between(0, LARGEST_RADIUS)] = 0
     """Radius in pixels of the guided filter on the result; 0 leaves it out."""
 
     def __post_init__(self):

@@ -128,7 +128,8 @@ def test_a_killed_process_leaves_a_checkpoint_that_can_be_gone_on_from(tmp_path)
         process.wait()
     kept = load_checkpoint(out / CHECKPOINT)
     assert 1 <= kept["epoch"] < 10
-    assert Segmenter.load(out / LAST).card["data"] == str(tmp_path / "pictures")
+    assert Segmenter.load(out / LAST).card["data"] == "a folder of pictures"
+    assert not [path for path in out.iterdir() if str(tmp_path).encode() in path.read_bytes()]
     for folder in (out, tmp_path / "whole"):
         assert main.main(train_command(tmp_path, folder, "--epochs", "10")[3:]) == 0
     assert_equal(weights(out), weights(tmp_path / "whole"))

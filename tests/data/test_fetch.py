@@ -1,3 +1,5 @@
+import contextlib
+import errno
 import functools
 import hashlib
 import http.server
@@ -6,6 +8,7 @@ import os
 import socket
 import tarfile
 import threading
+import time
 import zipfile
 from dataclasses import replace
 
@@ -245,3 +248,94 @@ def test_the_official_archives_are_named_with_their_checksums():
             assert all(address.startswith("https://") for address in archive.addresses)
             assert archive.md5 is None or len(archive.md5) == 32
         assert name in ("weizmann", "weizmann2", "ecssd") or wanted.archives[0].md5
+
+
+# -- limits ------------------------------------------------------------------------------------------------------------
+
+
+class Endless(http.server.BaseHTTPRequestHandler):
+    """Sends a byte every 50 ms, or as much as is taken."""
+
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            while not time.sleep(0.05 if "slow" in self.path else 0):
+                self.wfile.write(b"x" if "slow" in self.path else b"x" * 2**16)
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def endless(monkeypatch):
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Endless) as running:
+        running.daemon_threads = True
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{running.server_port}"
+        running.shutdown()
+
+
+def test_a_download_without_end_or_by_single_bytes_is_given_up(endless, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "LARGEST", 2**20)
+    refused("it is larger than 1 MiB", "weizmann", folder=tmp_path / "data", mirror=f"http://{endless}/")
+    monkeypatch.setattr(module, "LONGEST", 0.3)
+    refused("it takes longer than", "weizmann", folder=tmp_path / "data", mirror=f"http://{endless}/slow/")
+
+
+@pytest.mark.parametrize("mirror", ["http://me:secret@{}/none/", "ftp://me:secret@{}/", "me:secret@{}/x"])
+def test_passwords_are_not_shown(mirror, server, tmp_path):
+    with pytest.raises(InputError) as caught:
+        address = mirror.format(server[1].split("/")[2])
+        fetch("weizmann", tmp_path / "data", mirror=address, report=lambda sentence: None)
+    assert "secret" not in str(caught.value) and WEIZMANN_FILE in str(caught.value)
+
+
+@pytest.fixture
+def flowers(server, monkeypatch):
+    """Flowers-17, were it one archive of the server; the path of that."""
+    archive = Archive((server[1] + "17flowers.tgz",))
+    monkeypatch.setitem(FETCHABLE, "flowers17", replace(FETCHABLE["flowers17"], archives=(archive,)))
+    return server[0] / archive.file
+
+
+def test_a_bomb_is_refused_before_it_is_written(server, flowers, tmp_path, monkeypatch):
+    served = server[0]  # as a folder: the server copies files, too
+    monkeypatch.setattr(module, "LARGEST_UNPACKED", 10**6)
+    monkeypatch.setattr(module.shutil, "copyfileobj", lambda *_: pytest.fail("written"))
+    flowers.write_bytes(tarred({"a": bytes(2 * 10**6)}))
+    refused("would unpack to more than", "flowers17", folder=tmp_path / "data", mirror=served)
+    (served / WEIZMANN_FILE).write_bytes(zipped({"a": bytes(2 * 10**6)}))
+    refused("would unpack to more than", "weizmann", folder=tmp_path / "data", mirror=served)
+    monkeypatch.setattr(module, "MOST_FILES", 10)
+    (served / WEIZMANN_FILE).write_bytes(zipped({str(n): b"" for n in range(11)}))
+    refused("or 10 files", "weizmann", folder=tmp_path / "data", mirror=served)
+
+
+@pytest.mark.parametrize("change", ["a bit of the checksum", "the last bytes", "half"])
+def test_a_damaged_gzip_is_refused(change, flowers, tmp_path):
+    whole = bytearray(tarred({f"jpg/{n}": os.urandom(2000) for n in range(20)}))
+    if change == "a bit of the checksum":
+        whole[-6] ^= 1
+    flowers.write_bytes(whole[: {"the last bytes": -5, "half": len(whole) // 2}.get(change, len(whole))])
+    refused("damaged or truncated", "flowers17", folder=tmp_path / "data")
+
+
+@pytest.mark.parametrize("name", ["", ".", "./"])
+def test_a_file_without_a_name_is_refused(name, flowers, tmp_path):
+    flowers.write_bytes(tarred({name: b"x"}))
+    refused("has a file without a name", "flowers17", folder=tmp_path / "data")
+
+
+@pytest.mark.parametrize("when", ["downloading", "unpacking"])
+def test_a_full_disk_is_not_called_damaged(when, server, small, tmp_path, monkeypatch):
+    served, address = server
+    (served / WEIZMANN_FILE).write_bytes(zipped(photographs()))
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(*((module, "_save") if when == "downloading" else (module.shutil, "copyfileobj")), full)
+    mirror = address if when == "downloading" else served
+    refused("No space left on device.; make room there", "weizmann", folder=tmp_path / "data", mirror=mirror)

@@ -85,5 +85,5 @@ def test_sizes_that_differ_are_named():
 
 @pytest.mark.parametrize("options", [{"radius": 0}, {"eps": 0.0}, {"eps": -1.0}])
 def test_parameters_out_of_range_are_refused(options):
-    with pytest.raises(InputError, match="radius must be at least 1 and eps positive"):
+    with pytest.raises(InputError, match="radius must be from 1 to 1000, and eps positive"):
         guided_filter(np.zeros((9, 9), np.float32), np.zeros((9, 9), np.float32), **options)
