@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import math
-import threading
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +19,12 @@ from deepcv.images import as_colour, check_image, resize
 from deepcv.levels import CONVERT, Samples, eight_bits
 from deepcv.rasters import (
     Frame,
-    check_pixels,
     chosen_page,
     is_cut_by_pillow,
     is_dicom,
+    is_float_rgb,
     is_tiff,
+    opened,
     read_deep,
     read_dicom,
     read_tiff,
@@ -160,8 +159,12 @@ def read_picture(
             frame = read
         else:
             found, orientation = read
+    if is_float_rgb(head):
+        found = read_deep(path)
     if found is None:
-        with _explained(path, head), _opened(path, head) as picture:
+        if is_heif(head):
+            register_heif(path)
+        with _explained(path, head), opened(path) as picture:
             return _by_pillow(picture, path, head, frame, page, indices, notes, limits)
     shape = found.values.shape[:2]
     pixels, more = eight_bits(found, str(path), **limits)
@@ -177,9 +180,9 @@ def read_checked(path, **options) -> Picture:
 
 def _head(path: Path) -> bytes:
     """The first bytes of a file, which tell its format."""
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; name one picture file in it")
     try:
-        if path.is_dir():
-            raise InputError(f"{path} is a folder; name one picture file in it")
         with path.open("rb") as file:
             return file.read(2**16)
     except FileNotFoundError:
@@ -188,30 +191,6 @@ def _head(path: Path) -> bytes:
         raise InputError(f"{path} can't be read for lack of permission; change its permissions") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path} can't be read ({error}); check the name and the disk") from None
-
-
-_opening = threading.Lock()
-
-
-@contextlib.contextmanager
-def _opened(path: Path, head: bytes):
-    """A picture opened by Pillow, not yet decoded; `MOST_PIXELS` stands in place of Pillow's own limit."""
-    from PIL import Image
-
-    if is_heif(head):
-        register_heif(path)
-    # Where a warning matters, Pillow also raises an error.
-    with warnings.catch_warnings(action="ignore"):
-        with _opening:  # the limit is a global one
-            before = Image.MAX_IMAGE_PIXELS
-            try:
-                Image.MAX_IMAGE_PIXELS = None
-                picture = Image.open(path)
-            finally:
-                Image.MAX_IMAGE_PIXELS = before
-        with picture:
-            check_pixels(str(path), math.prod(picture.size))
-            yield picture
 
 
 @contextlib.contextmanager
@@ -274,7 +253,8 @@ def _samples(picture, path: Path, convert: bool, longest: int | None) -> Samples
     """The samples of a picture that Pillow has decoded, reduced by a whole factor where `longest` allows it."""
     mode = picture.mode
     if mode in _DEEP:
-        return Samples(np.asarray(picture))
+        values = np.asarray(picture)
+        return Samples(values.astype(np.uint16) if picture.format == "PPM" and mode == "I" else values)
     if mode in ("La", "RGBa"):
         picture = picture.convert({"La": "LA", "RGBa": "RGBA"}[mode])
     elif mode == "PA" or (mode != "1" and "transparency" in picture.info):

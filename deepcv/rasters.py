@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import threading
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -35,6 +37,28 @@ def check_pixels(name: str, count: int) -> None:
             f"{name} has {count / 1e6:.0f} million pixels, more than the {MOST_PIXELS / 1e6:.0f} million that can be "
             "decoded safely; reduce it first"
         )
+
+
+_opening = threading.Lock()
+
+
+@contextlib.contextmanager
+def opened(path: Path):
+    """A picture opened by Pillow, not yet decoded; `MOST_PIXELS` stands in place of Pillow's own limit."""
+    from PIL import Image
+
+    # Where a warning matters, Pillow also raises an error.
+    with warnings.catch_warnings(action="ignore"):
+        with _opening:  # the limit is a global one
+            before = Image.MAX_IMAGE_PIXELS
+            try:
+                Image.MAX_IMAGE_PIXELS = None
+                picture = Image.open(path)
+            finally:
+                Image.MAX_IMAGE_PIXELS = before
+        with picture:
+            check_pixels(str(path), math.prod(picture.size))
+            yield picture
 
 
 def chosen_page(name: str, pages: int, page: int | None, convert: bool, notes: list[str], *, kind: str = "page") -> int:
@@ -113,7 +137,7 @@ def _stacks(file, path: Path) -> list:
     """The series of pages that show the picture itself, not a thumbnail, mask or lower resolution of it."""
     found = [each for each in file.series if len(each.keyframe.shape) >= 2 and math.prod(each.keyframe.shape)]
     if not found:
-        raise InputError(f"{path} says nothing of its width and height; its header is broken, save it anew")
+        raise InputError(f"{path} says nothing of its width and height; its header is broken or cut off; save it anew")
     found = [each for each in found if not int(each.keyframe.subfiletype) & _REDUCED_OR_MASK] or found
     largest = max(map(_area, found))
     check_pixels(str(path), largest)
@@ -167,8 +191,8 @@ def _decoded(page, path: Path) -> np.ndarray:
     values = _by_pillow(page, path) if page.dtype in (np.uint8, bool) else _by_opencv(page, path)
     if values is None or values.shape != page.shape or values.dtype != page.dtype:
         raise InputError(
-            f"{path} is compressed ({page.compression.name}) in a way that needs imagecodecs; install it, or the extra "
-            "`formats`, or save it without compression"
+            f"{path} is compressed ({page.compression.name}) in a way that needs imagecodecs, or truncated; install "
+            "the extra `formats`, or imagecodecs, or save it without compression"
         )
     return values
 
@@ -194,10 +218,10 @@ def _quiet_opencv():
 
 
 def _by_pillow(page, path: Path) -> np.ndarray | None:
-    from PIL import Image, UnidentifiedImageError
+    from PIL import UnidentifiedImageError
 
     try:
-        with Image.open(path) as picture:
+        with opened(path) as picture:
             picture.seek(page.index)
             if picture.mode not in ("1", "L", "RGB", "RGBA"):
                 return None
@@ -240,6 +264,11 @@ def _jpeg_2000_bits(head: bytes) -> int:
         return (head[start + 42] & 0x7F) + 1
     start = head.find(b"ihdr")
     return (head[start + 14] & 0x7F) + 1 if start >= 0 and len(head) > start + 14 else 8
+
+
+def is_float_rgb(head: bytes) -> bool:
+    """Whether a file that starts so is a Radiance picture or a PFM in colour, which OpenCV alone reads."""
+    return head.startswith((b"#?RADIANCE", b"#?RGBE", b"PF\n", b"PF "))
 
 
 def read_deep(path: Path) -> Samples | None:

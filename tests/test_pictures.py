@@ -319,6 +319,14 @@ def test_deep_colours_of_other_formats_are_not_cut(tmp_path, suffix):
     assert abs(bright - 225) <= 2 and abs(dark) <= 2
 
 
+@pytest.mark.parametrize("suffix", ["hdr", "pfm", "pgm"])
+def test_float_colours_and_deep_grey_of_other_formats_are_read(tmp_path, suffix):
+    path = tmp_path / f"p.{suffix}"
+    cv2.imwrite(str(path), COLOUR[..., 0] if suffix == "pgm" else (COLOUR[..., ::-1] / 4095).astype(np.float32))
+    assert ("16-bit" if suffix == "pgm" else "float") in refused(path)
+    assert levels(path, channel=1, convert=True) == (255, 0)
+
+
 def test_a_chosen_frame_of_an_animation_is_read(tmp_path):
     frames = [Image.fromarray((GREY // divisor).astype(np.uint8)) for divisor in (1, 2, 3)]
     frames[0].save(tmp_path / "p.gif", save_all=True, append_images=frames[1:])
