@@ -3,7 +3,7 @@
 
 /**
  * Where the contour starts if nobody computes a saliency map: what differs in colour from the picture's frame, or what
- * is nearer to the strokes on the object than to those on the background.
+ * is nearer to the strokes on the object than to those on the background and to the frame.
  */
 
 /**
@@ -128,8 +128,9 @@ function startFrom(picture, strokes, box) {
   let isObject;
   if (drawn.length) {
     const others = pixels.filter((pixel) => strokes[pixel] === BACKGROUND || !isInBox(pixel));
+    if (!box) others.push(...framePixels(picture).filter((pixel) => strokes[pixel] !== OBJECT));
     const toObject = distanceTo(picture, drawn);
-    const toBackground = distanceTo(picture, others.length ? others : framePixels(picture));
+    const toBackground = distanceTo(picture, others);
     isObject = (pixel) => toObject[pixel] < toBackground[pixel];
   } else if (box) {
     isObject = () => true;

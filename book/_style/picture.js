@@ -153,7 +153,7 @@
     let state = 1;
     for (let at = 0; at < pixels.data.length; at++) {
       state = (state * 48271) % 2147483647; // Lehmer's generator: the same noise each time
-      if (at % 4 < 3) pixels.data[at] += 240 * (state / 2147483647 - 0.5);
+      if (at % 4 < 3) pixels.data[at] += 160 * (state / 2147483647 - 0.5);
     }
     context.putImageData(pixels, 0, 0);
     const file = await new Promise((resolve) => made.toBlob(resolve));
@@ -162,7 +162,7 @@
 
   // -- solving -------------------------------------------------------------------------------------------------------
 
-  /** From 1/8 to 64, in steps of a quarter of an octave. */
+  /** From 1/64 to 64, in steps of a quarter of an octave. */
   const nu = () => 2 ** Number(slider.value);
 
   function clear() {
