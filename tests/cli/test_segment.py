@@ -278,3 +278,36 @@ def test_a_picture_that_may_not_be_read_is_the_users_business(refused, monkeypat
 
     monkeypatch.setattr(Image, "open", forbidden)
     refused(("segment", "disc.png", *FAST), "disc.png can't be read for lack of permission; change its permissions")
+
+
+def test_a_page_a_channel_and_a_range_are_chosen(deepcv, folder, capsys):
+    import tifffile
+
+    disc = cv2.cvtColor(cv2.imread("disc.png"), cv2.COLOR_BGR2GRAY).astype(np.uint16) * 100
+    stack = np.zeros((3, 2, HEIGHT, WIDTH), np.uint16)
+    stack[1, 1] = disc
+    tifffile.imwrite("stack.tif", stack, imagej=True, metadata={"axes": "ZCYX"})
+    options = ("segment", "stack.tif", "--method", "grab_cut", "--hint", "hint.png", "--out", "mask.png")
+    assert deepcv(*options, "--page", 2, "--channel", 2, "--range", "1,99") == 0
+    assert np.mean((read_image("mask.png") == 255) == DISC) > 0.95
+    assert "16-bit samples" in capsys.readouterr().err
+    for more, says in (
+        ((), "3 pages; choose one with --page 1 to 3"),
+        (("--page", 2), "2 channels; choose one with --channel 1 to 2"),
+        (("--page", 2, "--channel", 2), "16-bit samples; .* pass --range"),
+        (("--page", 2, "--channel", 2, "--range", "all"), "--range is 'all'; give two percentiles"),
+        (("--page", 2, "--channel", 2, "--range", "99,1"), "two percentiles from 0 to 100"),
+        (("--page", 4, "--channel", 2, "--convert"), "no page 4"),
+    ):
+        assert deepcv(*options, *more) == 2
+        assert re.search(says, capsys.readouterr().err)
+    assert deepcv(*options, "--channel", 2, "--convert") == 2  # its first page is black
+    assert "one colour" in capsys.readouterr().err
+
+
+def test_what_is_chosen_by_convert_is_said(deepcv, folder, capsys):
+    frames = [Image.open("disc.png"), Image.new("RGB", (WIDTH, HEIGHT))]
+    frames[0].save("stack.tif", save_all=True, append_images=frames[1:])
+    options = ("segment", "stack.tif", "--method", "grabcut", "--hint", "hint.png", "--out", "mask.png", "--convert")
+    assert deepcv(*options) == 0
+    assert "the first of 2 pages is taken; --page chooses one" in capsys.readouterr().err
