@@ -140,7 +140,7 @@ def test_an_unknown_method_is_refused_with_what_there_is():
         ("deep-cv", {"nu": -1.0}, "nu is -1"),
         ("amortized", {"nu": 1.0}, "no setting 'nu'; there are batch, "),
         ("amortized", {"hint": "guess"}, "no method 'guess'; there are deep-cv"),
-        ("amortized", {"chosen": "best"}, "chosen is 'best'; it must be 'last' or 'validation'"),
+        ("amortized", {"chosen": "best"}, "chosen is 'best'; it must be 'last', 'validation' or a whole number"),
         ("redo", {"hint": ""}, "no setting 'hint'"),
         ("redo", {"preset": "paper"}, "redo has no preset 'paper'; it has default"),
     ],
