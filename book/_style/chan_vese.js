@@ -20,8 +20,8 @@
  *
  * semi-implicit (Getreuer, IPOL 2012, equation 22), c₁ and c₂ the means of φ > 0 and φ ≤ 0, δ(φ) = 1 / (1 + φ²).
  *
- * A frame of one pixel repeats the border of φ. The class refers to nothing outside, so that a worker can be made of its
- * text: a page that is read from the disk may load no other.
+ * A frame of one pixel repeats the border of φ. The class refers to nothing outside, so that a worker can be made of
+ * its text: a page that is read from the disk may load no other.
  */
 class ChanVese {
   static steps = 500;
@@ -89,7 +89,7 @@ class ChanVese {
   step(nu) {
     const { width, height, channels, image, held, row, phi, next } = this;
     const [c1, c2] = this.means();
-    const slope = c1.map((_, c) => 2 * (c2[c] - c1[c]));
+    const [red, green, blue] = c1.map((_, c) => 2 * (c2[c] - c1[c]));
     const offset = c1.reduce((sum, _, c) => sum + c1[c] * c1[c] - c2[c] * c2[c], 0);
     let squares = 0;
     for (let y = 0, pixel = 0; y < height; y++) {
@@ -99,8 +99,9 @@ class ChanVese {
           next[at] = here;
           continue;
         }
-        let cost = offset; // ‖I - c₁‖² - ‖I - c₂‖²
-        for (let c = 0; c < channels; c++) cost += slope[c] * image[pixel * channels + c];
+        const colour = pixel * channels;
+        let cost = offset + red * image[colour]; // ‖I - c₁‖² - ‖I - c₂‖²
+        if (channels === 3) cost += green * image[colour + 1] + blue * image[colour + 2];
         // neighbours weighted by 1/|∇φ| halfway to each
         const left = phi[at - 1], right = phi[at + 1], above = phi[at - row], below = phi[at + row];
         const vertical = 0.25 * (below - above) * (below - above) + 1e-16;

@@ -2,8 +2,8 @@
 "use strict";
 
 /**
- * The page “Your own picture”: reads a picture, lets the worker of chan_vese.js solve it from the start of hint.js, shows
- * what it found, and writes it. Nothing leaves the browser.
+ * The page “Your own picture”: reads a picture, lets the worker of chan_vese.js solve it from the start of hint.js,
+ * shows what it found, and writes it. Nothing leaves the browser.
  */
 {
   const WORKING_SIDE = 256; // pixels on the longer side of the picture that is solved
@@ -107,7 +107,8 @@
       return;
     }
     const remarks = [`“${name}”, ${width} × ${height} pixels`];
-    const size = [width, height].map((side) => Math.round(side * Math.min(1, Math.sqrt(MOST_PIXELS / (width * height)))));
+    const scale = Math.min(1, Math.sqrt(MOST_PIXELS / (width * height)));
+    const size = [width, height].map((side) => Math.max(SMALLEST_SIDE, Math.round(side * scale)));
     if (size[0] < width) remarks.push(`reduced to ${size.join(" × ")}, since larger ones don't fit into every browser`);
     const read = copy(bitmap, size[0], size[1]);
     bitmap.close();
@@ -197,8 +198,7 @@
     form.setAttribute("aria-busy", "false");
     const share = phi.filter((value) => value > 0 !== swapped).length / phi.length;
     const time = `${data.steps} steps in ${Math.round(data.milliseconds)} ms`;
-    const sides = { 0: "all of it is background", 1: "all of it is object" }[share];
-    say("picture-result", `The object takes ${(100 * share).toFixed(1)} % of the picture${sides ? `: ${sides}` : ""}; ${time}.`);
+    say("picture-result", `The object takes ${(100 * share).toFixed(1)} % of the picture; ${time}.`);
   };
 
   // -- showing -------------------------------------------------------------------------------------------------------
