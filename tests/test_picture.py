@@ -104,6 +104,10 @@ def png(pixels, **options):
 
 def choose(page, name, content):
     page.locator("#picture-choose").set_input_files({"name": name, "mimeType": "image/png", "buffer": content})
+    return said_of(page, name)
+
+
+def said_of(page, name):
     page.wait_for_function("name => document.querySelector('#picture-file').textContent.includes(name)", arg=name)
     wait(page)
     return page.locator("#picture-file").inner_text()
@@ -157,6 +161,19 @@ def test_a_mask_is_that_of_python(page, name):
         mask, start = mask_of(page), mask_of(page, "start")
         assert mask.shape == pixels.shape[:2] and 0 < mask.mean() < 1
         assert iou(mask, chan_vese(pixels, start, nu=2**exponent).mask) >= 0.98
+
+
+@needs_page
+@pytest.mark.parametrize("kind", ["drop", "paste"])
+def test_a_picture_is_dropped_or_pasted(page, kind):
+    give = """([kind, content]) => {
+        const data = new DataTransfer();
+        data.items.add(new File([Uint8Array.from(content)], `${kind}.png`, {type: "image/png"}));
+        const options = {dataTransfer: data, clipboardData: data, bubbles: true, cancelable: true};
+        document.body.dispatchEvent(new (kind === "drop" ? DragEvent : ClipboardEvent)(kind, options));
+    }"""
+    page.evaluate(give, [kind, list(png(np.eye(20, 30, dtype=np.uint8) * 255))])
+    assert "30 × 20" in said_of(page, f"{kind}.png")
 
 
 @needs_page
