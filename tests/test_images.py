@@ -62,6 +62,13 @@ def test_what_is_no_image_is_refused(image, says):
     assert re.search(says, refused(as_image, image))
 
 
+def test_floats_beyond_0_to_1_by_rounding_are_clipped():
+    image = np.where(GREY > 100, np.nextafter(np.float32(1), 2), np.float32(-1e-8)).astype(np.float32)
+    np.testing.assert_array_equal(as_image(image), GREY > 100)
+    np.testing.assert_array_equal(as_hint(image, image.shape), GREY > 100)
+    assert "[0, 1.00001]" in refused(as_image, np.where(GREY > 100, 1.00001, 0))
+
+
 @pytest.mark.parametrize("hint", [GREY, GREY / 255, GREY > 100])
 def test_a_hint_becomes_float32_in_0_1(hint):
     checked = as_hint(hint, (20, 30))
