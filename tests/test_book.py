@@ -67,6 +67,19 @@ def test_a_notebook_saves_each_of_its_figures_under_a_name_of_its_own(notebook):
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=name)
+def test_every_picture_that_a_notebook_saves_has_a_caption(notebook, monkeypatch):
+    pytest.importorskip("sphinx")
+    monkeypatch.syspath_prepend(ROOT / "book" / "_ext")
+    figures = importlib.import_module("figures")
+    for cell in map(source, cells(notebook)):
+        saved = figures.SAVED.findall(cell)
+        assert len(saved) == cell.count("saved(")
+        for picture in saved:
+            texts = figures.entry(picture)
+            assert texts["caption"].endswith(".") and texts["alt"].endswith(".")
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=name)
 def test_a_notebook_is_kept_without_what_it_printed(notebook):
     for cell in cells(notebook):
         assert not cell["outputs"]

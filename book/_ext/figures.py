@@ -18,7 +18,7 @@ from sphinx.transforms import SphinxTransform
 BOOK = Path(__file__).parents[1]
 CAPTIONS = BOOK / "captions.yml"
 DRAWN, RECORDED = (BOOK.parent / "results" / name for name in ("figures", "recorded"))
-SAVED = re.compile(r'\bsaved\(.*?"([\w-]+)"\)', re.DOTALL)
+SAVED = re.compile(r'\bsaved\(.*?"([\w-]+)"\)$', re.DOTALL | re.MULTILINE)
 
 
 def entry(name):
