@@ -5,6 +5,7 @@ recorded rows behind it as CSV, where there are some.
 """
 
 import base64
+import functools
 import hashlib
 import json
 import re
@@ -21,9 +22,14 @@ DRAWN, RECORDED = (BOOK.parent / "results" / name for name in ("figures", "recor
 SAVED = re.compile(r'\bsaved\(.*?"([\w-]+)"\)$', re.DOTALL | re.MULTILINE)
 
 
+@functools.cache
+def all_entries():
+    return yaml.safe_load(CAPTIONS.read_text(encoding="utf-8"))
+
+
 def entry(name):
     """The caption and alternative text of a picture's name."""
-    captions = yaml.safe_load(CAPTIONS.read_text(encoding="utf-8"))
+    captions = all_entries()
     return captions.get(name) or captions[re.sub(r"-(recorded|run)$", "", name)]
 
 

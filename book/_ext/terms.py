@@ -1,5 +1,6 @@
 """Terms of the glossary say what they mean where they are used: in a title, which shows under the pointer."""
 
+import functools
 import html
 import re
 
@@ -8,18 +9,23 @@ from docutils import nodes
 PAGE = "glossary"
 
 
-def titled(app, pagename, templatename, context, doctree):
-    """Give links into the glossary their entry as a title."""
-    if PAGE not in app.env.all_docs or "body" not in context:
-        return
-    meanings = {
+@functools.cache
+def meanings(app):
+    """The entries by the anchors of their terms."""
+    return {
         term["ids"][0]: " ".join(entry.next_node(nodes.definition).astext().split())
         for entry in app.env.get_doctree(PAGE).findall(nodes.definition_list_item)
         for term in entry.findall(nodes.term)
     }
 
+
+def titled(app, pagename, templatename, context, doctree):
+    """Give links into the glossary their entry as a title."""
+    if PAGE not in app.env.all_docs or "body" not in context:
+        return
+
     def with_title(found):
-        meaning = meanings.get(found["term"])
+        meaning = meanings(app).get(found["term"])
         return f'{found[0]} title="{html.escape(meaning)}"' if meaning else found[0]
 
     context["body"] = re.sub(
