@@ -13,12 +13,15 @@ RECORDED := $(shell find results/recorded results/paper -type f 2>/dev/null)
 PAGES := _config.yml $(shell find book -type f -not -path '*/__pycache__/*')
 FIRST_PAGE := _build/html/intro.html
 
-# Several kernels and processes may run side by side; each taking all cores for itself makes all of them slower.
+# So many notebooks and pieces of the tests run side by side, each in one process of one thread; but profiles other than
+# "quick" take all cores for each notebook.
+JOBS ?= 2
+MAKEFLAGS += -j$(JOBS)
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 
-.PHONY: help book test bench picture lint lock clean
+.PHONY: help book test $(CHECKS) bench picture lint lock clean
 .DELETE_ON_ERROR:
 
 help:
@@ -33,16 +36,25 @@ help:
 book: $(FIRST_PAGE)
 	@echo "The book is built. Its first page: $(CURDIR)/$(FIRST_PAGE)"
 
-# Two pytest runs side by side, one per core; the first one's output follows the second's. In the first, nbval runs each
-# executed notebook again and compares text.
-COMPANION := tests/companion tests/test_extend.py
+# The tests in pieces, each a target of its own, beside the notebooks as long as these run. In "check-notebooks" nbval
+# runs each executed notebook again and compares text.
+CHECKS := $(addprefix check-,notebooks companion rest training book extend)
+test: $(CHECKS)
 
-test: $(FIRST_PAGE)
-	@echo "Testing …"
-	@$(BIN)/python -m pytest $(COMPANION) $(EXECUTED) --nbval --nbval-current-env --nbval-cell-timeout=900 \
-		--nbval-sanitize-with tests/nbval_sanitize.cfg > .make/companion.log 2>&1 & companion=$$!; \
-	$(BIN)/python -m pytest tests $(COMPANION:%=--ignore=%); others=$$?; \
-	wait $$companion; companion=$$?; cat .make/companion.log; exit $$((others | companion))
+check-notebooks: $(EXECUTED)
+check-book: $(FIRST_PAGE)
+check-notebooks: TESTS = $(EXECUTED) --nbval --nbval-current-env --nbval-cell-timeout=900 \
+	--nbval-sanitize-with tests/nbval_sanitize.cfg
+check-companion: TESTS = tests/companion
+check-book: TESTS = tests/test_book.py tests/test_picture.py
+check-training: TESTS = tests/amortized
+check-extend: TESTS = tests/test_extend.py
+check-rest: TESTS = tests $(addprefix --ignore=,tests/companion tests/test_book.py tests/test_picture.py tests/amortized \
+	tests/test_extend.py)
+
+$(CHECKS): .make/installed
+	@echo "Testing: $@ …"
+	@$(BIN)/python -m pytest $(TESTS) > .make/$@.log 2>&1; status=$$?; cat .make/$@.log; exit $$status
 
 # On an idle machine; into results/benchmarks/, or with BENCH=--record into results/recorded/.
 bench: .make/installed
@@ -89,7 +101,7 @@ lint: .make/installed
 results/executed/%.ipynb: notebooks/%.ipynb $(SOURCES) $(RECORDED) .make/locked | .make/installed
 	@mkdir -p results/executed .make/executed
 	@echo "Running $< (profile $(PROFILE)) …"
-	@$(BIN)/papermill --no-request-save-on-cell-execute --kernel python3 $< .make/executed/$*.ipynb -p profile $(PROFILE)
+	@$(if $(filter quick,$(PROFILE)),LOKY_MAX_CPU_COUNT=1) $(BIN)/papermill --no-request-save-on-cell-execute --kernel python3 $< .make/executed/$*.ipynb -p profile $(PROFILE)
 	@mv .make/executed/$*.ipynb $@
 
 # From scratch each time, it takes seconds: an incremental build forgets the warnings of pages it does not read again.
