@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import math
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -299,28 +300,39 @@ def _upright(pixels: np.ndarray, shape: tuple[int, int], orientation: int, notes
     return Picture(pixels, shape, notes)
 
 
-def write_images(pictures: Mapping[Path, np.ndarray]) -> None:
-    """Write uint8 arrays as picture files, all or none.
+def write_images(pictures: Mapping[Path, np.ndarray | bytes]) -> None:
+    """Write arrays as picture files, and bytes as they are, all or none; "-" is standard output, a PNG.
+
+    Arrays are uint8, `(H, W)`, `(H, W, 3)` or `(H, W, 4)`, or uint16 `(H, W)`.
 
     `InputError` is raised when a folder is missing, a suffix names no picture format, or a file can't be written.
     """
-    from PIL import Image
-
-    encoded = {}
-    for path, array in pictures.items():
-        check_picture(path)
-        stream, picture = io.BytesIO(), Image.fromarray(array)
-        try:
-            picture.save(stream, Image.EXTENSION[path.suffix.lower()])
-        except OSError as error:
-            reason = error.strerror or error
-            raise InputError(f"can't write {path} ({reason}); make room or call it {picture_name(path)}.png") from None
-        encoded[path] = stream.getvalue()
+    encoded = {path: each if isinstance(each, bytes) else _encoded(path, each) for path, each in pictures.items()}
+    streamed = encoded.pop(Path("-"), None)
     try:
         write_together(encoded)
     except OSError as error:
         names = " and ".join(map(str, encoded))
         raise InputError(f"can't write {names} ({error.strerror}); make room or choose another folder") from None
+    if streamed is not None:
+        sys.stdout.buffer.write(streamed)
+        sys.stdout.buffer.flush()
+
+
+def _encoded(path: Path, array: np.ndarray) -> bytes:
+    from PIL import Image
+
+    kind = "PNG"
+    if path != Path("-"):
+        check_picture(path)
+        kind = Image.EXTENSION[path.suffix.lower()]
+    stream, picture = io.BytesIO(), Image.fromarray(array)
+    try:
+        picture.save(stream, kind)
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(f"can't write {path} ({reason}); make room or call it {picture_name(path)}.png") from None
+    return stream.getvalue()
 
 
 def write_image(path, array: np.ndarray) -> None:

@@ -24,7 +24,8 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=
 def main(arguments: list[str] | None = None) -> int:
     """Run a command line, by default this process's, and return its exit code.
 
-    0: done; 1: a bug, with its traceback; 2: input that can't be used, with one sentence; 130: Ctrl-C.
+    0: done; 1: some of many pictures failed, each with a sentence, or a bug, with its traceback; 2: input that can't be
+    used, with one sentence, and nothing done; 130: Ctrl-C.
     """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -38,6 +39,40 @@ Range = Annotated[
         help="Percentiles of the samples that become black and white; allows samples deeper than 8 bits. With "
         "--convert alone 0.1,99.9.",
     ),
+]
+
+_EACH = "For many pictures a folder."
+Overlay = Annotated[
+    Path | None, typer.Option(help=f"Also write the picture, up to 2048 pixels, with the outline on it. {_EACH}")
+]
+Cutout = Annotated[
+    Path | None,
+    typer.Option(help=f"Also write the picture with a transparent background: PNG, TIFF or WebP. {_EACH}"),
+]
+Soft = Annotated[
+    Path | None,
+    typer.Option(help=f"Also write the soft membership: 0 background, 65535 foreground; TIFF or PNG. {_EACH}"),
+]
+Objects = Annotated[
+    Path | None,
+    typer.Option(
+        help=f"Also write the number of each pixel's object: 16-bit TIFF or PNG, 0 in the background. {_EACH}"
+    ),
+]
+GeoJson = Annotated[
+    Path | None, typer.Option(help=f"Also write the objects' outlines, as QuPath reads them: NAME.geojson. {_EACH}")
+]
+Coco = Annotated[Path | None, typer.Option(help="Also write all pictures' objects into one COCO file, NAME.json.")]
+Areas = Annotated[
+    Path | None, typer.Option(help="Also write a table, NAME.csv: areas, numbers of objects, pictures that failed.")
+]
+Largest = Annotated[bool, typer.Option("--largest", help="Keep the largest object alone.")]
+Again = Annotated[
+    bool, typer.Option("--again", help="Of many pictures also segment those whose outputs are there and newer.")
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, help="Pictures at once, a process each. [default: as many as cores; 1 on a GPU]"),
 ]
 
 

@@ -2,39 +2,69 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deepcv.cli.options import LARGEST_SIDE, Channel, Convert, Device, Page, Range, given, reading
+from deepcv.cli import many
+from deepcv.cli.options import (
+    LARGEST_SIDE,
+    Again,
+    Areas,
+    Channel,
+    Coco,
+    Convert,
+    Cutout,
+    Device,
+    GeoJson,
+    Largest,
+    Objects,
+    Overlay,
+    Page,
+    Range,
+    Soft,
+    Workers,
+    given,
+    reading,
+)
 from deepcv.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from deepcv.door import Found
     from deepcv.methods import Method
-
-LOSSLESS = (".png", ".tif", ".tiff", ".bmp")
-"""Suffixes allowed for a mask; JPEG would blur its values."""
-
-WORKING_SIZE = 1024
-"""Longest side in pixels for methods without a bound of their own. Every method then needs less than 1 GiB and, except
-Double-DIP, a few seconds."""
 
 
 def segment(
-    image: Annotated[
-        Path, typer.Argument(help="The picture: PNG, JPEG, TIFF (any depth), any other that Pillow reads.")
+    images: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="PICTURES...",
+            help="A picture, several, or folders of them: PNG, JPEG, TIFF (any depth), any other that Pillow reads. "
+            "`-` is standard input.",
+        ),
     ],
-    out: Annotated[Path, typer.Option(help="Mask to write: 0 background, 255 foreground; PNG, TIFF or BMP.")],
-    overlay: Annotated[
-        Path | None, typer.Option(help="Also write the picture, up to 2048 pixels, with the outline on it.")
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Mask to write: 0 background, 255 foreground; PNG, TIFF or BMP, or `-`. For many pictures a folder; "
+            "masks there that are newer than their pictures aren't made again."
+        ),
     ] = None,
+    overlay: Overlay = None,
+    cutout: Cutout = None,
+    soft: Soft = None,
+    objects: Objects = None,
+    geojson: GeoJson = None,
+    coco: Coco = None,
+    areas: Areas = None,
+    largest: Largest = False,
     hint: Annotated[
         Path | None,
         typer.Option(help="Grey picture of the same size, bright where the foreground probably is; two regions only."),
@@ -55,41 +85,48 @@ def segment(
     page: Page = None,
     channel: Channel = None,
     limits: Range = None,
+    again: Again = False,
+    workers: Workers = None,
 ) -> None:
-    """Segment a picture and write its mask.
+    """Segment pictures and write their masks.
 
     \b
     deepcv segment photo.jpg --out mask.png
     deepcv segment photo.jpg --out mask.png --overlay outline.png --nu 2
+    deepcv segment photo.jpg --cutout object.png --largest
     deepcv segment photo.jpg --out regions.png --phases 4
+    deepcv segment photos/ --out masks --areas areas.csv
     deepcv segment stack.tif --out mask.png --page 12 --channel 2 --range 1,99.5
     deepcv segment scan.tif --out mask.png --convert --method chan-vese
+    cat photo.jpg | deepcv segment - --out - > mask.png
     """
     started = time.perf_counter()
     # Set before the libraries are loaded: at this size, a second thread costs more than it gains.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from deepcv.devices import device_kind
     from deepcv.methods import get_method
-    from deepcv.pictures import enlarged, outlined, read_checked, spread, write_images
 
     chosen = get_method(method)
     settings = _settings(chosen, preset, phases=phases, nu=nu, size=size)
-    device_kind(device)
-    _check_outputs(out, overlay, image, hint)
-    options = reading(convert, page, channel, limits)
-    picture = read_checked(image, **options, longest=max(LARGEST_SIDE, 2 * (settings.get("size") or 0)))
-    pixels = picture.pixels
+    on = device_kind(device)
     if hint is not None and not chosen.takes_hint(settings):
         raise InputError(f"{chosen.name} with these settings doesn't use a hint; leave --hint out")
-    belief = None if hint is None else _read_hint(hint, picture.shape, pixels.shape[:2], convert)
-    height, width = picture.shape
-    print("; ".join((f"{image}: {width}×{height} pixels, {chosen.title} …", *picture.notes)), file=sys.stderr)
-    labels, regions = _labels(chosen, pixels, belief, settings | {"seed": seed, "device": device})
-    outputs = {out: spread(enlarged(labels, regions, picture.shape), regions)}
-    if overlay is not None:
-        outputs[overlay] = outlined(pixels, labels)
-    write_images(outputs)
-    print(f"{out}: {_areas(labels, regions)}, {time.perf_counter() - started:.1f} s")
+    two = preset not in chosen.several and (settings.get("phases") or 2) == 2
+    wanted = many.wanted(out, overlay, cutout, soft, objects, geojson, coco, largest, two=two)
+    tables = many.Tables(areas, coco)
+    one = many.is_one(images, out)
+    work = many.Work(
+        partial(_labels, chosen.name, settings | {"seed": seed, "device": device}, hint, convert, one),
+        reading(convert, page, channel, limits) | {"longest": max(LARGEST_SIDE, 2 * (settings.get("size") or 0))},
+        largest=largest,
+        title=chosen.title,
+    )
+    if one:
+        many.do_one(work, many.single(images[0], wanted, tables.paths, [hint]), tables, started)
+    else:
+        pieces = many.several(images, wanted, tables.paths, [hint])
+        workers = workers or (None if on == "cpu" else 1)
+        many.do_many(work, pieces, wanted["out"], tables, started, workers=workers, batch=1, again=again)
 
 
 def _settings(method: Method, preset: str, **changes) -> dict[str, Any]:
@@ -102,49 +139,26 @@ def _settings(method: Method, preset: str, **changes) -> dict[str, Any]:
     return method.settings(preset, **changes) | foreign
 
 
-def _labels(method: Method, pixels: np.ndarray, hint: np.ndarray | None, settings: dict) -> tuple[np.ndarray, int]:
-    """Run a method at a bounded size and return labels `(H, W)` at the picture's size and the number of phases.
+def _labels(
+    method: str,
+    settings: dict[str, Any],
+    hint: Path | None,
+    convert: bool,
+    alone: bool,
+    pictures: list[np.ndarray],
+    shapes: list[tuple[int, int]],
+) -> list[Found]:
+    """What the method finds in pictures of these full shapes."""
+    from deepcv.door import segment_picture
+    from deepcv.methods import get_method
 
-    The size is `WORKING_SIZE` unless one is given or the method has a default. For a method without the setting `size`
-    the picture is shrunk and the labels are enlarged here.
-    """
-    from deepcv.images import SMALLEST_SIDE, as_image, resize, working_shape
-    from deepcv.pictures import enlarged
-
-    shape = pixels.shape[:2]
-    if not method.has_setting("size"):
-        longest = settings.pop("size", WORKING_SIZE)
-        if longest < SMALLEST_SIDE:
-            raise InputError(f"--size is {longest}; it must be at least {SMALLEST_SIDE} pixels")
-        working = working_shape(shape, longest)
-        pixels = resize(as_image(pixels), working)
-        hint = None if hint is None else resize(hint, working)
-    elif settings["size"] is None:  # the image's own size
-        settings["size"] = WORKING_SIZE
-    if "progress" in inspect.signature(method.function).parameters:
-        settings["progress"] = sys.stderr.isatty()
-    found = method.function(pixels, hint, **settings)
-    return enlarged(found.labels, len(found.memberships), shape), len(found.memberships)
-
-
-def _check_outputs(out: Path, overlay: Path | None, *inputs: Path | None) -> None:
-    """Check that both pictures can be written, before anything is computed."""
-    from deepcv.files import check_place
-    from deepcv.pictures import check_picture, picture_name
-
-    if out.suffix.lower() not in LOSSLESS:
-        raise InputError(f"a mask can't be written to {out}; call it {picture_name(out)}.png")
-    taken = [os.path.realpath(path) for path in inputs if path is not None]
-    for path in (out, overlay):
-        if path is None:
-            continue
-        if os.path.realpath(path) in taken:
-            raise InputError(f"{path} is given twice and would be overwritten; give the output another name")
-        taken.append(os.path.realpath(path))
-        if path.is_dir():
-            raise InputError(f"{path} is a folder; name a file in it")
-        check_picture(path)
-        check_place(path)
+    found = []
+    for pixels, shape in zip(pictures, shapes, strict=True):
+        belief = None if hint is None else _read_hint(hint, shape, pixels.shape[:2], convert)
+        found.append(
+            segment_picture(get_method(method), pixels, belief, settings, progress=alone and sys.stderr.isatty())
+        )
+    return found
 
 
 def _read_hint(path: Path, shape: tuple[int, int], reduced: tuple[int, int], convert: bool) -> np.ndarray:
@@ -157,14 +171,3 @@ def _read_hint(path: Path, shape: tuple[int, int], reduced: tuple[int, int], con
     if reduced != shape and hint.shape == shape:
         hint = resize(hint, reduced)
     return as_hint(hint, reduced if hint.shape == reduced else shape)
-
-
-def _areas(labels: np.ndarray, phases: int) -> str:
-    import numpy as np
-
-    shares = np.bincount(labels.ravel(), minlength=phases) / labels.size
-    if phases == 2:
-        return f"foreground {shares[1]:.1%}"
-    empty = ", ".join(str(phase) for phase in np.flatnonzero(shares == 0))
-    parts = ", ".join(f"{share:.1%}" for share in shares)
-    return f"{phases} phases of {parts}" + (f"; empty: {empty}" if empty else "")

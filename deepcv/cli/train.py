@@ -2,17 +2,45 @@
 
 from __future__ import annotations
 
-import os
+import functools
 import sys
 import time
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deepcv.cli.options import LARGEST_SIDE, Channel, Convert, Device, Page, Range, given, reading
+from deepcv.cli import many
+from deepcv.cli.options import (
+    LARGEST_SIDE,
+    Again,
+    Areas,
+    Channel,
+    Coco,
+    Convert,
+    Cutout,
+    Device,
+    GeoJson,
+    Largest,
+    Objects,
+    Overlay,
+    Page,
+    Range,
+    Soft,
+    Workers,
+    given,
+    reading,
+)
 from deepcv.errors import InputError
 from deepcv.files import check_place
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+    from deepcv.amortized.segmenter import Segmenter
+    from deepcv.door import Found
 
 
 def train(
@@ -87,51 +115,80 @@ def train(
 
 
 def predict(
-    images: Annotated[list[Path], typer.Argument(help="Pictures of any size.")],
-    out: Annotated[Path, typer.Option(help="Folder for the masks: PNG, 0 background, 255 foreground.")],
+    images: Annotated[
+        list[Path], typer.Argument(metavar="PICTURES...", help="Pictures of any size, or folders of them; `-` for one.")
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="Folder for the masks, PNG, 0 background, 255 foreground; or `-`. Masks there that are newer than "
+            "their pictures and the model aren't made again."
+        ),
+    ],
     model: Annotated[
         Path | None,
         typer.Option(
             help="A .safetensors file from `deepcv train`, or a run's folder. [default: the package's, for flowers]"
         ),
     ] = None,
+    overlay: Overlay = None,
+    cutout: Cutout = None,
+    soft: Soft = None,
+    objects: Objects = None,
+    geojson: GeoJson = None,
+    coco: Coco = None,
+    areas: Areas = None,
+    largest: Largest = False,
     device: Device = None,
     batch: Annotated[int, typer.Option(min=1, help="Pictures per batch.")] = 8,
     convert: Convert = False,
     page: Page = None,
     channel: Channel = None,
     limits: Range = None,
+    again: Again = False,
+    workers: Workers = 1,
 ) -> None:
     """Segment pictures with a trained network; each mask has the size and name of its picture.
 
     \b
     deepcv predict rose.jpg tulip.png --out masks
+    deepcv predict photos/ --out masks --cutout cut --areas areas.csv
     deepcv predict photo.jpg --model run --out masks
     deepcv predict photo.jpg --model run/best-validation.safetensors --out masks
+    cat photo.jpg | deepcv predict - --out - > mask.png
     """
     started = time.perf_counter()
     from deepcv.amortized.pretrained import MODEL
-    from deepcv.amortized.segmenter import Segmenter
     from deepcv.devices import torch_device
-    from deepcv.pictures import enlarged, read_checked, spread, write_image
 
-    segmenter = Segmenter.load(_weights(model or MODEL), torch_device(device))
-    places = _mask_places(images, out)
-    options = reading(convert, page, channel, limits)
-    for path in images:  # read twice: a bad picture is reported before anything is written
-        for note in read_checked(path, **options, longest=LARGEST_SIDE).notes:
-            print(f"{path}: {note}", file=sys.stderr)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"can't make the folder {out} ({error.strerror}); name another one") from None
-    for first in range(0, len(images), batch):
-        together = images[first : first + batch]
-        pictures = [read_checked(path, **options, longest=LARGEST_SIDE) for path in together]
-        found = segmenter.predict([picture.pixels for picture in pictures], batch=batch)
-        for path, picture, each in zip(together, pictures, found, strict=True):
-            write_image(places[path], spread(enlarged(each.labels, 2, picture.shape), 2))
-    print(f"{out}: {len(images)} mask{'s' * (len(images) > 1)}, {time.perf_counter() - started:.1f} s")
+    weights = _weights(model or MODEL)
+    _segmenter(weights, torch_device(device))
+    wanted = many.wanted(out, overlay, cutout, soft, objects, geojson, coco, largest)
+    tables = many.Tables(areas, coco)
+    options = reading(convert, page, channel, limits) | {"longest": LARGEST_SIDE}
+    work = many.Work(partial(_predicted, weights, torch_device(device)), options, largest=largest, title="the network")
+    if out == many.STREAM:
+        many.do_one(work, many.single(images[0], wanted, tables.paths, [weights]), tables, started)
+    else:
+        pieces = many.several(images, wanted, tables.paths, [weights])
+        many.do_many(work, pieces, out, tables, started, workers=workers, batch=batch, again=again)
+
+
+@functools.lru_cache(maxsize=1)
+def _segmenter(weights: Path, device: torch.device) -> Segmenter:
+    from deepcv.amortized.segmenter import Segmenter
+
+    return Segmenter.load(weights, device)
+
+
+def _predicted(
+    weights: Path, device: torch.device, pictures: list[np.ndarray], shapes: list[tuple[int, int]]
+) -> list[Found]:
+    """What the network finds in pictures."""
+    from deepcv.door import Found
+
+    found = _segmenter(weights, device).predict(pictures, batch=len(pictures))
+    return [Found(each.labels, each.memberships) for each in found]
 
 
 def export(
@@ -164,21 +221,3 @@ def export(
 def _weights(model: Path) -> Path:
     """The weights file; in a run's folder, that of the last epoch."""
     return model / "last.safetensors" if model.is_dir() else model
-
-
-def _mask_places(images: list[Path], out: Path) -> dict[Path, Path]:
-    """The path of each picture's mask."""
-    given = {os.path.realpath(path) for path in images}
-    places: dict[Path, Path] = {}
-    for path in images:
-        place = out / f"{path.stem}.png"
-        if os.path.realpath(place) in given:
-            raise InputError(f"{place} would be overwritten by a mask; choose another --out")
-        if place in places:
-            raise InputError(f"the masks of {places[place]} and {path} would have the same name; rename one picture")
-        places[place] = path
-    if os.path.lexists(out) and not out.is_dir():
-        raise InputError(f"{out} is a file; name a folder for the masks")
-    for place in places:
-        check_place(place)
-    return {path: place for place, path in places.items()}

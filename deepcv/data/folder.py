@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from deepcv.data.dataset import Dataset, Sample, file_stamp
@@ -20,7 +21,7 @@ def dataset(folder) -> Dataset:
     root = Path(folder)
     if not root.is_dir():
         raise InputError(f"there is no folder {root}; check the spelling")
-    paths = sorted(_pictures(root))
+    paths = sorted(picture_files(root))
     if not paths:
         raise InputError(f"there are no pictures in {root}; put PNG or JPEG files there, or name another folder")
     names = [path.relative_to(root).as_posix() for path in paths]
@@ -36,7 +37,8 @@ def dataset(folder) -> Dataset:
 _EXTRA = (".heic", ".heif", ".dcm")  # suffixes that Pillow doesn't know without the extra `formats`
 
 
-def _pictures(root: Path):
+def picture_files(root: Path) -> Iterator[Path]:
+    """The files in a folder and its subfolders that have a picture's suffix and aren't hidden."""
     from PIL import Image
 
     Image.init()

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from deepcv import pictures
-from deepcv.cli import segment as cli
+from deepcv.cli import many
+from deepcv.door import WORKING_SIZE
 from deepcv.pictures import read_image
 from deepcv.segmentation import Segmentation
 
@@ -60,7 +61,7 @@ def test_more_phases_are_more_grey_levels(deepcv, folder, capsys):
 def test_an_empty_phase_is_told_from_a_small_one():
     labels = np.zeros((40, 50), np.uint8)
     labels[0, 0] = 2
-    assert cli._areas(labels, 4) == "4 phases of 100.0%, 0.0%, 0.1%, 0.0%; empty: 1, 3"
+    assert many.shares(labels, 4) == "4 phases of 100.0%, 0.0%, 0.1%, 0.0%; empty: 1, 3"
 
 
 def test_settings_reach_the_method(deepcv, folder, stand_in):
@@ -253,7 +254,7 @@ def test_a_method_that_works_at_the_pictures_size_is_bounded(deepcv, folder, mon
 
     monkeypatch.setitem(methods.METHODS, "double-dip", replace(methods.METHODS["double-dip"], function=method))
     options = ("segment", "disc.png", "--out", "mask.png", "--method", "double-dip")
-    assert deepcv(*options) == 0 and given["size"] == cli.WORKING_SIZE
+    assert deepcv(*options) == 0 and given["size"] == WORKING_SIZE
     assert deepcv(*options, "--size", 64) == 0 and given["size"] == 64
 
 

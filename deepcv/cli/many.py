@@ -1,0 +1,432 @@
+"""One picture or many: which there are, where their outputs go, what is done already, and what is said at the end."""
+
+from __future__ import annotations
+
+import collections
+import csv
+import io
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from deepcv.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from deepcv.door import Found
+
+STREAM = Path("-")
+"""Standard input or output."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A picture and where its outputs go."""
+
+    path: Path
+    name: str
+    """In tables: relative to the folder that was given."""
+    places: Mapping[str, Path]
+    """By the keys of `deepcv.outputs.KINDS`."""
+    done: bool = False
+    """Whether all outputs are there and newer."""
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What became of a picture."""
+
+    piece: Piece
+    problem: str = ""
+    notes: tuple[str, ...] = ()
+    line: str = ""
+    rows: Sequence[dict[str, Any]] = ()
+    objects: tuple[tuple[int, int], list[dict[str, Any]]] | None = None
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is done with each picture; processes get a copy."""
+
+    segment: Callable[[list[np.ndarray], list[tuple[int, int]]], list[Found]]
+    """From pictures as they were read, and their full shapes."""
+    reading: Mapping[str, Any]
+    """Keywords of `deepcv.pictures.read_checked`."""
+    largest: bool = False
+    rows: bool = False
+    objects: bool = False
+    say: bool = False
+    """Whether to say, before it is segmented, what a picture is."""
+    title: str = ""
+
+
+# -- what there is to do -----------------------------------------------------------------------------------------------
+
+
+def wanted(
+    out: Path | None,
+    overlay: Path | None,
+    cutout: Path | None,
+    soft: Path | None,
+    objects: Path | None,
+    geojson: Path | None,
+    coco: Path | None,
+    largest: bool,
+    *,
+    two: bool = True,
+) -> dict[str, Path]:
+    """The outputs of each picture that are wanted, by the keys of `deepcv.outputs.KINDS`."""
+    foreground = {"cutout": cutout, "soft": soft, "objects": objects, "geojson": geojson}
+    for name, path in {**foreground, "coco": coco, "largest": largest or None}.items():
+        if path is not None and not two:
+            raise InputError(f"--{name} needs a foreground and a background, and there are more regions; leave it out")
+    found = {name: path for name, path in {"out": out, "overlay": overlay, **foreground}.items() if path is not None}
+    if not found:
+        raise InputError("there is nothing to write; name a mask, as in --out mask.png, or a folder for many")
+    return found
+
+
+def is_one(images: Sequence[Path], out: Path | None) -> bool:
+    """Whether one picture is to be segmented, so that outputs are files and not folders."""
+    return len(images) == 1 and not images[0].is_dir() and not (out is not None and out.is_dir())
+
+
+def single(image: Path, wanted: Mapping[str, Path], tables: Iterable[Path], inputs: Iterable[Path | None]) -> Piece:
+    """The piece of one picture, whose outputs are files; raises `InputError` unless they can be written."""
+    from deepcv.files import check_place
+    from deepcv.outputs import check_suffix
+    from deepcv.pictures import check_parent, check_picture
+
+    taken = [os.path.realpath(path) for path in (image, *inputs) if path is not None and path != STREAM]
+    for kind, path in (*wanted.items(), *(("", table) for table in tables)):
+        if path == STREAM:
+            if "-" in taken or not kind:
+                raise InputError("standard output takes one mask or picture; write the others to files")
+            taken.append("-")
+            continue
+        if kind:
+            check_suffix(kind, path)
+        if os.path.realpath(path) in taken:
+            raise InputError(f"{path} is given twice and would be overwritten; give the output another name")
+        taken.append(os.path.realpath(path))
+        if path.is_dir():
+            raise InputError(f"{path} is a folder; name a file in it")
+        if kind and kind != "geojson":
+            check_picture(path)
+        check_parent(path)
+        check_place(path)
+    return Piece(image, image.name, wanted)
+
+
+def several(
+    images: Sequence[Path], wanted: Mapping[str, Path], tables: Iterable[Path], inputs: Iterable[Path | None]
+) -> list[Piece]:
+    """The pieces of pictures and folders of pictures, whose outputs go into folders, which are made.
+
+    A piece is done if all of its outputs are newer than the picture and the other inputs.
+    """
+    from deepcv.files import check_place
+    from deepcv.pictures import check_parent
+
+    if "out" not in wanted:
+        raise InputError("many pictures need --out, a folder for their masks; those that are there aren't made again")
+    if STREAM in (*images, *wanted.values(), *tables):
+        raise InputError("standard input and output take one picture; name files or folders for more")
+    for path in wanted.values():
+        _check_folder(path)
+    for path in tables:
+        check_parent(path)
+        check_place(path)
+    found = _pictures(images, list(wanted.values()))
+    names = collections.Counter(name.with_suffix("") for name in found.values())
+    given = {os.path.realpath(path) for path in found}
+    latest = max((os.stat(path).st_mtime for path in inputs if path is not None and path.exists()), default=0.0)
+    pieces = []
+    for path, name in found.items():
+        alike = names[name.with_suffix("")] > 1  # photo.jpg beside photo.png: their masks keep these suffixes
+        stem = name if alike else name.with_suffix("")
+        places = {kind: folder / f"{stem}{_suffix(kind)}" for kind, folder in wanted.items()}
+        for place in places.values():
+            if os.path.realpath(place) in given:
+                raise InputError(f"{place} would be overwritten by a mask; choose another --out")
+            check_place(place)
+        newest = max(latest, path.stat().st_mtime)
+        done = all(place.is_file() and place.stat().st_mtime >= newest for place in places.values())
+        pieces.append(Piece(path, name.as_posix(), places, done))
+    for path in {place.parent for piece in pieces for place in piece.places.values()}:
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"can't make the folder {path} ({error.strerror}); name another one") from None
+    return pieces
+
+
+def _check_folder(path: Path) -> None:
+    from deepcv.outputs import KINDS
+
+    if os.path.lexists(path) and not path.is_dir():
+        raise InputError(f"{path} is a file; name a folder for the outputs of many pictures")
+    suffixes = {suffix for kind in KINDS.values() for suffix in kind.suffixes}
+    if not path.exists() and path.suffix.lower() in suffixes:
+        raise InputError(f"many pictures need a folder, and {path} is the name of a file; leave {path.suffix} out")
+
+
+def _suffix(kind: str) -> str:
+    from deepcv.outputs import KINDS
+
+    return (KINDS[kind].suffixes or (".png",))[0]
+
+
+def _pictures(images: Sequence[Path], outputs: list[Path]) -> dict[Path, Path]:
+    """Each picture and its name below the folder that was given; folders of outputs are left out."""
+    from deepcv.data.folder import picture_files
+
+    kept_out = [Path(os.path.realpath(folder)) for folder in outputs]
+    found: dict[Path, Path] = {}
+    for given in images:
+        if not given.is_dir():
+            if not given.exists():
+                raise InputError(f"there is no file {given}; check the spelling and the folder")
+            found[given] = Path(given.name)
+            continue
+        if Path(os.path.realpath(given)) in kept_out:
+            raise InputError(f"{given} has the pictures; choose another folder for what is made of them")
+        there = sorted(picture_files(given))
+        inside = [path for path in there if not set(kept_out) & set(Path(os.path.realpath(path)).parents)]
+        if not inside:
+            raise InputError(f"there are no pictures in {given}; name another folder, or single files")
+        found |= {path: path.relative_to(given) for path in inside}
+    return found
+
+
+# -- doing it ----------------------------------------------------------------------------------------------------------
+
+
+def compute(work: Work, batch: Sequence[Piece], *, alone: bool = False) -> list[Report]:
+    """Segment a batch of pictures and write their outputs; those that fail are reported, unless `alone`."""
+    from deepcv.pictures import read_checked
+
+    reports: list[Report] = []
+    pictures: list[tuple[Piece, Any]] = []
+    for piece in batch:
+        try:
+            if piece.done:
+                reports.append(_reported(work, piece, *_labels_there(piece)))
+                continue
+            picture = read_checked(piece.path, **work.reading)
+            if work.say:
+                height, width = picture.shape
+                first = f"{piece.name}: {width}×{height} pixels, {work.title} …"
+                print("; ".join((first, *picture.notes)), file=sys.stderr)
+            pictures.append((piece, picture))
+        except Exception as error:
+            reports.append(_failed(piece, error, alone))
+    try:
+        found = work.segment([each.pixels for _, each in pictures], [each.shape for _, each in pictures])
+    except Exception as error:
+        return reports + [_failed(piece, error, alone) for piece, _ in pictures]
+    for (piece, picture), each in zip(pictures, found, strict=True):
+        try:
+            reports.append(_written(work, piece, picture, each))
+        except Exception as error:
+            reports.append(_failed(piece, error, alone))
+    return reports
+
+
+def _failed(piece: Piece, error: Exception, alone: bool) -> Report:
+    if alone:
+        raise error
+    said = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error} (please report this bug)"
+    said = " ".join(said.split())
+    return Report(piece, said if str(piece) in said else f"{piece}: {said}")
+
+
+def _written(work: Work, piece: Piece, picture, found: Found) -> Report:
+    from deepcv import contours, outputs
+    from deepcv.pictures import enlarged, read_checked, write_images
+
+    phases = len(found.memberships)
+    labels = enlarged(found.labels, phases, picture.shape)
+    if work.largest:
+        labels = contours.largest(labels == 1).view("uint8")
+    pixels = picture.pixels
+    if "cutout" in piece.places and pixels.shape[:2] != picture.shape:
+        pixels = read_checked(piece.path, **{**work.reading, "longest": None}).pixels
+    content = outputs.encoded(piece.places, labels, found.memberships, pixels, piece.name)
+    write_images(content)
+    report = _reported(work, piece, labels, phases)
+    notes = found.notes if work.say else (*picture.notes, *found.notes)
+    return replace(report, notes=notes, line=shares(labels, phases))
+
+
+def _reported(work: Work, piece: Piece, labels: np.ndarray, phases: int) -> Report:
+    from deepcv import outputs
+
+    rows = outputs.areas(labels, phases, piece.name) if work.rows else ()
+    objects = (labels.shape, outputs.coco_objects(labels)) if work.objects else None
+    return Report(piece, rows=rows, objects=objects)
+
+
+def _labels_there(piece: Piece) -> tuple[np.ndarray, int]:
+    """Labels and number of regions of a mask that is there."""
+    import numpy as np
+
+    from deepcv.pictures import read_image
+
+    mask = read_image(piece.places["out"])
+    levels = np.unique(mask)
+    if not set(levels.tolist()) - {0, 255}:
+        return (mask == 255).view("uint8"), 2
+    return np.searchsorted(levels, mask).astype(np.uint8), len(levels)
+
+
+def shares(labels: np.ndarray, phases: int) -> str:
+    """The regions' shares of a picture in words."""
+    import numpy as np
+
+    found = [np.count_nonzero(labels == phase) / labels.size for phase in range(phases)]
+    if phases == 2:
+        return f"foreground {found[1]:.1%}"
+    empty = ", ".join(str(phase) for phase, share in enumerate(found) if not share)
+    return f"{phases} phases of {', '.join(f'{share:.1%}' for share in found)}" + (f"; empty: {empty}" if empty else "")
+
+
+# -- from the command line ---------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Tables:
+    """Files about all pictures."""
+
+    areas: Path | None = None
+    coco: Path | None = None
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    objects: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def paths(self) -> list[Path]:
+        """Those that are wanted."""
+        return [path for path in (self.areas, self.coco) if path is not None]
+
+    def add(self, report: Report) -> None:
+        """Add a picture."""
+        self.rows += report.rows or ([{"picture": report.piece.name, "problem": report.problem}] if self.areas else [])
+        if report.objects:
+            self.objects[report.piece.name] = report.objects
+
+    def write(self) -> None:
+        """Write them, all or none, sorted by the pictures' names."""
+        from deepcv import outputs
+        from deepcv.pictures import write_images
+
+        content: dict[Path, Any] = {}
+        if self.areas:
+            text = io.StringIO(newline="")
+            table = csv.DictWriter(text, outputs.COLUMNS, lineterminator="\n")
+            table.writeheader()
+            table.writerows(sorted(self.rows, key=lambda row: (row["picture"], row.get("region", 0))))
+            content[self.areas] = text.getvalue().encode()
+        if self.coco:
+            content[self.coco] = json.dumps(outputs.coco(dict(sorted(self.objects.items())))).encode()
+        write_images(content)
+
+
+def do_one(work: Work, piece: Piece, tables: Tables, started: float) -> None:
+    """Segment one picture, from standard input if its name is "-", and say what came out."""
+    work = replace(work, say=True, rows=bool(tables.areas), objects=bool(tables.coco))
+    with tempfile.NamedTemporaryFile() as copy:
+        given = piece
+        if piece.path == STREAM:
+            copy.write(sys.stdin.buffer.read())
+            copy.flush()
+            given = replace(piece, path=Path(copy.name), name="standard input")
+        try:
+            (report,) = compute(work, [given], alone=True)
+        except InputError as error:
+            raise InputError(str(error).replace(str(given.path), given.name)) from None
+    tables.add(report)
+    tables.write()
+    first = next(iter(piece.places.values()))
+    seconds = time.perf_counter() - started
+    for note in report.notes:
+        print(note, file=sys.stderr)
+    print(f"{first}: {report.line}, {seconds:.1f} s", file=sys.stderr if STREAM in piece.places.values() else None)
+
+
+def do_many(
+    work: Work,
+    pieces: list[Piece],
+    out: Path,
+    tables: Tables,
+    started: float,
+    *,
+    workers: int | None,
+    batch: int,
+    again: bool,
+) -> None:
+    """Segment many pictures in several processes; raise `typer.Exit` with status 1 if some can't be segmented."""
+    from deepcv import parallel
+
+    work = replace(work, rows=bool(tables.areas), objects=bool(tables.coco))
+    if again:
+        pieces = [replace(piece, done=False) for piece in pieces]
+    there = sum(piece.done for piece in pieces)
+    todo = [piece for piece in pieces if not piece.done or tables.paths]
+    batches = [Batch(todo[first : first + batch]) for first in range(0, len(todo), batch)]
+    workers = min(workers or parallel.concurrency(None), max(1, len(batches)))
+    left = {piece.path: piece for piece in todo}
+    problems: list[str] = []
+    bar = sys.stderr.isatty()
+    try:
+        for _, reports in parallel.run(partial(compute, work), batches, workers=workers, progress=bar):
+            for report in reports:
+                del left[report.piece.path]
+                tables.add(report)
+                for note in report.notes:
+                    _say(f"{report.piece}: {note}")
+                if report.problem:
+                    problems.append(report.problem)
+                    _say(f"skipped: {report.problem}")
+    except KeyboardInterrupt:
+        _say("finished pictures are kept; run the command again to resume")
+        raise
+    except InputError as error:  # a process died
+        if not left:
+            raise
+        problems += [f"{piece}: {error}" for piece in left.values()]
+        _say(str(error))
+    tables.write()
+    written = len(todo) - len(problems) - (there if tables.paths else 0)
+    parts = [f"{written} mask{'s' * (written != 1)}"]
+    parts += [f"{there} {'was' if there == 1 else 'were'} there (--again makes them anew)"] * (there > 0)
+    parts += [f"{len(problems)} skipped"] * bool(problems)
+    print(f"{out}: {', '.join(parts)}, {time.perf_counter() - started:.1f} s")
+    if problems:
+        raise typer.Exit(1)
+
+
+class Batch(list[Piece]):
+    """Pieces that are segmented together."""
+
+    def __str__(self) -> str:
+        return ", ".join(map(str, self))
+
+
+def _say(sentence: str) -> None:
+    """A line on stderr, above the bar."""
+    from tqdm import tqdm
+
+    tqdm.write(sentence, file=sys.stderr)

@@ -1,0 +1,165 @@
+"""`deepcv segment` and `predict` with many pictures, folders, standard input and output."""
+
+import csv
+import io
+import json
+import os
+import pickle
+import sys
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from deepcv import parallel
+from deepcv.errors import InputError
+from deepcv.pictures import read_image
+from deepcv.segmentation import two_phase
+
+
+@pytest.fixture
+def bright(stand_in):
+    """A method that finds what is bright, and counts its calls."""
+    calls = []
+
+    def method(image, hint=None, *, seed=0, device=None):
+        calls.append(image.shape)
+        return two_phase(np.atleast_3d(image)[..., 0] > 0.5)
+
+    stand_in(method)
+    return calls
+
+
+@pytest.fixture
+def photos(folder):
+    """A folder with two good pictures, one of them in a subfolder, a bad one, and what is no picture."""
+    (folder / "photos" / "more").mkdir(parents=True)
+    disc = Image.open("disc.png")
+    disc.save("photos/a.png")
+    disc.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save("photos/more/b.png")
+    (folder / "photos" / "bad.png").write_bytes((folder / "disc.png").read_bytes()[:1000])
+    (folder / "photos" / "notes.txt").write_text("no picture")
+    return folder / "photos"
+
+
+MANY = ("segment", "photos", "--out", "masks", "--method", "grabcut", "--workers", 1)
+
+
+def _rows(path):
+    return list(csv.DictReader(io.StringIO(path.read_text())))
+
+
+def test_a_folder_is_done_but_for_its_bad_pictures(deepcv, photos, folder, bright, capsys):
+    wanted = ("--areas", "areas.csv", "--coco", "coco.json", "--objects", "numbers", "--geojson", "outlines")
+    assert deepcv(*MANY, *wanted) == 1
+    out, err = capsys.readouterr()
+    assert out.startswith("masks: 2 masks, 1 skipped, ") and out.count("\n") == 1
+    assert "skipped: photos/bad.png can't be read to its end" in err
+    masks = sorted(str(path.relative_to(folder)) for path in (folder / "masks").rglob("*.png"))
+    assert masks == ["masks/a.png", "masks/more/b.png"]
+    np.testing.assert_array_equal(read_image("masks/a.png") > 0, read_image("photos/a.png")[..., 0] > 127)
+    rows = _rows(folder / "areas.csv")
+    assert [row["picture"] for row in rows] == ["a.png", "bad.png", "more/b.png"]
+    assert rows[0]["pixels"] == rows[2]["pixels"] and "can't be read" in rows[1]["problem"]
+    assert int(rows[0]["pixels"]) == np.count_nonzero(read_image("masks/a.png"))
+    found = json.loads((folder / "coco.json").read_text())
+    assert sum(each["area"] for each in found["annotations"]) == 2 * int(rows[0]["pixels"])
+    assert np.asarray(Image.open("numbers/more/b.tif")).max() == int(rows[0]["objects"])
+    assert len(json.loads((folder / "outlines/a.geojson").read_text())["features"]) == int(rows[0]["objects"])
+
+
+def test_what_is_there_and_newer_is_not_made_again(deepcv, photos, folder, bright, capsys):
+    (photos / "bad.png").unlink()
+    assert deepcv(*MANY, "--areas", "first.csv") == 0 and len(bright) == 2
+    assert deepcv(*MANY, "--areas", "second.csv") == 0 and len(bright) == 2
+    assert (folder / "first.csv").read_text() == (folder / "second.csv").read_text()
+    assert "masks: 0 masks, 2 were there (--again makes them anew), " in capsys.readouterr().out
+    later = (folder / "masks" / "a.png").stat().st_mtime + 5
+    os.utime(photos / "a.png", (later, later))
+    assert deepcv(*MANY) == 0 and len(bright) == 3
+    assert deepcv(*MANY, "--overlay", "outlines") == 0 and len(bright) == 5
+    assert deepcv(*MANY, "--again") == 0 and len(bright) == 7
+
+
+def test_masks_inside_of_the_folder_are_no_pictures(deepcv, photos, bright):
+    (photos / "bad.png").unlink()
+    for _ in range(2):
+        assert deepcv("segment", photos, "--out", photos / "masks", "--method", "grabcut", "--workers", 1) == 0
+    assert len(bright) == 2
+
+
+def test_processes_get_all_they_need(deepcv, photos, bright, monkeypatch):
+    monkeypatch.setattr(parallel, "run", lambda function, items, **_: _in_another_process(function, items))
+    assert deepcv(*MANY[:6], "--areas", "areas.csv") == 1
+    assert len(_rows(photos.parent / "areas.csv")) == 3
+    assert deepcv("predict", "photos", "--out", "found", "--overlay", "outlines", "--device", "cpu") == 1
+    assert sorted(os.listdir("outlines")) == ["a.png", "more"]
+
+
+def _in_another_process(function, items):
+    """What a process computes: it gets a copy."""
+    for item in items:
+        yield item, pickle.loads(pickle.dumps(function))(pickle.loads(pickle.dumps(item)))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("disc.png", "hint.png", "--out", "mask.png"), "need a folder, and mask.png is the name of a file"),
+        (("disc.png", "hint.png", "--out", "hint.png"), "hint.png is a file; name a folder"),
+        (("photos", "--cutout", "cut"), "many pictures need --out"),
+        (("photos", "--out", "photos"), "photos has the pictures; choose another folder"),
+        (("empty", "--out", "masks"), "there are no pictures in empty"),
+        (("photos", "nowhere.png", "--out", "masks"), "no file nowhere.png"),
+        (("photos", "-", "--out", "masks"), "standard input and output take one picture"),
+        (("disc.png",), "nothing to write; name a mask"),
+        (("disc.png", "--out", "-", "--cutout", "-"), "standard output takes one"),
+        (("disc.png", "--objects", "n.jpg"), "16 bits can't be written to n.jpg; call it n.tif"),
+        (("disc.png", "--cutout", "n.jpg"), "transparency can't be written to n.jpg; call it n.png"),
+        (("disc.png", "--method", "deep-cv", "--phases", 3, "--soft", "s.tif"), "--soft needs a foreground"),
+        (("disc.png", "--method", "vese-chan", "--out", "m.png", "--largest"), "--largest needs a foreground"),
+        (("disc.png", "--out", "m.png", "--areas", "nowhere/a.csv"), "no folder nowhere"),
+    ],
+)
+def test_wrong_use_is_one_sentence(refused, photos, arguments, says):
+    (photos.parent / "empty").mkdir()
+    refused(("segment", *arguments, *(() if "--method" in arguments else ("--method", "grabcut"))), says)
+    assert not os.path.exists("masks")
+
+
+def test_the_largest_object_is_cut_out_at_full_size(deepcv, folder, bright):
+    large = cv2.resize(read_image("disc.png"), (3000, 2000), interpolation=cv2.INTER_NEAREST)
+    large[:100, :100] = 255
+    Image.fromarray(large).save("large.png")
+    assert deepcv("segment", "large.png", "--method", "grabcut", "--cutout", "cut.png", "--largest") == 0
+    cut = np.asarray(Image.open("cut.png"))
+    np.testing.assert_array_equal(cut[..., :3], large)
+    assert cut[1000, 1700, 3] == 255 and not cut[:100, :100, 3].any()
+
+
+def test_standard_input_and_output(deepcv, folder, bright, monkeypatch, capsysbinary):
+    for command in (("segment", "--method", "grabcut", "--hint", "hint.png"), ("predict", "--device", "cpu")):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO((folder / "disc.png").read_bytes())))
+        assert deepcv(*command, "-", "--out", "-") == 0
+        out, err = capsysbinary.readouterr()
+        mask = np.asarray(Image.open(io.BytesIO(out)))
+        assert mask.shape == (60, 90) and set(np.unique(mask)) <= {0, 255}
+        assert b"standard input: 90" in err and b"-: foreground" in err
+
+
+def test_a_picture_from_standard_input_that_is_none(deepcv, folder, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"words")))
+    assert deepcv("segment", "-", "--out", "mask.png", "--method", "grabcut") == 2
+    assert "standard input is not a picture but text" in capsys.readouterr().err
+
+
+def test_a_process_that_dies_is_counted(deepcv, photos, capsys, monkeypatch):
+    def dying(*_, **__):
+        raise InputError("a worker died")
+        yield
+
+    monkeypatch.setattr(parallel, "run", dying)
+    assert deepcv(*MANY) == 1
+    out, err = capsys.readouterr()
+    assert "0 masks, 3 skipped" in out and "a worker died" in err
