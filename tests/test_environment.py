@@ -18,7 +18,7 @@ PIP_NAME = {"pytorch": "torch"}
 
 OPTIONAL = {
     *("matplotlib", "ipywidgets", "dask", "distributed", "lightning-fabric", "onnx", "onnxruntime"),
-    *("pillow-heif", "pydicom"),
+    *("napari", "pillow-heif", "pydicom"),
 }
 """Extras that the package may import, inside a function or a module that needs them."""
 

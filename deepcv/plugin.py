@@ -1,0 +1,95 @@
+"""The napari plugin: a function that napari makes a widget of (`napari.yaml`); neither needs napari here.
+
+An image layer of any type is seen as napari shows it, between its contrast limits; seeds are a labels layer, 1 on the
+object, 2 or more on the background, 0 where undecided.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from deepcv.door import segment_picture
+from deepcv.errors import InputError
+from deepcv.levels import scaled
+from deepcv.methods import get_method
+
+if TYPE_CHECKING:
+    import napari
+
+OWN = -1.0
+"""The value of ν that leaves it to the method: a widget's number has no "none"."""
+
+
+def segment_layer(
+    image: napari.layers.Image,
+    method: Literal[
+        "deep-cv", "chan-vese", "statistical", "grabcut", "mixture", "ridge", "normalized-cuts"
+    ] = "deep-cv",
+    nu: float = OWN,
+    seeds: napari.layers.Labels | None = None,
+    every_plane: bool = False,
+    viewer: napari.viewer.Viewer | None = None,
+) -> napari.types.LayerDataTuple:
+    """Segment the plane that is shown, or each plane of a stack.
+
+    Parameters
+    ----------
+    image
+        Grey or RGB, `(…, H, W)` or `(…, H, W, 3)`.
+    method
+        As `deepcv.get_method`.
+    nu
+        Weight of the boundary's length; -1 is the method's own.
+    seeds
+        Labels on the same pixels, `(…, H, W)` or `(H, W)`: 1 on the object, 2 or more beside it.
+    every_plane
+        Each plane by itself.
+    viewer
+        Says which plane is shown; without one it is the first.
+
+    Returns
+    -------
+    tuple
+        A labels layer: 1 in the foreground, 0 in the background and in planes that weren't segmented.
+
+    Raises
+    ------
+    InputError
+        For a ν that the method doesn't have, seeds of another shape, and as the method does.
+    """
+    chosen = get_method(method)
+    changes: dict[str, Any] = {} if nu == OWN else {"nu": nu}
+    if changes and not chosen.has_setting("nu"):
+        raise InputError(f"{chosen.name} has no ν; leave it at {OWN:g}")
+    planes, shape = np.asarray(image.data), image.data.shape[: -1 if image.rgb else None]
+    labels = np.zeros(shape, np.uint8)
+    marks = None if seeds is None else np.asarray(seeds.data)
+    if marks is not None and marks.shape not in (shape, shape[-2:]):
+        raise InputError(f"the seeds are {marks.shape} and the image is {shape}; make a labels layer of the same shape")
+    shown = tuple(viewer.dims.current_step[: len(shape) - 2]) if viewer is not None else (0,) * (len(shape) - 2)
+    for place in np.ndindex(shape[:-2]) if every_plane else [shown]:
+        found = segment_picture(
+            chosen,
+            _eight_bits(planes[place], image.rgb, image.contrast_limits),
+            _hint(marks if marks is None or marks.ndim == 2 else marks[place]),
+            chosen.settings(**changes) | {"seed": 0, "device": None},
+        )
+        labels[place] = found.labels
+    about = {"name": f"{image.name}: {chosen.title}", "scale": image.scale, "translate": image.translate}
+    return labels, about, "labels"
+
+
+def _eight_bits(plane: np.ndarray, rgb: bool, limits: Any) -> np.ndarray:
+    if rgb and plane.dtype == np.uint8:
+        return np.ascontiguousarray(plane[..., :3])
+    if rgb:
+        return scaled(plane[..., :3], 0, 1 if plane.dtype.kind == "f" else np.iinfo(plane.dtype).max)
+    return scaled(np.ascontiguousarray(plane), *map(float, limits))
+
+
+def _hint(marks: np.ndarray | None) -> np.ndarray | None:
+    if marks is None or not marks.any():
+        return None
+    return np.select([marks == 1, marks > 1], [np.float32(1), np.float32(0)], np.float32(0.5))
