@@ -130,12 +130,12 @@ def _stretched(
     values: np.ndarray, found: Samples, name: str, convert: bool, percentiles: tuple[float, float] | None, notes: list
 ) -> np.ndarray:
     """Samples as uint8: those of 8 bits as they are, others with their percentiles, or the file's window, as limits."""
-    if percentiles is None and values.dtype == np.uint8:
-        return values
-    kind = "float" if values.dtype.kind == "f" else f"{8 * values.dtype.itemsize}-bit"
     if percentiles is None and found.window:
         low, high = found.window
         return scaled(values, low, high)
+    if percentiles is None and values.dtype == np.uint8:
+        return values
+    kind = "float" if values.dtype.kind == "f" else f"{8 * values.dtype.itemsize}-bit"
     if percentiles is None and not convert:
         low_percent, high_percent = PERCENTILES
         raise InputError(

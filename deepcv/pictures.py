@@ -230,6 +230,8 @@ def _by_pillow(
         picture.seek(frame)
     width, height = picture.size
     longest, found = limits["longest"], None
+    if picture.info.get("bit_depth", 8) > 8 and picture.format in ("HEIF", "AVIF"):
+        notes.append(f"of {picture.info['bit_depth']} bits per sample 8 are read")
     if is_cut_by_pillow(picture, head):
         picture.load()  # OpenCV doesn't say where a file ends too early
         found = read_deep(path)

@@ -298,18 +298,30 @@ def read_dicom(path: Path, page: int | None, convert: bool, notes: list[str]) ->
     except ImportError:
         raise InputError(f"{path} is a DICOM file; to read it install the extra `formats`, or pydicom") from None
     try:
-        data = dcmread(path)
-        if "PixelData" not in data:
-            raise InputError(f"{path} is a DICOM file without a picture; name another file of the series")
-        check_pixels(str(path), int(data.Rows) * int(data.Columns))
-        frames = int(data.get("NumberOfFrames") or 1)
-        index = chosen_page(str(path), frames, page, convert, notes, kind="frame")
-        return _dicom_frame(data, data.pixel_array[index] if frames > 1 else data.pixel_array)
+        with warnings.catch_warnings(action="ignore"):  # of values that break the standard's rules
+            data = dcmread(path)
+            if "PixelData" not in data:
+                raise InputError(f"{path} is a DICOM file without a picture; name another file of the series")
+            check_pixels(str(path), int(data.Rows) * int(data.Columns))
+            frames = int(data.get("NumberOfFrames") or 1)
+            index = chosen_page(str(path), frames, page, convert, notes, kind="frame")
+            return _dicom_frame(data, _dicom_pixels(data, path)[index] if frames > 1 else _dicom_pixels(data, path))
     except InputError:
         raise
     except Exception as error:
         raise InputError(
             f"{path} is a DICOM file that can't be decoded ({_first_line(error)}); save it as PNG"
+        ) from None
+
+
+def _dicom_pixels(data, path: Path) -> np.ndarray:
+    try:
+        return data.pixel_array
+    except RuntimeError:  # no decoder, or none for this many bits
+        kind = data.file_meta.TransferSyntaxUID.name
+        raise InputError(
+            f"{path} is a DICOM file compressed by {kind}, which needs another decoder; "
+            "install pylibjpeg with its plugins, or python-gdcm, or save it as PNG"
         ) from None
 
 
@@ -319,7 +331,8 @@ def _dicom_frame(data, values: np.ndarray) -> Samples:
     if kind == "PALETTE COLOR":
         from pydicom.pixels import apply_color_lut
 
-        return Samples(apply_color_lut(values, data), colour=True)
+        colours = apply_color_lut(values, data)
+        return Samples(colours, colour=True, window=(0, np.iinfo(colours.dtype).max))
     if values.ndim == 3:  # pydicom 3 has turned YBR to RGB
         return Samples(values, colour=True)
     slope, intercept = float(data.get("RescaleSlope", 1)), float(data.get("RescaleIntercept", 0))
@@ -328,7 +341,8 @@ def _dicom_frame(data, values: np.ndarray) -> Samples:
         found = replace(found, values=values)
     centre, width = (_first(data.get(name)) for name in ("WindowCenter", "WindowWidth"))
     if centre is None or width is None or width <= 1:
-        return found
+        bits = int(data.BitsStored)
+        return replace(found, window=(0, 2**bits - 1)) if bits < 8 else found
     half = (width - 1) / 2  # PS3.3, C.11.2.1.2
     return replace(found, window=(centre - 0.5 - half, centre - 0.5 + half))
 

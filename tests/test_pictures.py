@@ -13,6 +13,7 @@ import tifffile
 from PIL import Image
 
 from deepcv.errors import InputError
+from deepcv.levels import Samples, eight_bits
 from deepcv.pictures import enlarged, read_image, read_picture
 
 Y, X = np.mgrid[:48, :64]
@@ -469,6 +470,22 @@ def test_dicom_is_shown_in_its_window(tmp_path):
     assert (turned, light) == (255 - bright, 255 - dark)
     frames = dicom(tmp_path, np.stack([GREY * 0, GREY]), **window)
     assert "2 frames" in refused(frames) and levels(frames, page=2) == (bright, dark)
+    assert levels(dicom(tmp_path, np.where(GREY == 180, 1, 0), BitsStored=1, HighBit=0, PixelRepresentation=0)) == (
+        255,
+        0,
+    )
+
+
+def test_a_window_holds_for_8_bits_too():
+    found = eight_bits(
+        Samples(GREY.astype(np.uint8), window=(50.0, 200.0)),
+        "p.dcm",
+        convert=False,
+        channel=None,
+        percentiles=None,
+        longest=None,
+    )
+    assert np.unique(found[0]).tolist() == [17, 221]
 
 
 def test_heic_is_read(tmp_path):
@@ -477,6 +494,9 @@ def test_heic_is_read(tmp_path):
     Image.fromarray(np.stack([GREY] * 3, axis=2).astype(np.uint8)).save(tmp_path / "p.heic", quality=95)
     bright, dark = levels(tmp_path / "p.heic")
     assert abs(bright - 180) < 6 and abs(dark - 60) < 6
+    deep = heif.from_bytes("RGB;16", (8, 8), np.zeros((8, 8, 3), "<u2").tobytes())
+    deep.save(tmp_path / "deep.heic")
+    assert "bits per sample 8 are read" in read_picture(tmp_path / "deep.heic").notes[0]
 
 
 def test_pillow_is_told_of_heif(tmp_path, monkeypatch):
