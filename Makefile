@@ -30,7 +30,7 @@ help:
 	@echo "make bench   ours and the peers side by side, about ten minutes (BENCH='--help' shows the options)"
 	@echo "make lint    style, spelling, types, notebooks without outputs"
 	@echo "make picture the picture in the README"
-	@echo "make lock    write requirements.lock anew from pyproject.toml"
+	@echo "make lock    write requirements.lock and sbom.cdx.json anew from pyproject.toml"
 	@echo "make clean   remove the environment, the executed notebooks and the book"
 
 book: $(FIRST_PAGE)
@@ -85,14 +85,19 @@ lint: .make/installed
 	@"$(PYTHON)" -m venv $(VENV)
 	@touch $@
 
-.make/locked: requirements.lock .make/python
+# No file whose hash isn't in a lock is installed, and nothing that isn't in one. torch is built for the CPU where there
+# is such a build, otherwise for NVIDIA's cards, with what these need.
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile --no-deps
+.make/locked: requirements.lock requirements-cpu.lock requirements-cuda.lock .make/python
 	@echo "Installing the $(shell grep -c == requirements.lock) packages of requirements.lock (a few minutes the first time) …"
-	@$(BIN)/pip install --quiet --disable-pip-version-check --no-compile -r requirements.lock
+	@$(INSTALL) --require-hashes -r requirements-cpu.lock 2> /dev/null || true
+	@$(INSTALL) --require-hashes -r requirements.lock
+	@! $(BIN)/pip check | grep -q '^torch .* requires nvidia' || $(INSTALL) --require-hashes -r requirements-cuda.lock
 	@touch $@
 
 .make/installed: pyproject.toml .make/locked
 	@echo "Installing deepcv …"
-	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
+	@$(INSTALL) --no-build-isolation -e .
 	@touch $@
 
 # -- notebooks and book ------------------------------------------------------------------------------------------------
@@ -113,16 +118,16 @@ $(FIRST_PAGE): $(PAGES) $(EXECUTED) $(SOURCES) | .make/installed
 
 # -- upkeep ------------------------------------------------------------------------------------------------------------
 
-# torch stays as the lock has it (edit that line to move it), and the builds for a GPU that it brings on some machines
-# stay out.
+# torch stays as the lock has it: edit that line to move it. The new lock is installed, which checks it, and what it
+# installs says its licences.
 lock:
 	@rm -rf .make/fresh && mkdir -p .make
 	@"$(PYTHON)" -m venv .make/fresh
-	@grep '^torch==' requirements.lock > .make/constraints
-	@.make/fresh/bin/pip install --quiet --disable-pip-version-check -c .make/constraints -e '.[companion,dev]'
-	@{ sed -n '/^#/p' requirements.lock; .make/fresh/bin/pip freeze --all --exclude pip --exclude-editable \
-		| grep -v -E '^(nvidia|cuda|triton)' | sed 's/+cpu$$//'; } > .make/lock
-	@mv .make/lock requirements.lock
+	@.make/fresh/bin/pip install --quiet --disable-pip-version-check uv
+	@.make/fresh/bin/python tools/lock.py
+	@for lock in -cpu ""; do .make/fresh/bin/pip install --quiet --disable-pip-version-check --no-compile --no-deps \
+		--require-hashes -r requirements$$lock.lock || exit; done
+	@.make/fresh/bin/python tools/lock.py --bom
 	@rm -rf .make/fresh
 
 clean:

@@ -1,6 +1,8 @@
 """The files that say what to install agree with each other and with what the code imports."""
 
 import ast
+import json
+import re
 import sys
 import tomllib
 from importlib import metadata
@@ -31,9 +33,17 @@ def project(repository):
 
 @pytest.fixture(scope="module")
 def lock(repository):
-    lines = (repository / "requirements.lock").read_text().splitlines()
-    pins = [Requirement(line) for line in lines if line and not line.startswith("#")]
+    """The pins that hold on this machine."""
+    pins = [pin for pin, _ in locked(repository) if pin.marker is None or pin.marker.evaluate()]
     return {canonicalize_name(pin.name): pin for pin in pins}
+
+
+def locked(repository, name="requirements.lock"):
+    """Each pin of a lock and the hashes of its files."""
+    blocks = re.findall(r"^[^#\s].*\n(?:    .*\n)*", (repository / name).read_text(), re.MULTILINE)
+    for block in blocks:
+        pin, *hashes = block.replace("\\\n", "").split("--hash=sha256:")
+        yield Requirement(pin.strip()), [each.strip() for each in hashes]
 
 
 @pytest.fixture(scope="module")
@@ -64,15 +74,37 @@ def pinned(requirement):
 
 
 def test_the_lock_pins_everything_once_and_nothing_from_elsewhere(repository, lock):
-    lines = [line for line in (repository / "requirements.lock").read_text().splitlines() if line[:1] not in ("", "#")]
-    assert len(lines) == len(lock)
-    for requirement in lock.values():
+    pins = [pin for pin, _ in locked(repository)]
+    assert len({canonicalize_name(pin.name) for pin in pins}) == len(pins) >= len(lock) > 100
+    for requirement in pins:
         assert requirement.url is None
         assert pinned(requirement).local is None, f"{requirement} asks for one machine's build"
 
 
-def test_the_lock_holds_no_build_for_one_kind_of_gpu(lock):
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements-cpu.lock", "requirements-cuda.lock"])
+def test_the_locks_take_no_file_without_a_hash(repository, name):
+    for pin, hashes in locked(repository, name):
+        assert hashes and all(re.fullmatch("[0-9a-f]{64}", each) for each in hashes), pin
+
+
+def test_builds_for_one_kind_of_gpu_are_locked_by_themselves(repository, lock):
     assert not [name for name in lock if name.startswith(("nvidia", "cuda", "triton")) or name == "torchvision"]
+    ((cpu, _),) = locked(repository, "requirements-cpu.lock")
+    assert cpu.name == "torch" and pinned(cpu).public == str(pinned(lock["torch"])) and pinned(cpu).local == "cpu"
+    apart = [pin.name for pin, _ in locked(repository, "requirements-cuda.lock")]
+    assert apart and all(name.startswith(("nvidia-", "cuda-", "triton")) for name in apart)
+
+
+def test_the_bill_of_materials_is_the_lock_s_and_names_every_licence(repository, project, lock):
+    bill = json.loads((repository / "sbom.cdx.json").read_text(encoding="utf-8"))
+    assert (bill["bomFormat"], bill["metadata"]["component"]["name"]) == ("CycloneDX", project["name"])
+    listed = {each["name"]: each for each in bill["components"]}
+    assert len(listed) == len(bill["components"])
+    for each in listed.values():
+        assert "not given" not in str(each["licenses"]), each["name"]
+    if sys.platform == "linux":  # where it is made
+        versions = {name: each["version"] for name, each in listed.items() if "version" in each}
+        assert versions == {name: str(pin.specifier)[2:] for name, pin in lock.items()}
 
 
 @pytest.mark.parametrize("extras", [(), ("companion",), ("dev",)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import shutil
+import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -145,11 +146,18 @@ def verdict(
     deepcv verdict
     deepcv verdict --format json
     """
-    from deepcv.companion import verdict
+    from deepcv.companion import store, verdict
+    from deepcv.companion.claims import Status
 
     if format_ not in ("text", "json"):
         raise InputError(f"--format is {format_!r}; it must be text or json")
     decided = verdict.decide()
+    if all(each.status == Status.NOT_RUN for _, verdicts in decided for each in verdicts.values()):
+        print(
+            f"no run is recorded in {store.root()}; the rows are in the repository, not in the package: run this in a "
+            "checkout, or set DEEPCV_RESULTS to its folder `results`",
+            file=sys.stderr,
+        )
     columns = shutil.get_terminal_size().columns
     print(verdict.as_json(decided) if format_ == "json" else verdict.as_text(decided, min(columns, 100)))
 

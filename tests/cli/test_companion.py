@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from deepcv.companion import recorded
+from deepcv.companion import recorded, store
 from deepcv.companion.store import Store
 
 
@@ -163,6 +163,16 @@ def test_where_the_results_folder_is_new_the_verdict_reads_the_repositorys_rows(
     assert len(ran) > 50
     assert any("Reduced: " in each["evidence"] for each in ran), "the repository's settings, too"
     assert not (tmp_path / "new").exists()
+
+
+def test_without_recorded_rows_the_verdict_says_where_they_are(deepcv, tmp_path, monkeypatch, capsys):
+    """As in a package installed from its wheel."""
+    monkeypatch.setenv("DEEPCV_RESULTS", str(tmp_path))
+    monkeypatch.setattr(store, "_REPOSITORY", tmp_path)
+    assert deepcv("verdict") == 0
+    out, err = capsys.readouterr()
+    assert "not yet run" in " ".join(out.split()) and "✔" not in out
+    assert err.startswith(f"no run is recorded in {tmp_path}; the rows are in the repository") and err.count("\n") == 1
 
 
 def test_the_verdict_has_two_formats(deepcv, capsys):
