@@ -9,9 +9,12 @@ from typing import Any
 import numpy as np
 
 from deepcv.errors import InputError
+from deepcv.frames import described, scene
 from deepcv.images import SMALLEST_SIDE, as_image, resize, working_shape
 from deepcv.methods import Method
+from deepcv.orientation import Turn, canonical
 from deepcv.pictures import enlarged
+from deepcv.tones import NU, many_objects, root
 
 WORKING_SIZE = 1024
 """Longest side in pixels for methods without a bound of their own. Every method then needs less than 1 GiB and, except
@@ -38,9 +41,20 @@ class Found:
 
 
 def segment_picture(
-    method: Method, pixels: np.ndarray, hint: np.ndarray | None, settings: dict[str, Any], *, progress: bool = False
+    method: Method,
+    pixels: np.ndarray,
+    hint: np.ndarray | None,
+    settings: dict[str, Any],
+    *,
+    keep_frame: bool = False,
+    choose_nu: bool = True,
+    progress: bool = False,
 ) -> Found:
-    """Run a method at a bounded size.
+    """Run a method on what a picture shows, at a bounded size.
+
+    A frame of one colour is left out (`deepcv.frames`), the picture is turned to a canonical orientation, so that a
+    flipped picture has the flipped mask (`deepcv.orientation`), and where nothing is marked contours start at many
+    small objects, if there are any (`deepcv.tones`). With `seeds` among the settings the picture is left as it is.
 
     The size is `WORKING_SIZE` unless one is given or the method has a default. For a method without the setting `size`
     the picture is shrunk and the labels are enlarged here.
@@ -51,6 +65,10 @@ def segment_picture(
     hint : `(H, W)`, optional
     settings
         The method's, with seed and device; also `size` if it doesn't have that.
+    keep_frame : bool
+        Whether a frame is part of the scene.
+    choose_nu : bool
+        Whether Chan-Vese's ν may be chosen here, for many small objects.
     progress : bool
         Whether the method may show its steps on stderr.
 
@@ -59,17 +77,46 @@ def segment_picture(
     InputError
         As the method; for a size below `SMALLEST_SIDE`.
     """
-    shape, settings = pixels.shape[:2], dict(settings)
+    settings, notes, shape = dict(settings), list[str](), pixels.shape[:2]
+    marked = bool(settings.get("seeds"))
+    within = None if keep_frame or marked else scene(pixels)
+    if within is not None:
+        notes.append(described(within, shape))
+        pixels, hint = within.shown(pixels), None if hint is None else within.cut(hint)
+    turn = Turn() if marked else canonical(pixels)
+    image, hint = turn.there(pixels), None if hint is None else turn.there(hint)
+    if hint is None and not marked and method.takes_hint(settings):
+        small = as_image(resize(image, working_shape(image.shape[:2], WORKING_SIZE)))
+        objects = many_objects(small)
+        if objects is not None:
+            hint = resize(objects.astype(np.float32), image.shape[:2])
+            notes.append("many small objects of one tone: contours start there")
+            if method.name == "chan-vese" and choose_nu:
+                image, settings["nu"] = root(as_image(image)), NU
+                notes[-1] += f", in the square root of the picture, with ν = {NU}"
+    found = _at_bounded_size(method, image, hint, settings, progress)
+    labels, memberships = turn.back(found.labels), np.stack([turn.back(each) for each in found.memberships])
+    if within is not None:
+        others = [within.framed(resize(each, labels.shape), shape) for each in memberships[1:]]
+        memberships = np.stack([1 - np.sum(others, axis=0), *others])
+        labels = within.framed(labels, shape)
+    return Found(labels, memberships, tuple(notes))
+
+
+def _at_bounded_size(
+    method: Method, image: np.ndarray, hint: np.ndarray | None, settings: dict[str, Any], progress: bool
+) -> Found:
+    shape = image.shape[:2]
     if not method.has_setting("size"):
         longest = settings.pop("size", WORKING_SIZE)
         if longest < SMALLEST_SIDE:
             raise InputError(f"--size is {longest}; it must be at least {SMALLEST_SIDE} pixels")
         working = working_shape(shape, longest)
-        pixels = resize(as_image(pixels), working)
+        image = resize(as_image(image), working)
         hint = None if hint is None else resize(hint, working)
     elif settings["size"] is None:  # the image's own size
         settings["size"] = WORKING_SIZE
     if "progress" in inspect.signature(method.function).parameters:
         settings["progress"] = progress
-    found = method.function(pixels, hint, **settings)
+    found = method.function(image, hint, **settings)
     return Found(enlarged(found.labels, len(found.memberships), shape), found.memberships)

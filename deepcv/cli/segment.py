@@ -80,6 +80,10 @@ def segment(
             help="Longest side (for iem the shorter side), in pixels, during computation; the mask has full size."
         ),
     ] = None,
+    keep_frame: Annotated[
+        bool,
+        typer.Option("--keep-frame", help="A frame of one colour belongs to the picture; otherwise it is left out."),
+    ] = False,
     device: Device = None,
     convert: Convert = False,
     page: Page = None,
@@ -116,7 +120,16 @@ def segment(
     tables = many.Tables(areas, coco)
     one = many.is_one(images, out)
     work = many.Work(
-        partial(_labels, chosen.name, settings | {"seed": seed, "device": device}, hint, convert, one),
+        partial(
+            _labels,
+            chosen.name,
+            settings | {"seed": seed, "device": device},
+            hint,
+            convert,
+            keep_frame=keep_frame,
+            choose_nu=nu is None,
+            progress=one and sys.stderr.isatty(),
+        ),
         reading(convert, page, channel, limits) | {"longest": max(LARGEST_SIDE, 2 * (settings.get("size") or 0))},
         largest=largest,
         title=chosen.title,
@@ -144,20 +157,18 @@ def _labels(
     settings: dict[str, Any],
     hint: Path | None,
     convert: bool,
-    alone: bool,
     pictures: list[np.ndarray],
     shapes: list[tuple[int, int]],
+    **options: bool,
 ) -> list[Found]:
-    """What the method finds in pictures of these full shapes."""
+    """What the method finds in pictures of these full shapes; options are those of `segment_picture`."""
     from deepcv.door import segment_picture
     from deepcv.methods import get_method
 
     found = []
     for pixels, shape in zip(pictures, shapes, strict=True):
         belief = None if hint is None else _read_hint(hint, shape, pixels.shape[:2], convert)
-        found.append(
-            segment_picture(get_method(method), pixels, belief, settings, progress=alone and sys.stderr.isatty())
-        )
+        found.append(segment_picture(get_method(method), pixels, belief, settings, **options))
     return found
 
 

@@ -1,0 +1,102 @@
+"""What the command line does before a method and after it: frames, orientations, many small objects."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from deepcv import frames, get_method, tones
+from deepcv.data import nuclei, samples
+from deepcv.door import segment_picture
+from deepcv.images import as_image, to_uint8
+from deepcv.orientation import Turn, canonical
+
+HEIGHT, WIDTH = 80, 120
+MASK = np.hypot(*(np.mgrid[:HEIGHT, :WIDTH] - np.array([42, 64])[:, None, None])) < 22
+NOISE = np.random.default_rng(0).normal(0, 8, (HEIGHT, WIDTH, 3))
+PICTURE = np.clip(np.where(MASK[..., None], (200, 120, 60), (120, 140, 110)) + NOISE, 0, 255).astype(np.uint8)
+
+
+DISK = {"start": "disk", "nu": 0.5, "max_iterations": 80}  # without a saliency map, which takes the most time
+
+
+def found(pixels, settings=DISK, **options):
+    chosen = get_method("chan-vese")
+    return segment_picture(chosen, pixels, None, chosen.settings(**settings) | {"seed": 0}, **options)
+
+
+def iou(a, b):
+    return np.count_nonzero(a & b) / np.count_nonzero(a | b)
+
+
+def _turned(array, angle, colour):
+    return np.asarray(Image.fromarray(array).rotate(angle, expand=True, fillcolor=colour))
+
+
+FRAMED = {
+    "border": [np.pad(PICTURE, ((9, 9), (9, 9), (0, 0))), np.pad(MASK, 9)],
+    "letterbox": [np.pad(PICTURE, ((14, 14), (0, 0), (0, 0)), constant_values=3), np.pad(MASK, ((14, 14), (0, 0)))],
+    "one side": [np.pad(PICTURE, ((0, 0), (0, 30), (0, 0)), constant_values=255), np.pad(MASK, ((0, 0), (0, 30)))],
+    "turned": [_turned(PICTURE, 7, (0, 0, 0)), _turned(MASK, 7, False)],
+    "turned on white": [_turned(PICTURE, -20, (255, 255, 255)), _turned(MASK, -20, False)],
+}
+
+
+@pytest.mark.parametrize("kind", FRAMED)
+def test_a_frame_is_found_named_and_background(kind):
+    pixels, mask = FRAMED[kind]
+    scene = frames.scene(pixels)
+    assert scene is not None and (scene.outside is not None) == kind.startswith("turned")
+    result = found(pixels)
+    assert iou(result.labels == 1, mask) > 0.95
+    assert any("frame of one colour is left out" in note for note in result.notes)
+    np.testing.assert_allclose(result.memberships.sum(axis=0), 1, atol=1e-5)
+    assert result.labels.shape == result.memberships.shape[1:] == pixels.shape[:2]
+    full = scene.framed(np.ones(scene.cut(mask).shape, np.uint8), mask.shape)
+    assert not full[0, 0 if kind != "one side" else -1] and full[mask].mean() > 0.99
+    assert not any("frame" in note for note in found(pixels, keep_frame=True).notes)
+
+
+def test_a_backdrop_is_no_frame():
+    alone = np.where(MASK[..., None], PICTURE, 255).astype(np.uint8)
+    corner = np.where(np.add(*np.mgrid[:HEIGHT, :WIDTH])[..., None] > 190, PICTURE, 255).astype(np.uint8)
+    square = np.zeros((40, 60), np.uint8)
+    square[10:30, 20:40] = 200
+    for pixels in (PICTURE, alone, corner, square, np.where(MASK, 200, 60).astype(np.uint8)):
+        assert frames.scene(pixels) is None
+    assert all(
+        frames.scene(to_uint8(as_image(sample.image))) is None for sample in map(samples.load, samples.PHOTOGRAPHS)
+    )
+
+
+def test_a_flipped_or_transposed_picture_has_the_flipped_or_transposed_mask():
+    result = found(PICTURE, "mixture").labels
+    for turn in (
+        Turn(True),
+        Turn(False, True),
+        Turn(False, False, True),
+        Turn(True, True, False),
+        Turn(True, True, True),
+    ):
+        turned = turn.there(PICTURE)
+        np.testing.assert_array_equal(turn.back(turned), PICTURE)
+        np.testing.assert_array_equal(canonical(turned).there(turned), canonical(PICTURE).there(PICTURE))
+        np.testing.assert_array_equal(turn.back(found(turned).labels), result)
+
+
+def test_many_small_objects_are_found_by_chan_vese():
+    y, x = np.mgrid[:150, :200]
+    random = np.random.default_rng(1)
+    cells = np.zeros(y.shape, bool)
+    for cy, cx, radius in zip(*(random.integers(*each, 25) for each in ((8, 142), (8, 192), (4, 9))), strict=True):
+        cells |= (y - cy) ** 2 + (x - cx) ** 2 < radius**2
+    grey = np.clip(np.where(cells, 180, 60) + random.normal(0, 10, y.shape), 0, 255).astype(np.uint8)
+    for pixels in (grey, 255 - grey):
+        result = found(pixels, {})
+        assert iou(result.labels == 1, cells) > 0.97 and "many small objects" in result.notes[0]
+    assert iou(found(grey, {}, choose_nu=False).labels == 1, cells) < 0.9
+
+
+def test_photographs_have_no_many_small_objects_and_nuclei_do():
+    photographs = {name: as_image(samples.load(name).image) for name in samples.PHOTOGRAPHS}
+    assert not [name for name, image in photographs.items() if tones.many_objects(image) is not None]
+    assert sum(tones.many_objects(as_image(nuclei.load(name).image)) is not None for name in nuclei.FOR_CHOOSING) == 3
