@@ -13,7 +13,8 @@ import numpy as np
 TOLERANCE = 12
 """How far, in levels of 255, the samples of a frame may lie from its colour: JPEG leaves ripples."""
 BEGINS = 0.6
-"""Share of the first line beyond a frame that must have another colour."""
+"""Share of the first line beyond a frame that must have another colour, by at least `STEP` levels."""
+STEP = 30
 SMALLEST = 0.2
 """Share of each side that must be left within."""
 _WEDGE = 2e-3  # of the picture's area, the smallest triangle
@@ -138,9 +139,9 @@ def _left(channels: np.ndarray, side: str, widths: dict[str, int]) -> int:
     return channels.shape[0 if first == "top" else 1] - widths[first] - widths[second]
 
 
-def _like(line: np.ndarray, colour: np.ndarray) -> float:
+def _like(line: np.ndarray, colour: np.ndarray, tolerance: int = TOLERANCE) -> float:
     """Share of a line that has a colour."""
-    return float((np.abs(line - colour) <= TOLERANCE).all(axis=1).mean())
+    return float((np.abs(line - colour) <= tolerance).all(axis=1).mean())
 
 
 def _wedges(channels: np.ndarray) -> np.ndarray | None:

@@ -61,7 +61,8 @@ def test_a_backdrop_is_no_frame():
     corner = np.where(np.add(*np.mgrid[:HEIGHT, :WIDTH])[..., None] > 190, PICTURE, 255).astype(np.uint8)
     square = np.zeros((40, 60), np.uint8)
     square[10:30, 20:40] = 200
-    for pixels in (PICTURE, alone, corner, square, np.where(MASK, 200, 60).astype(np.uint8)):
+    gradient = np.repeat(np.linspace(0, 255, 20).astype(np.uint8)[:, None], 30, axis=1)
+    for pixels in (PICTURE, alone, corner, square, gradient, np.where(MASK, 200, 60).astype(np.uint8)):
         assert frames.scene(pixels) is None
     assert all(
         frames.scene(to_uint8(as_image(sample.image))) is None for sample in map(samples.load, samples.PHOTOGRAPHS)
