@@ -18,6 +18,7 @@ STEP = 30
 SMALLEST = 0.2
 """Share of each side that must be left within."""
 _WEDGE = 2e-3  # of the picture's area, the smallest triangle
+_NARROWEST = 4  # pixels, the shorter leg of a triangle
 _BLENDED = 2  # pixels beside a wedge that are mixed with it
 
 
@@ -156,8 +157,8 @@ def _wedges(channels: np.ndarray) -> np.ndarray | None:
     for y, x in ((0, 0), (0, width - 1), (height - 1, 0), (height - 1, width - 1)):
         area, corner = _filled(channels, y, x)
         across, down = _run(corner[y, :: -1 if x else 1]), _run(corner[:: -1 if y else 1, x])
-        off = abs(area - across * down / 2)
-        if area >= _WEDGE * corner.size and off <= 0.08 * area + across + down and (across < width or down < height):
+        straight = abs(area - across * down / 2) <= 0.08 * area + (across + down) / 2
+        if straight and area >= _WEDGE * corner.size and _NARROWEST <= across < width and _NARROWEST <= down < height:
             triangles |= corner
         filled |= corner
     found = triangles if triangles.any() else _around_rectangle(filled)
@@ -186,9 +187,9 @@ def _around_rectangle(filled: np.ndarray) -> np.ndarray | None:
     y, x = np.nonzero(1 - filled)
     if not len(y) or filled.mean() < _WEDGE or max(x.min(), y.min(), width - 1 - x.max(), height - 1 - y.max()) > 2:
         return None
-    corners = cv2.boxPoints(cv2.minAreaRect(np.stack([x, y], axis=1).astype(np.float32)))
-    inside = cv2.fillConvexPoly(np.zeros_like(filled), np.rint(corners).astype(np.int32), 1)
-    if np.count_nonzero(inside != 1 - filled) > 0.03 * len(y) or inside.all():
+    rectangle = cv2.minAreaRect(np.stack([x, y], axis=1).astype(np.float32))
+    inside = cv2.fillConvexPoly(np.zeros_like(filled), np.rint(cv2.boxPoints(rectangle)).astype(np.int32), 1)
+    if not 0.5 < rectangle[2] % 90 < 89.5 or np.count_nonzero(inside != 1 - filled) > 0.03 * len(y) or inside.all():
         return None
     return 1 - inside
 
