@@ -113,7 +113,10 @@ def concurrency(workers: int | Executor | None) -> int:
     if not isinstance(workers, Executor):
         return workers
     if hasattr(workers, "_client"):  # Dask's, whose workers come and go
-        return max(1, len(workers._client.nthreads()))
+        try:
+            return max(1, len(workers._client.nthreads()))
+        except OSError:  # of Dask, too
+            raise InputError("the Dask scheduler is gone; start it again with its workers and run again") from None
     return getattr(workers, "_max_workers", DEFAULT_IN_FLIGHT)
 
 
@@ -258,6 +261,10 @@ def _naming(item) -> Iterator[None]:
     except InputError as error:
         raise InputError(f"{_name(item)}: {error}") from error
     except Exception as error:
+        if type(error).__name__ == "KilledWorker":  # Dask's, after several workers
+            raise InputError(
+                f"{_name(item)}: not computed, each worker that tried it died; give it more memory"
+            ) from error
         raise ItemError(f"{_name(item)}: {type(error).__name__}: {error}") from error
 
 

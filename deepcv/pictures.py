@@ -183,6 +183,8 @@ def _head(path: Path) -> bytes:
     """The first bytes of a file, which tell its format."""
     if path.is_dir():
         raise InputError(f"{path} is a folder; name one picture file in it")
+    if path.exists() and not path.is_file():  # opening a pipe would wait for its writer
+        raise InputError(f"{path} is no regular file; name a file, or pass - and send the picture to standard input")
     try:
         with path.open("rb") as file:
             return file.read(2**16)

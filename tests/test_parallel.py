@@ -11,6 +11,7 @@ import textwrap
 import threading
 import time
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from unittest.mock import Mock
 
 import pytest
 
@@ -243,6 +244,17 @@ def test_items_that_a_cluster_drops_are_named(on_cluster):
         executor.shutdown(wait=False)
         with pytest.raises(InputError, match=r"^2: the scheduler is gone or dropped it; run again"):
             next(finished)
+
+
+def test_a_lost_scheduler_and_an_item_that_kills_workers_are_sentences(functions):
+    """As seen with a scheduler of its own, killed after the first item; that takes ten seconds."""
+    executor = Executor()
+    executor._client = Mock()
+    executor._client.nthreads.side_effect = OSError("Timed out trying to connect")
+    with pytest.raises(InputError, match=r"^the Dask scheduler is gone; start it again"):
+        list(run(functions.square, [1, 2], workers=executor))
+    with pytest.raises(InputError, match=r"^3: not computed, each worker that tried it died"), parallel._naming(3):
+        raise type("KilledWorker", (Exception,), {})("task", "worker", 3)
 
 
 def test_workers_with_other_code_are_refused(on_cluster, monkeypatch):

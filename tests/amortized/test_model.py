@@ -210,6 +210,7 @@ def test_the_target_of_the_invariance_is_held_fixed(x):
         torch.testing.assert_close(first, second)
 
 
+@pytest.mark.arithmetic
 def test_the_joint_step_descends_the_weighted_sum_of_what_it_reports(monkeypatch):
     chosen = settings(conservation=True, hint_weight=5.0, invariance_weight=3.0, conservation_weight=2.0)
     model, given, latents = Model(chosen, 0), {}, []
@@ -241,6 +242,7 @@ def one_step(chosen, hints=None):
     return losses, moved, changed
 
 
+@pytest.mark.arithmetic
 def test_the_papers_iteration_makes_the_steps_of_algorithm_3_in_its_order():
     losses, moved, changed = one_step(Settings.paper(**TINY))
     assert moved == ["model", "invariance", "discriminator", "conservation"]

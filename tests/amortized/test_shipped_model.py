@@ -76,10 +76,12 @@ def test_as_a_method_it_takes_the_default_settings_or_its_own_and_tells_of_no_ot
         get_method("redo").function(image)
 
 
+@pytest.mark.arithmetic
 def test_it_finds_flowers_that_the_package_draws():
     assert mean_scores("flowerlike", 16)[1] > 0.65
 
 
+@pytest.mark.arithmetic
 def test_onnx_runtime_computes_the_same(tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime", reason="install the extra `onnx`")
     segmenter = Segmenter.load(MODEL)

@@ -50,6 +50,7 @@ def hard(inside):
     return torch.from_numpy(np.stack((~inside, inside)).astype(np.float32))[None]
 
 
+@pytest.mark.arithmetic
 @pytest.mark.parametrize("method", FITTED)
 @pytest.mark.parametrize("seed", range(3))
 def test_colours_correct_a_rough_hint_that_the_cut_alone_repeats(method, seed):

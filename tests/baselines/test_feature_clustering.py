@@ -22,6 +22,7 @@ def picture(seed=0):
     return np.clip(colours + np.random.default_rng(seed).normal(0, 0.02, (40, 50, 3)), 0, 1)
 
 
+@pytest.mark.arithmetic
 @pytest.mark.parametrize("seed", range(3))
 def test_the_hint_chooses_among_regions_that_follow_the_image(seed):
     hint = gaussian_filter(np.roll(disk(), (3, -3), axis=(0, 1)).astype(float), 3)

@@ -141,6 +141,7 @@ def test_the_objective_rises_from_start_to_end():
         assert values[-1] >= max(values) - 0.02 * (max(values) - values[0])
 
 
+@pytest.mark.arithmetic
 @pytest.mark.parametrize("start", ["centre", "hint"])
 def test_a_disk_of_another_texture_is_found(start):
     image, inside = striped_disk()

@@ -46,6 +46,7 @@ LONG = "x" * 300
     [
         *(("segment", "p.png", "--out", name) for name in ("loop.png", f"{LONG}.png", f"{LONG}/m.png", "pipe.png")),
         ("segment", "p.png", "--out", "m.png", "--overlay", "pipe.png"),
+        ("segment", "pipe.png", "--out", "m.png"),
         *(("predict", "p.png", "--out", name) for name in ("loop.png", LONG)),
         *(("predict", "p.png", "--out", "out", "--model", name) for name in ("loop.png", LONG, "pipe.png")),
         *(("export", name, "x.onnx") for name in ("loop.png", LONG)),

@@ -66,7 +66,7 @@ def one_thread():
 
 
 @pytest.mark.usefixtures("one_thread")
-@pytest.mark.parametrize("image", IMAGES)
+@pytest.mark.parametrize("image", [pytest.param("coins", marks=pytest.mark.arithmetic), *IMAGES[1:]])
 @pytest.mark.parametrize("case", CASES)
 def test_the_solver_takes_the_steps_it_took(case, image):
     digest, first = steps(image, case)

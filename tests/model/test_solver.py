@@ -159,6 +159,7 @@ def test_the_w_step_is_the_least_over_w():
 # what the loop does
 
 
+@pytest.mark.arithmetic
 @pytest.mark.parametrize(
     "settings",
     [QUICK, GRADIENT, QUICK | {"phases": 3}, GRADIENT | {"phases": 3}, QUICK | {"learned_variance": True}],
@@ -184,6 +185,7 @@ def test_noise_belongs_to_the_seed_and_weights_to_another():
     assert not torch.equal(*fits)
 
 
+@pytest.mark.arithmetic
 @pytest.mark.parametrize("settings", [QUICK, GRADIENT | {"nu": 3.0}, GRADIENT | {"balance": 1.0, "warmup": 2}])
 def test_images_side_by_side_come_out_as_one_by_one(settings):
     settings = Settings(**settings)
@@ -214,6 +216,7 @@ def test_a_texture_that_chan_vese_cannot_tell_apart_is_segmented():
     assert theirs < 0.55 and iou(hint > 0, inside) < 0.55
 
 
+@pytest.mark.arithmetic
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_preset_runs_and_brings_its_energy_down(preset):
     image, inside = disk()
@@ -305,6 +308,7 @@ def test_what_the_gradient_step_descends_is_the_splitting_energy(changes, monkey
     assert settings.nu == 0 or split > 0.05, "the splitting is large enough to be missed"
 
 
+@pytest.mark.arithmetic
 def test_each_exact_step_is_the_best_mask_for_its_networks():
     settings = Settings(**QUICK | {"nu": 5.0})
     posed = problem(settings)
@@ -730,6 +734,7 @@ def test_empty_phases_are_reported():
     assert found.settings["empty"] and set(found.settings["empty"]) == set(range(4)) - set(found.labels.flat)
 
 
+@pytest.mark.arithmetic
 @pytest.mark.parametrize("hint_weight", [0.0, 5.0])
 def test_the_energy_never_rises_in_an_exact_step_of_more_phases(hint_weight, monkeypatch):
     settings = Settings(**QUICK | {"phases": 3, "hint_weight": hint_weight, "rounds": 3})
