@@ -32,30 +32,36 @@ from typing import Annotated, Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from deepcv.checks import Count, NonNegative, Positive, Seed, above, at_least, checked_settings
 from deepcv.hints.hint import hint_for
 from deepcv.images import SMALLEST_SIDE, as_image
+from deepcv.model.colours import (
+    LATENT_MEAN,
+    Appearance,
+    kl_difference,
+    linear,
+    local_colours,
+    quadratic,
+    weighted_pixels,
+)
 from deepcv.model.labelling import solve
 from deepcv.model.segment import at_full_size, pose
 from deepcv.model.settings import Settings
-from deepcv.model.solver import Problem, balanced, nonempty
+from deepcv.model.solver import Problem, nonempty
+from deepcv.seeds import takes_seeds
 from deepcv.segmentation import Segmentation, two_phase
 
 Size = Annotated[int, at_least(SMALLEST_SIDE)]
 
-Appearance = Callable[[Tensor], np.ndarray]
-"""From memberships `(1, 2, H, W)`, 0 or 1, to the cost of foreground rather than background, `(H, W)`."""
-
-_LATENT_MEAN = Settings().latent_mean
 _EVERY = 3  # a third of the pixels is enough for a mixture
 
 GRABCUT: dict[str, Any] = {"nu": 50 * (1 + math.sqrt(2)), "hint_weight": 10.0, "balance": 1.0, "limit": 1e4}
 """The preset "grabcut" of `mixture`."""
 
 
+@takes_seeds
 def hint_cut(
     image,
     hint=None,
@@ -92,6 +98,7 @@ def hint_cut(
     return _segment("hint-cut", image, hint, lambda problem: lambda u: np.zeros(1, np.float32), settings, rounds=1)
 
 
+@takes_seeds
 def ridge(
     image,
     hint=None,
@@ -136,6 +143,7 @@ def ridge(
     return _segment("ridge", image, hint, fitted, settings)
 
 
+@takes_seeds
 def forest(
     image,
     hint=None,
@@ -182,6 +190,7 @@ def forest(
     return _segment("forest", image, hint, fitted, settings, seed)
 
 
+@takes_seeds
 def mixture(
     image,
     hint=None,
@@ -282,44 +291,7 @@ def cut_in_rounds(problem: Problem, appearance: Appearance, settings: Settings) 
     return u
 
 
-# -- The features ------------------------------------------------------------------------------------------------------
-
-
-def local_colours(image: Tensor, scales: int) -> np.ndarray:
-    """Mean colours over windows of 1, 3, 5 … pixels, `(H, W, scales·C)`, of an image `(1, C, H, W)`.
-
-    At the frame the mean is over the part of the window inside the image.
-    """
-    windows = range(1, 2 * scales, 2)
-    means = [F.avg_pool2d(image, each, 1, each // 2, count_include_pad=False) for each in windows]
-    return torch.cat(means, dim=1)[0].permute(1, 2, 0).double().numpy()
-
-
-def quadratic(features: np.ndarray) -> np.ndarray:
-    """1, the features `(H, W, D)` and their products, `(H, W, 1 + D + D(D+1)/2)`; all but 1 have mean 0, variance 1."""
-    first, second = np.triu_indices(features.shape[-1])
-    every = np.concatenate((features, features[..., first] * features[..., second]), axis=-1)
-    every = (every - every.mean(axis=(0, 1))) / every.std(axis=(0, 1)).clip(min=1e-9)
-    return np.concatenate((np.ones((*features.shape[:2], 1)), every), axis=-1)
-
-
 # -- The appearances ---------------------------------------------------------------------------------------------------
-
-
-def linear(features: np.ndarray, balance: float, penalty: float) -> Appearance:
-    """Costs by ridge regression of the latent means on features `(H, W, D)`, the first of which is 1."""
-    x = features.reshape(-1, features.shape[-1])
-    shrinkage = penalty * np.eye(x.shape[1])
-    shrinkage[0, 0] = 0
-
-    def cost(u: Tensor) -> np.ndarray:
-        weights, inside = _weighted(u, balance)
-        weighted = x * (weights / weights.sum())[:, None]
-        target = np.where(inside, _LATENT_MEAN, -_LATENT_MEAN)
-        mean = x @ np.linalg.solve(weighted.T @ x + shrinkage, weighted.T @ target)
-        return _kl_difference(mean.reshape(features.shape[:2]))
-
-    return cost
 
 
 def voted(features: np.ndarray, balance: float, trees: int, leaf: int, seed: int) -> Appearance:
@@ -329,12 +301,12 @@ def voted(features: np.ndarray, balance: float, trees: int, leaf: int, seed: int
     x = features.reshape(-1, features.shape[-1])
 
     def cost(u: Tensor) -> np.ndarray:
-        weights, inside = _weighted(u, balance)
+        weights, inside = weighted_pixels(u, balance)
         model = RandomForestClassifier(
             trees, min_samples_leaf=leaf, max_samples=0.1, oob_score=True, random_state=seed, n_jobs=1
         )
         votes = model.fit(x, inside, weights).oob_decision_function_[:, 1]
-        return _kl_difference(_LATENT_MEAN * (2 * votes - 1).reshape(features.shape[:2]))
+        return kl_difference(LATENT_MEAN * (2 * votes - 1).reshape(features.shape[:2]))
 
     return cost
 
@@ -353,18 +325,8 @@ def mixed(features: np.ndarray, balance: float, components: int, floor: float, l
             return GaussianMixture(components, reg_covar=floor, random_state=seed).fit(pixels).score_samples(x)
 
     def cost(u: Tensor) -> np.ndarray:
-        weights, inside = _weighted(u, balance)
+        weights, inside = weighted_pixels(u, balance)
         background, foreground = (log_density(x[each]) + np.log(weights[each].sum()) for each in (~inside, inside))
         return np.clip(background - foreground, -limit, limit).reshape(features.shape[:2])
 
     return cost
-
-
-def _weighted(u: Tensor, balance: float) -> tuple[np.ndarray, np.ndarray]:
-    """The balanced weight of each pixel and whether it is foreground, `(H·W,)` each, from hard memberships."""
-    return balanced(u, balance)[0].sum(dim=0).flatten().double().numpy(), (u[0, 1] > 0.5).flatten().numpy()
-
-
-def _kl_difference(mean: np.ndarray) -> np.ndarray:
-    """KL to the foreground's N(μ, 1) minus KL to the background's N(-μ, 1), of N(mean, 1): -2 μ · mean."""
-    return -2 * _LATENT_MEAN * mean

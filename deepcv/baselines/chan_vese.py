@@ -31,6 +31,7 @@ from deepcv.devices import torch_device
 from deepcv.hints.hint import hint_for, otsu_mask
 from deepcv.images import as_image
 from deepcv.model import labelling
+from deepcv.seeds import takes_seeds
 from deepcv.segmentation import Segmentation, two_phase
 
 
@@ -55,6 +56,7 @@ def chan_vese_energy(image: np.ndarray, mask: np.ndarray, nu: float) -> float:
     return float(nu * boundary_length(mask) + data)
 
 
+@takes_seeds
 def chan_vese(
     image,
     hint=None,

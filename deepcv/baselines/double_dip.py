@@ -51,6 +51,7 @@ from deepcv.model.batches import checked_batch, side_by_side, solve_alike, trace
 from deepcv.model.descent import Descent, adam
 from deepcv.model.networks import SkipNetwork
 from deepcv.model.refinement import guided_filter
+from deepcv.seeds import takes_seeds
 from deepcv.segmentation import Segmentation, two_phase
 
 _SIDES_DIVIDE_BY = 32
@@ -91,6 +92,7 @@ class Settings(Checked):
     ("textbook"); None leaves it out."""
 
 
+@takes_seeds
 def double_dip(
     image, hint=None, *, seed: int = 0, device: str | None = None, progress: bool = False, **settings
 ) -> Segmentation:

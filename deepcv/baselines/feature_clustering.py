@@ -38,9 +38,11 @@ from deepcv.devices import torch_device
 from deepcv.errors import InputError
 from deepcv.hints.hint import hint_for
 from deepcv.images import SMALLEST_SIDE, as_image, resize, working_shape
+from deepcv.seeds import takes_seeds
 from deepcv.segmentation import Segmentation
 
 
+@takes_seeds
 def feature_clustering(
     image,
     hint=None,

@@ -12,9 +12,11 @@ import numpy as np
 from deepcv.checks import Count, Seed, checked_settings
 from deepcv.hints.hint import hint_for, otsu_mask
 from deepcv.images import as_colour, as_image, to_uint8
+from deepcv.seeds import takes_seeds
 from deepcv.segmentation import Segmentation, two_phase
 
 
+@takes_seeds
 def grab_cut(image, hint=None, *, seed: Seed = 0, device: str | None = None, iterations: Count = 5) -> Segmentation:
     """Segment with OpenCV's GrabCut, every pixel free: "probably foreground" above the hint's Otsu threshold.
 

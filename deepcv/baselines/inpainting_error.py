@@ -42,12 +42,14 @@ from deepcv.devices import torch_device
 from deepcv.errors import InputError
 from deepcv.hints.hint import hint_for, otsu_mask
 from deepcv.images import SMALLEST_SIDE, as_colour, as_image, resize
+from deepcv.seeds import takes_seeds
 from deepcv.segmentation import Segmentation, two_phase
 
 _REFERENCE_PIXELS = 128**2  # of the images for which the original's λ was chosen
 _NEIGHBOURS_NEEDED = 4  # of a pixel and its 8 neighbours, for foreground after smoothing
 
 
+@takes_seeds
 def inpainting_error_maximization(
     image,
     hint=None,

@@ -40,9 +40,11 @@ from deepcv.hints.hint import hint_for
 from deepcv.hints.superpixels import slic_superpixels
 from deepcv.images import as_colour, as_image
 from deepcv.metrics import f_measure
+from deepcv.seeds import takes_seeds
 from deepcv.segmentation import Segmentation, two_phase
 
 
+@takes_seeds
 def normalized_cuts(
     image,
     hint=None,

@@ -6,9 +6,11 @@ import time
 
 from deepcv.hints.hint import hint_for, otsu_mask
 from deepcv.images import as_image
+from deepcv.seeds import takes_seeds
 from deepcv.segmentation import Segmentation, two_phase
 
 
+@takes_seeds
 def saliency_threshold(image, hint=None, *, seed: int = 0, device: str | None = None) -> Segmentation:
     """The hint above its Otsu threshold; parameters as for every method, `seed` and `device` ignored.
 

@@ -26,6 +26,7 @@ from deepcv.baselines.level_set import LevelSet, boundary_length, run_until_sett
 from deepcv.checks import Count, NonNegative, Positive, checked_settings
 from deepcv.hints.hint import hint_for, otsu_mask
 from deepcv.images import as_image
+from deepcv.seeds import takes_seeds
 from deepcv.segmentation import Segmentation, two_phase
 
 
@@ -50,6 +51,7 @@ def negative_log(mean: np.ndarray, covariance: np.ndarray) -> np.ndarray:
     return np.block([[precision, -slope[:, None]], [-slope, constant]])
 
 
+@takes_seeds
 def statistical(
     image,
     hint=None,

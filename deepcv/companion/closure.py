@@ -5,8 +5,9 @@ constant. Its closure contains the definitions that it names, those that these n
 of other packages.
 
 Definitions are written in a normal form without docstrings, comments, annotations of functions and variables, imports,
-arguments of `raise`, the method that shows an error in a notebook, and the decorator `on_one_thread`. Annotations in
-the body of a class remain: they make a dataclass's fields. Neither the definition's own name nor its module's appears,
+arguments of `raise`, the method that shows an error in a notebook, and the decorators `on_one_thread` and
+`takes_seeds`, which changes nothing where no seeds are given. Annotations in the body of a class remain: they make a
+dataclass's fields. Neither the definition's own name nor its module's appears,
 so code that is moved, renamed or documented keeps its normal form.
 
 The walk doesn't execute anything, so it can't see one definition change the state of another, or an attribute found by
@@ -324,6 +325,10 @@ def _for_type_checkers(node: ast.If) -> bool:
     return "TYPE_CHECKING" in (getattr(node.test, "id", None), getattr(node.test, "attr", None))
 
 
+_WITHOUT_NUMBERS = (Name("deepcv.threads", "on_one_thread"), Name("deepcv.seeds", "takes_seeds"))
+"""Decorators that don't change what recorded rows compute."""
+
+
 class _Writer(ast.NodeVisitor):
     """Writes the normal form of a definition; the text depends on the syntax tree alone, not on Python's version."""
 
@@ -417,14 +422,14 @@ class _Writer(ast.NodeVisitor):
         if node.name == "_render_traceback_":
             return
         self._pieces.append(f"{type(node).__name__}({self._called(node.name)} ")
-        self._write([each for each in node.decorator_list if not self._chooses_threads(each)])
+        self._write([each for each in node.decorator_list if not self._adds_nothing(each)])
         self._function(node.args, node.body)
 
     visit_AsyncFunctionDef = visit_FunctionDef
 
-    def _chooses_threads(self, decorator: ast.expr) -> bool:
+    def _adds_nothing(self, decorator: ast.expr) -> bool:
         name = decorator.id if isinstance(decorator, ast.Name) else ""
-        return self._meaning(name) == Name("deepcv.threads", "on_one_thread")
+        return self._meaning(name) in _WITHOUT_NUMBERS
 
     def visit_Lambda(self, node: ast.Lambda) -> None:
         self._pieces.append("Lambda(")

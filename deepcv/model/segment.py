@@ -20,6 +20,7 @@ from deepcv.model.refinement import guided_filter
 from deepcv.model.settings import Settings
 from deepcv.model.solver import Problem, iterate
 from deepcv.model.start import edge_weights, start_from_hint, start_from_image
+from deepcv.seeds import takes_seeds
 from deepcv.segmentation import Segmentation
 from deepcv.threads import on_one_thread
 
@@ -55,6 +56,7 @@ def pose(image: np.ndarray, hint: np.ndarray | None, settings: Settings, seed: i
 
 
 @on_one_thread
+@takes_seeds
 def deep_chan_vese(
     image,
     hint=None,

@@ -1,0 +1,472 @@
+"""What a user marks: sure foreground, sure background, undecided. One meaning for every method.
+
+Marks and a rough belief become a hint, from which the method starts as from any other (`informed_hint`):
+
+1. With a box, only its surroundings are looked at, a fifth of its size wider on each side.
+2. The belief s is the saliency map [34], or the user's rough hint; in a box the mean of the picture's map and of its
+   surroundings', whose border is background by what the box says.
+3. Marks spread to what they reach through few changes of colour: with wᵢ = exp(-dᵢ/τ) for the geodesic distances d₁,
+   d₂ to sure foreground and background, p = (w₁ + κ s) / (w₁ + w₂ + κ).
+4. A minimum cut (3.16) with a linear encoder of colour (`deepcv.model.colours`), the prior p, and marked pixels fixed.
+   An object fills its box: the cut is repeated with a lower threshold of p until it spans `SPAN` of the box both ways
+   (after Lempitsky, Kohli, Rother and Sharp, "Image segmentation with a bounding box prior", ICCV 2009, who pose this
+   as a constraint).
+5. The hint is ¾ of the cut and ¼ of p.
+
+No method fixes pixels itself, so what is marked is imposed on every method's result (`held`): marked pixels have their
+side, and where a mark's w is at least ½ the cut of step 4 decides. The geodesic distance follows Bai and Sapiro
+("Geodesic matting", IJCV 82, 2009), the formula is ours.
+
+A rough hint without marks is not held: it is a belief, s in steps 2 to 5, after a blur, if the caller says that it is
+rough (`deepcv.segment`, `deepcv segment --hint`). The functions of the methods take a hint as it is, except for two
+kinds that can only be marks (`as_marks`).
+
+Constants are chosen on the first 20 images of Weizmann and on ECSSD 0001 to 0200
+(`deepcv.companion.experiments.interaction` reports on others).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+import torch
+
+from deepcv.errors import InputError
+from deepcv.hints.saliency import structured_matrix_decomposition
+from deepcv.images import as_array, as_colour, as_hint, as_image, resize, working_shape
+from deepcv.model.colours import linear, local_colours, quadratic
+from deepcv.model.labelling import solve
+from deepcv.model.start import edge_weights
+from deepcv.segmentation import Segmentation
+
+UNDECIDED = 128
+"""The value that leaves a pixel open in marks of uint8, beside 0, sure background, and 255, sure foreground."""
+
+SIZE = 160
+"""Longest side, in pixels, of the cut."""
+MARGIN = 0.2
+"""Of a box's width and height, on each side, that is looked at."""
+POINT = 0.01
+"""Radius of a point, in longest sides."""
+CLICK = 2e-3
+"""Share of the picture below which a hint of one bright spot is a click."""
+SPAN = 0.8
+"""Of a box's width and height that its object has at least, if a cut does; 1/1.2 is what a box 20 % too large has."""
+THRESHOLDS = (0.4, 0.3, 0.2, 0.1)
+"""Of p in a box, tried in turn; if no cut spans the box, the second's is taken."""
+STEEPNESS = 4.0
+"""Geodesic distance per change of colour of 1, where the picture's longest side counts 1."""
+REACH = 0.3
+"""τ."""
+DOUBT = 0.02
+"""κ."""
+BLUR = 0.04
+"""σ of the blur of a rough hint, in longest sides."""
+_NU, _PRIOR, _BALANCE, _SCALES, _PENALTY, _ROUNDS = 600.0, 400.0, 1.0, 2, 1e-4, 5
+_HARD = 1e4
+
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """Points, a box and scribbles, in pixels of the image, x to the right and y downwards from the top left corner.
+
+    Attributes
+    ----------
+    points, background_points : sequence of (x, y)
+        Clicks on the object and beside it; each stands for a disc of a hundredth of the longest side.
+    box : (left, top, right, bottom), optional
+        It holds the whole object, nearly touches it on each side, and outside of it all is background.
+    foreground, background : array_like, `(h, w)`, optional
+        Scribbles of any size: bool, or a picture that is bright (above the middle of its range) where drawn on. They
+        are stretched to the image.
+
+    Raises
+    ------
+    InputError
+        For what is no point or box.
+    """
+
+    points: Sequence[Point] = ()
+    background_points: Sequence[Point] = ()
+    box: tuple[float, float, float, float] | None = None
+    foreground: Any = None
+    background: Any = None
+
+    def __post_init__(self):
+        for name in ("points", "background_points"):
+            for point in getattr(self, name):
+                _numbers(point, 2, f"a point of {name}", "x and y, such as (120, 90)")
+        if self.box is not None:
+            left, top, right, bottom = _numbers(
+                self.box, 4, "box", "left, top, right, bottom, such as (80, 40, 300, 220)"
+            )
+            if not (left < right and top < bottom):
+                raise InputError(f"box is {self.box}; right must exceed left, and bottom must exceed top")
+
+    def __bool__(self) -> bool:
+        """Whether anything is marked."""
+        marks = (self.box, self.foreground, self.background)
+        return bool(self.points or self.background_points or any(each is not None for each in marks))
+
+    def scaled(self, across: float, down: float) -> Seeds:
+        """The same in an image resized by these factors."""
+
+        def moved(points: Sequence[Point]) -> list[Point]:
+            return [(x * across, y * down) for x, y in points]
+
+        box = self.box and (self.box[0] * across, self.box[1] * down, self.box[2] * across, self.box[3] * down)
+        return dataclasses.replace(
+            self, points=moved(self.points), background_points=moved(self.background_points), box=box
+        )
+
+    def marks(self, shape: tuple[int, int]) -> np.ndarray:
+        """1 sure foreground, 0 sure background, NaN undecided: float32 `(H, W)`.
+
+        Where scribbles of both kinds meet, pixels stay undecided.
+
+        Raises
+        ------
+        InputError
+            For a point or box that isn't in the image, foreground outside the box, or a scribble without a stroke.
+        """
+        inside = ~self.outside(shape)
+        on, off = (
+            _discs(points, shape, name) | _stroke(stroke, shape, title)
+            for points, name, stroke, title in (
+                (self.points, "points", self.foreground, "foreground"),
+                (self.background_points, "background_points", self.background, "background"),
+            )
+        )
+        for x, y in self.points:
+            if not inside[int(y), int(x)]:
+                raise InputError(
+                    f"the foreground point ({x:g}, {y:g}) lies outside the box {self.box}; enlarge the box"
+                )
+        on &= inside
+        marks = np.full(shape, np.nan, np.float32)
+        marks[off | ~inside], marks[on] = 0, 1
+        marks[on & off] = np.nan
+        return marks
+
+    def outside(self, shape: tuple[int, int]) -> np.ndarray:
+        """Where the box leaves nothing but background, bool `(H, W)`.
+
+        `InputError` is raised for a box without a pixel of the image.
+        """
+        outside = np.zeros(shape, bool)
+        if self.box is not None:
+            rows, columns = _pixels(self.box, shape)
+            outside[:] = True
+            outside[rows, columns] = False
+            if outside.all():
+                height, width = shape
+                raise InputError(f"box is {self.box}, which has no pixel of the image, {width}×{height}; move it")
+        return outside
+
+
+def _numbers(values, count: int, what: str, example: str) -> tuple[float, ...]:
+    try:
+        numbers = tuple(map(float, values))
+    except (TypeError, ValueError):
+        numbers = ()
+    if len(numbers) != count or not np.isfinite(numbers).all():
+        raise InputError(f"{what} is {values!r}; give {count} numbers: {example}")
+    return numbers
+
+
+def _pixels(box: Sequence[float], shape: tuple[int, int]) -> tuple[slice, slice]:
+    """Rows and columns of a box, within the image."""
+    left, top, right, bottom = box
+    columns, rows = (
+        slice(*(int(np.clip(round(end), 0, side)) for end in ends))
+        for ends, side in (((left, right), shape[1]), ((top, bottom), shape[0]))
+    )
+    return rows, columns
+
+
+def _discs(points: Sequence[Point], shape: tuple[int, int], name: str) -> np.ndarray:
+    height, width = shape
+    marked = np.zeros(shape, bool)
+    radius = max(1.0, POINT * max(shape))
+    for x, y in points:
+        if not (0 <= x < width and 0 <= y < height):
+            raise InputError(f"the point ({x:g}, {y:g}) of {name} isn't in the image, {width}×{height}; move it")
+        rows, columns = np.ogrid[:height, :width]
+        marked |= np.hypot(rows - int(y), columns - int(x)) <= radius
+    return marked
+
+
+def _stroke(stroke, shape: tuple[int, int], name: str) -> np.ndarray:
+    if stroke is None:
+        return np.zeros(shape, bool)
+    array = as_array(stroke, f"the {name} scribble")
+    if array.ndim != 2 or not array.size:
+        raise InputError(f"the {name} scribble is {array.shape}; give a grey picture, (h, w)")
+    drawn = array > (0 if array.dtype == bool else 127 if array.dtype == np.uint8 else 0.5)
+    if not drawn.any():
+        raise InputError(f"the {name} scribble has no stroke; draw in white on black")
+    return resize(drawn.astype(np.float32), shape) > 0.25  # a thin stroke in a large picture survives
+
+
+def as_marks(seeds, shape: tuple[int, int]) -> np.ndarray:
+    """Marks, float32 `(H, W)`: 1 sure foreground, 0 sure background, NaN undecided.
+
+    Parameters
+    ----------
+    seeds : Seeds or array_like, `(H, W)`
+        An array is float with 1, 0 and NaN, or uint8 with 255, 0 and `UNDECIDED`.
+    shape : tuple of int
+        The image's `(H, W)`.
+
+    Raises
+    ------
+    InputError
+        For another shape, dtype or value, and where nothing is marked.
+    """
+    if isinstance(seeds, Seeds):
+        marks = seeds.marks(shape)
+    else:
+        array = as_array(seeds, "seeds")
+        if array.shape != tuple(shape):
+            raise InputError(f"seeds are {array.shape} but the image is {tuple(shape)}; resize the seeds to its size")
+        if array.dtype == np.uint8:
+            marks = np.select([array == 0, array == 255, array == UNDECIDED], [0, 1, np.nan], default=2)
+        elif np.issubdtype(array.dtype, np.floating):
+            marks = np.where(np.isnan(array) | np.isin(array, (0, 1)), array, 2)
+        else:
+            raise InputError(f"seeds are {array.dtype}; give floats (1, 0, NaN) or uint8 (255, 0, {UNDECIDED})")
+        if (wrong := marks == 2).any():
+            raise InputError(
+                f"seeds have the value {array[wrong][0]}; they may be 1 (foreground), 0 (background) and NaN "
+                f"(undecided), or of uint8 255, 0 and {UNDECIDED}; what is likely but not sure is a hint"
+            )
+    if np.isnan(marks).all():
+        raise InputError("seeds mark no pixel; mark some of the object or of the background, or omit them")
+    return marks.astype(np.float32)
+
+
+def marks_in(hint) -> np.ndarray | None:
+    """The marks that a hint can only mean, or None.
+
+    Two kinds: 0, 1 and ½ (of uint8 0, 255 and 127 or 128), where ½ can only be undecided; and 0 but for one level in
+    less than `CLICK` of the pixels, which is a click on the object: the rest is undecided.
+    """
+    array = np.asarray(hint)
+    if array.ndim != 2 or array.dtype not in (np.uint8, np.float16, np.float32, np.float64) or not array.size:
+        return None
+    top, half = (255, (127, UNDECIDED)) if array.dtype == np.uint8 else (1, (0.5,))
+    open_ = np.isin(array, half)
+    if open_.any():
+        on, off = array == top, array == 0
+        return np.select([on, off], [1.0, 0.0], np.nan) if (on | off | open_).all() and (on | off).any() else None
+    bright = array > 0
+    if 0 < bright.mean() < CLICK and np.ptp(array[bright]) == 0:
+        return np.where(bright, 1.0, np.nan)
+    return None
+
+
+# -- From marks to a hint ----------------------------------------------------------------------------------------------
+
+
+class Informed(NamedTuple):
+    """What marks and a belief say about a window of an image.
+
+    Attributes
+    ----------
+    window : tuple of slice
+        Rows and columns of the image; the rest is background.
+    hint : numpy.ndarray of float32, `(h, w)`
+    cut : numpy.ndarray of bool, `(h, w)`
+        The cut.
+    near : numpy.ndarray of bool, `(h, w)`
+        Where a mark reaches.
+    """
+
+    window: tuple[slice, slice]
+    hint: np.ndarray
+    cut: np.ndarray
+    near: np.ndarray
+
+
+def informed_hint(image: np.ndarray, seeds, hint=None) -> Informed:
+    """What marks, with the saliency map or a rough hint, say: steps 1 to 5 above.
+
+    Parameters
+    ----------
+    image : numpy.ndarray
+        As `as_image` returns it.
+    seeds : Seeds or array_like, `(H, W)`, optional
+        As for `as_marks`; None for a rough hint alone.
+    hint : array_like, `(H, W)`, optional
+        A belief in [0, 1], in the saliency map's place.
+    """
+    shape = image.shape[:2]
+    marks = np.full(shape, np.nan, np.float32) if seeds is None else as_marks(seeds, shape)
+    box = seeds.box if isinstance(seeds, Seeds) else None
+    window = _window(box, shape)
+    belief = (structured_matrix_decomposition(image) if hint is None else as_hint(hint, shape))[window]
+    part, marks = np.ascontiguousarray(image[window]), marks[window]
+    if box is not None and hint is None:
+        belief = (belief + structured_matrix_decomposition(part)) / 2
+    small = working_shape(part.shape[:2], SIZE)
+    pixels = as_colour(resize(part, small))
+    on, off = (_reduced(marks == side, small) for side in (1, 0))
+    off &= ~on
+    belief = resize(belief, small)
+    p, reach = spread(pixels, belief if box is not None else _around_otsu(belief), on, off)
+    found = _cut_to_box(pixels, p, on, off) if box is not None else cut(pixels, p, on, off, 0.5)
+    enlarged, believed, near = (resize(each.astype(np.float32), part.shape[:2]) for each in (found, p, reach))
+    told = np.where(np.isnan(marks), 0.75 * enlarged + 0.25 * believed, marks)
+    return Informed(window, told.astype(np.float32), enlarged > 0.5, near >= 0.5)
+
+
+def _window(box: Sequence[float] | None, shape: tuple[int, int]) -> tuple[slice, slice]:
+    """Rows and columns of a box and its margin; all without a box."""
+    if box is None:
+        return slice(0, shape[0]), slice(0, shape[1])
+    left, top, right, bottom = box
+    across, down = (max(MARGIN * side, 16) for side in (right - left, bottom - top))
+    return _pixels((left - across, top - down, right + across, bottom + down), shape)
+
+
+def _reduced(marked: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Marked pixels, bool, at a smaller size: where they cover 0.3 of a pixel, or as much as anywhere if less."""
+    cover = resize(marked.astype(np.float32), shape)
+    return cover >= np.clip(0.99 * cover.max(), 1e-6, 0.3)
+
+
+def _around_otsu(belief: np.ndarray) -> np.ndarray:
+    """A belief, bent so that its Otsu threshold is ½."""
+    from skimage.filters import threshold_otsu
+
+    if not np.ptp(belief):
+        return belief
+    middle = float(np.clip(threshold_otsu(belief), 1e-3, 1 - 1e-3))
+    return np.interp(belief, (0, middle, 1), (0, 0.5, 1)).astype(np.float32)
+
+
+def spread(image: np.ndarray, belief: np.ndarray, on: np.ndarray, off: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """p, and how near the nearest mark is, max(w₁, w₂): float32 `(h, w)` each, in [0, 1] (step 3).
+
+    From an image `(h, w, 3)`, a belief, and the pixels of either kind, bool, `(h, w)` each.
+    """
+    w1, w2 = (np.exp(-geodesic(image, marked) / REACH) for marked in (on, off))
+    p = (w1 + DOUBT * belief) / (w1 + w2 + DOUBT)
+    return p.astype(np.float32), np.maximum(w1, w2).astype(np.float32)
+
+
+def geodesic(image: np.ndarray, marked: np.ndarray) -> np.ndarray:
+    """Length of the shortest path to a marked pixel, `(h, w)`; infinite if there is none.
+
+    A pixel of a path costs `STEEPNESS` times the change of colour there, ‖∇I‖ of the slightly blurred image `(h, w,
+    3)`, plus one over the longest side.
+    """
+    import cv2
+    from skimage.graph import MCP_Geometric
+
+    if not marked.any():
+        return np.full(marked.shape, np.inf)
+    down, across = np.gradient(cv2.GaussianBlur(image, (0, 0), 1.0), axis=(0, 1))
+    change = np.sqrt((down**2).sum(axis=2) + (across**2).sum(axis=2))
+    cost = STEEPNESS * change + 1 / max(marked.shape)
+    return MCP_Geometric(cost).find_costs(np.argwhere(marked))[0]
+
+
+@torch.no_grad()
+def cut(image: np.ndarray, p: np.ndarray, on: np.ndarray, off: np.ndarray, threshold: float) -> np.ndarray:
+    """The minimum cut of step 4 with the prior p above a threshold, bool `(h, w)`; marked pixels keep their side.
+
+    As `deepcv.baselines.appearance.ridge`, it alternates with the encoder's fit. Arguments are as for `spread`.
+    """
+    pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None]
+    appearance = linear(quadratic(local_colours(pixels, _SCALES)), _BALANCE, _PENALTY)
+    prior = np.select([on, off], [-_HARD, _HARD], -_PRIOR * np.tanh(2.5 * (p - threshold)))
+    edges, solution = edge_weights(pixels, 1.0), None
+    inside = ((p > threshold) | on) & ~off
+    for _ in range(_ROUNDS):
+        if inside.all() or not inside.any():  # nothing to tell apart
+            break
+        memberships = torch.from_numpy(np.stack((~inside, inside)).astype(np.float32))[None]
+        cost = torch.from_numpy((prior + appearance(memberships)).astype(np.float32))[None]
+        solution = solve(cost, _NU * edges, start=solution)
+        before, inside = inside, solution.mask[0].numpy()
+        if (inside != before).mean() < 0.003:
+            break
+    return inside
+
+
+def _cut_to_box(image: np.ndarray, p: np.ndarray, on: np.ndarray, off: np.ndarray) -> np.ndarray:
+    """The cut with the first of `THRESHOLDS` with which it spans the box; the second's, if none does."""
+    needed = [SPAN * length for length in _sides(~off)]
+    found = []
+    for threshold in THRESHOLDS:
+        found.append(cut(image, p, on, off, threshold))
+        if all(length >= least for length, least in zip(_sides(found[-1]), needed, strict=True)):
+            return found[-1]
+    return found[1]
+
+
+def _sides(mask: np.ndarray) -> list[int]:
+    """Height and width of a mask's bounding box; 0 if it is empty."""
+    lines = [np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0)]
+    return [int(each[-1] - each[0]) + 1 if len(each) else 0 for each in lines]
+
+
+# -- Every method ------------------------------------------------------------------------------------------------------
+
+
+def with_seeds(function: Callable[..., Segmentation], image, hint, seeds, **keywords) -> Segmentation:
+    """Run a method from what is marked, and hold it to that: `informed_hint`, the method, `held`.
+
+    Without seeds, and unless the hint can only be marks (`marks_in`), the method is called as it is.
+
+    Raises
+    ------
+    InputError
+        For unusable seeds, more than two regions, and as the method.
+    """
+    if seeds is None and hint is not None and (seeds := marks_in(hint)) is not None:
+        hint = None
+    if seeds is None:
+        return function(image, hint, **keywords)
+    if keywords.get("phases", 2) > 2 or not keywords.get("merge", True):
+        raise InputError("seeds tell an object from its background; ask for two regions, or omit the seeds")
+    image = as_image(image)
+    informed = informed_hint(image, seeds, hint)
+    found = function(np.ascontiguousarray(image[informed.window]), informed.hint, **keywords)
+    return held(found, informed, as_marks(seeds, image.shape[:2]))
+
+
+def held(found: Segmentation, informed: Informed, marks: np.ndarray) -> Segmentation:
+    """A method's result in a window, held to marks `(H, W)`, at the image's size.
+
+    Near a mark the cut decides; marked pixels have their side; outside the window is background.
+    """
+    labels, u = np.zeros(marks.shape, np.uint8), np.zeros(marks.shape, np.float32)
+    mask = np.where(informed.near, informed.cut, found.mask)
+    labels[informed.window] = mask
+    u[informed.window] = np.where(informed.near, informed.cut, found.memberships[1])
+    for array in (labels, u):
+        array[marks == 1], array[marks == 0] = 1, 0
+    return dataclasses.replace(found, labels=labels, memberships=np.stack((1 - u, u)))
+
+
+Method = TypeVar("Method", bound=Callable[..., Segmentation])
+
+
+def takes_seeds(method: Method) -> Method:
+    """The method with a keyword `seeds`, as for `with_seeds`."""
+
+    def call(image, hint=None, **keywords):
+        return with_seeds(method, image, hint, keywords.pop("seeds", None), **keywords)
+
+    wrapped: Any = functools.wraps(method)(call)
+    wrapped.__kwdefaults__ = method.__kwdefaults__  # `deepcv.checks.checked_settings` asks for them
+    return wrapped
