@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from deepcv.errors import InputError
 from deepcv.frames import described, scene
-from deepcv.images import SMALLEST_SIDE, as_image, resize, working_shape
+from deepcv.images import SMALLEST_SIDE, as_colour, as_image, resize, working_shape
 from deepcv.methods import Method
 from deepcv.orientation import Turn, canonical
 from deepcv.pictures import enlarged
+from deepcv.seeds import rough_hint
 from deepcv.tones import NU, many_objects, root
 
 WORKING_SIZE = 1024
@@ -63,8 +64,10 @@ def segment_picture(
     ----------
     pixels : uint8, `(H, W)` or `(H, W, 3)`
     hint : `(H, W)`, optional
+        A rough one, as for `deepcv.segment`.
     settings
-        The method's, with seed and device; also `size` if it doesn't have that.
+        The method's, with seed and device; also `size` if it doesn't have that, and `seeds`, a `deepcv.seeds.Seeds` in
+        pixels of the picture.
     keep_frame : bool
         Whether a frame is part of the scene.
     choose_nu : bool
@@ -85,7 +88,10 @@ def segment_picture(
         pixels, hint = within.shown(pixels), None if hint is None else within.cut(hint)
     turn = Turn() if marked else canonical(pixels)
     image, hint = turn.there(pixels), None if hint is None else turn.there(hint)
-    if hint is None and not marked and method.takes_hint(settings):
+    if hint is not None and not marked:
+        hint, seeds = rough_hint(image, hint, held=method.has_setting("hint_weight"))
+        settings |= {"seeds": seeds} if seeds else {}
+    elif not marked and method.takes_hint(settings):
         small = as_image(resize(image, working_shape(image.shape[:2], WORKING_SIZE)))
         objects = many_objects(small)
         if objects is not None:
@@ -114,9 +120,56 @@ def _at_bounded_size(
         working = working_shape(shape, longest)
         image = resize(as_image(image), working)
         hint = None if hint is None else resize(hint, working)
+        if seeds := settings.get("seeds"):
+            settings["seeds"] = seeds.scaled(working[1] / shape[1], working[0] / shape[0])
     elif settings["size"] is None:  # the image's own size
         settings["size"] = WORKING_SIZE
     if "progress" in inspect.signature(method.function).parameters:
         settings["progress"] = progress
     found = method.function(image, hint, **settings)
     return Found(enlarged(found.labels, len(found.memberships), shape), found.memberships)
+
+
+def inverted(found: Found) -> Found:
+    """The same with foreground and background exchanged."""
+    return replace(found, labels=(1 - found.labels).astype(np.uint8), memberships=found.memberships[::-1].copy())
+
+
+NEARLY = 0.98
+"""Share of the picture from which a foreground nearly fills it."""
+SUPPORT = 1.2
+"""Contrast along an outline, in the picture's mean, below which the outline is arbitrary.
+
+Of the ground truths of 20 photographs of Weizmann and 20 of ECSSD 38 have 1.7 or more; moved to another place none has
+1.5. That seeds disagree is no such sign: our model's agree even on noise, held to the saliency map."""
+
+
+def with_warnings(found: Found, pixels: np.ndarray) -> Found:
+    """The same, with a note if the foreground is empty, (nearly) everything, or barely supported by the picture."""
+    if len(found.memberships) != 2:
+        return found
+    share = float(np.count_nonzero(found.labels)) / found.labels.size
+    if share == 0:
+        note = "nothing is foreground; say where the object is: a point or a box"
+    elif share > NEARLY:
+        note = f"{share:.1%} of the picture is foreground; say where the background is: a point, or the object's box"
+    elif (contrast := contrast_along(pixels, found.labels)) < SUPPORT:
+        note = (
+            f"the picture barely supports this outline: the contrast along it is {contrast:.1f} times the picture's "
+            "mean, and that of most objects 2 to 4; mark the object by points or a box"
+        )
+    else:
+        return found
+    return replace(found, notes=(*found.notes, f"warning: {note}"))
+
+
+def contrast_along(pixels: np.ndarray, labels: np.ndarray) -> float:
+    """Mean change of colour, ‖∇I‖, along the outline of a mask over its mean in the picture, at 160 pixels."""
+    import cv2
+
+    shape = working_shape(labels.shape, 160)
+    image, mask = resize(as_colour(as_image(pixels)), shape), resize(labels * np.uint8(255), shape) > 127
+    down, across = np.gradient(image, axis=(0, 1))
+    change = np.sqrt((down**2).sum(axis=2) + (across**2).sum(axis=2))
+    outline = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
+    return float(change[outline].mean() / change.mean()) if outline.any() else np.inf  # nothing left at this size

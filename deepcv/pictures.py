@@ -172,6 +172,15 @@ def read_picture(
     return _upright(pixels, shape, orientation, (*notes, *more))
 
 
+def alpha_channel(path) -> np.ndarray | None:
+    """The alpha channel of a picture file, uint8 `(H, W)`, upright; None if it has none or is opaque throughout."""
+    with contextlib.suppress(Exception), opened(Path(path)) as picture:  # `read_image` says what is wrong with a file
+        if "A" in picture.getbands() or "transparency" in picture.info:
+            alpha = np.asarray(picture.convert("RGBA").getchannel("A"))
+            return None if (alpha == 255).all() else _upright(alpha, alpha.shape, _orientation(picture), ()).pixels
+    return None
+
+
 def read_checked(path, **options) -> Picture:
     """`read_picture` for a picture to be segmented; raises the error of `as_image` unless that accepts it."""
     picture = read_picture(path, **options)

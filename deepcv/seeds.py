@@ -3,10 +3,11 @@
 Marks and a rough belief become a hint, from which the method starts as from any other (`informed_hint`):
 
 1. With a box, only its surroundings are looked at, a fifth of its size wider on each side.
-2. The belief s is the saliency map [34], or the user's rough hint; in a box the mean of the picture's map and of its
-   surroundings', whose border is background by what the box says.
-3. Marks spread to what they reach through few changes of colour: with wᵢ = exp(-dᵢ/τ) for the geodesic distances d₁,
-   d₂ to sure foreground and background, p = (w₁ + κ s) / (w₁ + w₂ + κ).
+2. The belief s is the saliency map [34], or the user's rough hint; in a box the mean of it and of the surroundings'
+   map, whose border is background by what the box says. Without a box a click corrects what is found without it: s
+   becomes ¾ of the cut of step 4 without marks and ¼ s.
+3. Marks spread to what is like them and what they reach through few changes of colour: with wᵢ = exp(-dᵢ/τ) for the
+   distances d₁, d₂ to sure foreground and background (`distance`), p = (w₁ + κ s) / (w₁ + w₂ + κ).
 4. A minimum cut (3.16) with a linear encoder of colour (`deepcv.model.colours`), the prior p, and marked pixels fixed.
    An object fills its box: the cut is repeated with a lower threshold of p until it spans `SPAN` of the box both ways
    (after Lempitsky, Kohli, Rother and Sharp, "Image segmentation with a bounding box prior", ICCV 2009, who pose this
@@ -14,8 +15,8 @@ Marks and a rough belief become a hint, from which the method starts as from any
 5. The hint is ¾ of the cut and ¼ of p.
 
 No method fixes pixels itself, so what is marked is imposed on every method's result (`held`): marked pixels have their
-side, and where a mark's w is at least ½ the cut of step 4 decides. The geodesic distance follows Bai and Sapiro
-("Geodesic matting", IJCV 82, 2009), the formula is ours.
+side, and where a mark's w is at least ½ the cut of step 4 decides. Geodesic distances from scribbles are those of Bai
+and Sapiro ("Geodesic matting", IJCV 82, 2009), the formulas are ours.
 
 A rough hint without marks is not held: it is a belief, s in steps 2 to 5, after a blur, if the caller says that it is
 rough (`deepcv.segment`, `deepcv segment --hint`). The functions of the methods take a hint as it is, except for two
@@ -29,58 +30,46 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-import torch
 
 from deepcv.errors import InputError
 from deepcv.hints.saliency import structured_matrix_decomposition
 from deepcv.images import as_array, as_colour, as_hint, as_image, resize, working_shape
-from deepcv.model.colours import linear, local_colours, quadratic
-from deepcv.model.labelling import solve
-from deepcv.model.start import edge_weights
+from deepcv.model.marked import SIZE, told
 from deepcv.segmentation import Segmentation
 
 UNDECIDED = 128
 """The value that leaves a pixel open in marks of uint8, beside 0, sure background, and 255, sure foreground."""
 
-SIZE = 160
-"""Longest side, in pixels, of the cut."""
 MARGIN = 0.2
 """Of a box's width and height, on each side, that is looked at."""
-POINT = 0.01
+POINT = 0.004
 """Radius of a point, in longest sides."""
 CLICK = 2e-3
 """Share of the picture below which a hint of one bright spot is a click."""
-SPAN = 0.8
-"""Of a box's width and height that its object has at least, if a cut does; 1/1.2 is what a box 20 % too large has."""
-THRESHOLDS = (0.4, 0.3, 0.2, 0.1)
-"""Of p in a box, tried in turn; if no cut spans the box, the second's is taken."""
-STEEPNESS = 4.0
-"""Geodesic distance per change of colour of 1, where the picture's longest side counts 1."""
-REACH = 0.3
-"""τ."""
-DOUBT = 0.02
-"""κ."""
+
+
 BLUR = 0.04
 """σ of the blur of a rough hint, in longest sides."""
-_NU, _PRIOR, _BALANCE, _SCALES, _PENALTY, _ROUNDS = 600.0, 400.0, 1.0, 2, 1e-4, 5
-_HARD = 1e4
+ROUGH = 0.5
+"""Weight of a rough hint against the saliency map."""
 
 Point = tuple[float, float]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Seeds:
     """Points, a box and scribbles, in pixels of the image, x to the right and y downwards from the top left corner.
 
     Attributes
     ----------
     points, background_points : sequence of (x, y)
-        Clicks on the object and beside it; each stands for a disc of a hundredth of the longest side.
+        Clicks on the object and beside it; each stands for a small disc.
     box : (left, top, right, bottom), optional
         It holds the whole object, nearly touches it on each side, and outside of it all is background.
     foreground, background : array_like, `(h, w)`, optional
@@ -212,7 +201,7 @@ def _stroke(stroke, shape: tuple[int, int], name: str) -> np.ndarray:
     drawn = array > (0 if array.dtype == bool else 127 if array.dtype == np.uint8 else 0.5)
     if not drawn.any():
         raise InputError(f"the {name} scribble has no stroke; draw in white on black")
-    return resize(drawn.astype(np.float32), shape) > 0.25  # a thin stroke in a large picture survives
+    return _reduced(drawn, shape)
 
 
 def as_marks(seeds, shape: tuple[int, int]) -> np.ndarray:
@@ -247,7 +236,7 @@ def as_marks(seeds, shape: tuple[int, int]) -> np.ndarray:
                 f"seeds have the value {array[wrong][0]}; they may be 1 (foreground), 0 (background) and NaN "
                 f"(undecided), or of uint8 255, 0 and {UNDECIDED}; what is likely but not sure is a hint"
             )
-    if np.isnan(marks).all():
+    if np.isnan(marks).all() and getattr(seeds, "box", None) is None:  # a box may hold the whole image
         raise InputError("seeds mark no pixel; mark some of the object or of the background, or omit them")
     return marks.astype(np.float32)
 
@@ -259,6 +248,8 @@ def marks_in(hint) -> np.ndarray | None:
     less than `CLICK` of the pixels, which is a click on the object: the rest is undecided.
     """
     array = np.asarray(hint)
+    if array.dtype == bool:
+        array = array.astype(np.float32)
     if array.ndim != 2 or array.dtype not in (np.uint8, np.float16, np.float32, np.float64) or not array.size:
         return None
     top, half = (255, (127, UNDECIDED)) if array.dtype == np.uint8 else (1, (0.5,))
@@ -311,20 +302,36 @@ def informed_hint(image: np.ndarray, seeds, hint=None) -> Informed:
     marks = np.full(shape, np.nan, np.float32) if seeds is None else as_marks(seeds, shape)
     box = seeds.box if isinstance(seeds, Seeds) else None
     window = _window(box, shape)
-    belief = (structured_matrix_decomposition(image) if hint is None else as_hint(hint, shape))[window]
+    belief = (_saliency(image) if hint is None else as_hint(hint, shape))[window]
     part, marks = np.ascontiguousarray(image[window]), marks[window]
-    if box is not None and hint is None:
-        belief = (belief + structured_matrix_decomposition(part)) / 2
+    if (part == part[:1, :1]).all():
+        raise InputError("in and around the box the image has one colour; move or enlarge the box")
+    if box is not None:
+        belief = (belief + _saliency(part)) / 2
     small = working_shape(part.shape[:2], SIZE)
     pixels = as_colour(resize(part, small))
     on, off = (_reduced(marks == side, small) for side in (1, 0))
     off &= ~on
-    belief = resize(belief, small)
-    p, reach = spread(pixels, belief if box is not None else _around_otsu(belief), on, off)
-    found = _cut_to_box(pixels, p, on, off) if box is not None else cut(pixels, p, on, off, 0.5)
+    found, p, reach = told(pixels, resize(belief, small), on, off, boxed=box is not None)
     enlarged, believed, near = (resize(each.astype(np.float32), part.shape[:2]) for each in (found, p, reach))
-    told = np.where(np.isnan(marks), 0.75 * enlarged + 0.25 * believed, marks)
-    return Informed(window, told.astype(np.float32), enlarged > 0.5, near >= 0.5)
+    surer = np.where(np.isnan(marks), 0.75 * enlarged + 0.25 * believed, marks)
+    if np.ptp(surer) < 1e-3:  # nothing is told apart
+        surer = belief
+    return Informed(window, surer.astype(np.float32), enlarged > 0.5, near >= 0.5)
+
+
+def _saliency(image: np.ndarray) -> np.ndarray:
+    """The saliency map; those of the last images are kept, since a second click comes soon after the first."""
+    key = image.shape, hashlib.sha256(image.tobytes()).hexdigest()
+    if key not in _maps:
+        _maps[key] = structured_matrix_decomposition(image)
+        while len(_maps) > _KEPT:
+            del _maps[next(iter(_maps))]
+    return _maps[key]
+
+
+_maps: dict[tuple, np.ndarray] = {}
+_KEPT = 4
 
 
 def _window(box: Sequence[float] | None, shape: tuple[int, int]) -> tuple[slice, slice]:
@@ -337,86 +344,45 @@ def _window(box: Sequence[float] | None, shape: tuple[int, int]) -> tuple[slice,
 
 
 def _reduced(marked: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Marked pixels, bool, at a smaller size: where they cover 0.3 of a pixel, or as much as anywhere if less."""
+    """Marked pixels, bool, at another size: where they cover 0.3 of a pixel, or if less as much as anywhere.
+
+    A thin stroke in a large picture survives.
+    """
     cover = resize(marked.astype(np.float32), shape)
     return cover >= np.clip(0.99 * cover.max(), 1e-6, 0.3)
 
 
-def _around_otsu(belief: np.ndarray) -> np.ndarray:
-    """A belief, bent so that its Otsu threshold is ½."""
-    from skimage.filters import threshold_otsu
+def rough_hint(image, hint, *, held: bool) -> tuple[np.ndarray | None, Any]:
+    """A user's rough hint of any size as hint and seeds of a method.
 
-    if not np.ptp(belief):
-        return belief
-    middle = float(np.clip(threshold_otsu(belief), 1e-3, 1 - 1e-3))
-    return np.interp(belief, (0, middle, 1), (0, 0.5, 1)).astype(np.float32)
+    Where it can only be marks (`marks_in`) there are seeds and no hint. Otherwise it is stretched to the image; for a
+    method that is held to its hint it is blurred and mixed with the saliency map, and becomes the belief of
+    `informed_hint`: an ellipse around an object says less about its outline than the picture does.
 
-
-def spread(image: np.ndarray, belief: np.ndarray, on: np.ndarray, off: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """p, and how near the nearest mark is, max(w₁, w₂): float32 `(h, w)` each, in [0, 1] (step 3).
-
-    From an image `(h, w, 3)`, a belief, and the pixels of either kind, bool, `(h, w)` each.
-    """
-    w1, w2 = (np.exp(-geodesic(image, marked) / REACH) for marked in (on, off))
-    p = (w1 + DOUBT * belief) / (w1 + w2 + DOUBT)
-    return p.astype(np.float32), np.maximum(w1, w2).astype(np.float32)
-
-
-def geodesic(image: np.ndarray, marked: np.ndarray) -> np.ndarray:
-    """Length of the shortest path to a marked pixel, `(h, w)`; infinite if there is none.
-
-    A pixel of a path costs `STEEPNESS` times the change of colour there, ‖∇I‖ of the slightly blurred image `(h, w,
-    3)`, plus one over the longest side.
+    Parameters
+    ----------
+    image : array_like
+        As for `as_image`.
+    hint : array_like, `(h, w)`
+    held : bool
+        Whether the method is held to its hint throughout, not only started from it.
     """
     import cv2
-    from skimage.graph import MCP_Geometric
 
-    if not marked.any():
-        return np.full(marked.shape, np.inf)
-    down, across = np.gradient(cv2.GaussianBlur(image, (0, 0), 1.0), axis=(0, 1))
-    change = np.sqrt((down**2).sum(axis=2) + (across**2).sum(axis=2))
-    cost = STEEPNESS * change + 1 / max(marked.shape)
-    return MCP_Geometric(cost).find_costs(np.argwhere(marked))[0]
-
-
-@torch.no_grad()
-def cut(image: np.ndarray, p: np.ndarray, on: np.ndarray, off: np.ndarray, threshold: float) -> np.ndarray:
-    """The minimum cut of step 4 with the prior p above a threshold, bool `(h, w)`; marked pixels keep their side.
-
-    As `deepcv.baselines.appearance.ridge`, it alternates with the encoder's fit. Arguments are as for `spread`.
-    """
-    pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None]
-    appearance = linear(quadratic(local_colours(pixels, _SCALES)), _BALANCE, _PENALTY)
-    prior = np.select([on, off], [-_HARD, _HARD], -_PRIOR * np.tanh(2.5 * (p - threshold)))
-    edges, solution = edge_weights(pixels, 1.0), None
-    inside = ((p > threshold) | on) & ~off
-    for _ in range(_ROUNDS):
-        if inside.all() or not inside.any():  # nothing to tell apart
-            break
-        memberships = torch.from_numpy(np.stack((~inside, inside)).astype(np.float32))[None]
-        cost = torch.from_numpy((prior + appearance(memberships)).astype(np.float32))[None]
-        solution = solve(cost, _NU * edges, start=solution)
-        before, inside = inside, solution.mask[0].numpy()
-        if (inside != before).mean() < 0.003:
-            break
-    return inside
-
-
-def _cut_to_box(image: np.ndarray, p: np.ndarray, on: np.ndarray, off: np.ndarray) -> np.ndarray:
-    """The cut with the first of `THRESHOLDS` with which it spans the box; the second's, if none does."""
-    needed = [SPAN * length for length in _sides(~off)]
-    found = []
-    for threshold in THRESHOLDS:
-        found.append(cut(image, p, on, off, threshold))
-        if all(length >= least for length, least in zip(_sides(found[-1]), needed, strict=True)):
-            return found[-1]
-    return found[1]
-
-
-def _sides(mask: np.ndarray) -> list[int]:
-    """Height and width of a mask's bounding box; 0 if it is empty."""
-    lines = [np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0)]
-    return [int(each[-1] - each[0]) + 1 if len(each) else 0 for each in lines]
+    image, hint = as_image(image), as_array(hint, "the hint")
+    shape = image.shape[:2]
+    if (marks := marks_in(hint)) is not None:
+        if marks.shape == shape:
+            return None, marks
+        on, off = marks == 1, marks == 0
+        return None, Seeds(foreground=on if on.any() else None, background=off if off.any() else None)
+    hint = as_hint(hint, hint.shape) if hint.ndim == 2 else hint
+    hint = as_hint(resize(hint, shape) if hint.ndim == 2 else hint, shape)
+    if not held:
+        return hint, None
+    blurred = cv2.GaussianBlur(hint, (0, 0), BLUR * max(shape))
+    mixed = ROUGH * blurred + (1 - ROUGH) * _saliency(image)
+    return informed_hint(image, None, mixed).hint, None
 
 
 # -- Every method ------------------------------------------------------------------------------------------------------

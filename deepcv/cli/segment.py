@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deepcv.cli import many
+from deepcv.cli.marking import Background, BackgroundPoints, Box, Foreground, Hint, Invert, Marking, Points
 from deepcv.cli.options import (
     LARGEST_SIDE,
     Again,
@@ -65,10 +66,13 @@ def segment(
     coco: Coco = None,
     areas: Areas = None,
     largest: Largest = False,
-    hint: Annotated[
-        Path | None,
-        typer.Option(help="Grey picture of the same size, bright where the foreground probably is; two regions only."),
-    ] = None,
+    point: Points = None,
+    background_point: BackgroundPoints = None,
+    box: Box = None,
+    foreground: Foreground = None,
+    background: Background = None,
+    hint: Hint = None,
+    invert: Invert = False,
     method: Annotated[str, typer.Option(help="As listed by `deepcv methods`.")] = "deep-cv",
     preset: Annotated[str, typer.Option(help="Named settings of the method.")] = "default",
     phases: Annotated[int | None, typer.Option(help="Number N of regions; the mask has N grey levels.")] = None,
@@ -98,6 +102,10 @@ def segment(
     deepcv segment photo.jpg --out mask.png
     deepcv segment photo.jpg --out mask.png --overlay outline.png --nu 2
     deepcv segment photo.jpg --cutout object.png --largest
+    deepcv segment photo.jpg --out mask.png --box 80,40,300,220
+    deepcv segment photo.jpg --out mask.png --point 120,90 --background-point 20,15
+    deepcv segment photo.jpg --out mask.png --foreground strokes.png --background others.png
+    deepcv segment photo.jpg --out mask.png --hint rough.png --invert
     deepcv segment photo.jpg --out regions.png --phases 4
     deepcv segment photos/ --out masks --areas areas.csv
     deepcv segment stack.tif --out mask.png --page 12 --channel 2 --range 1,99.5
@@ -113,9 +121,14 @@ def segment(
     chosen = get_method(method)
     settings = _settings(chosen, preset, phases=phases, nu=nu, size=size)
     on = device_kind(device)
-    if hint is not None and not chosen.takes_hint(settings):
-        raise InputError(f"{chosen.name} with these settings doesn't use a hint; leave --hint out")
+    said = Marking(foreground, background, point or (), background_point or (), box, hint, convert)
+    if said and not chosen.takes_hint(settings):
+        raise InputError(
+            f"{chosen.name} with these settings doesn't use a hint; leave --hint, points, boxes and scribbles out"
+        )
     two = preset not in chosen.several and (settings.get("phases") or 2) == 2
+    if invert and not two:
+        raise InputError("--invert needs a foreground and a background, and there are more regions; leave it out")
     wanted = many.wanted(out, overlay, cutout, soft, objects, geojson, coco, largest, two=two)
     tables = many.Tables(areas, coco)
     one = many.is_one(images, out)
@@ -124,8 +137,8 @@ def segment(
             _labels,
             chosen.name,
             settings | {"seed": seed, "device": device},
-            hint,
-            convert,
+            said,
+            invert,
             keep_frame=keep_frame,
             choose_nu=nu is None,
             progress=one and sys.stderr.isatty(),
@@ -135,9 +148,9 @@ def segment(
         title=chosen.title,
     )
     if one:
-        many.do_one(work, many.single(images[0], wanted, tables.paths, [hint]), tables, started)
+        many.do_one(work, many.single(images[0], wanted, tables.paths, said.paths), tables, started)
     else:
-        pieces = many.several(images, wanted, tables.paths, [hint])
+        pieces = many.several(images, wanted, tables.paths, said.paths)
         workers = workers or (None if on == "cpu" else 1)
         many.do_many(work, pieces, wanted["out"], tables, started, workers=workers, batch=1, again=again)
 
@@ -155,30 +168,20 @@ def _settings(method: Method, preset: str, **changes) -> dict[str, Any]:
 def _labels(
     method: str,
     settings: dict[str, Any],
-    hint: Path | None,
-    convert: bool,
+    said: Marking,
+    invert: bool,
     pictures: list[np.ndarray],
     shapes: list[tuple[int, int]],
     **options: bool,
 ) -> list[Found]:
     """What the method finds in pictures of these full shapes; options are those of `segment_picture`."""
-    from deepcv.door import segment_picture
+    from deepcv.door import inverted, segment_picture, with_warnings
     from deepcv.methods import get_method
 
     found = []
     for pixels, shape in zip(pictures, shapes, strict=True):
-        belief = None if hint is None else _read_hint(hint, shape, pixels.shape[:2], convert)
-        found.append(segment_picture(get_method(method), pixels, belief, settings, **options))
+        seeds, hint = said.read(shape, pixels.shape[:2])
+        marked = settings | ({"seeds": seeds} if seeds else {})
+        each = segment_picture(get_method(method), pixels, hint, marked, **options)
+        found.append(with_warnings(inverted(each) if invert else each, pixels))
     return found
-
-
-def _read_hint(path: Path, shape: tuple[int, int], reduced: tuple[int, int], convert: bool) -> np.ndarray:
-    """Read a hint as float32 `(H, W)` at the reduced size of the picture; colour channels are averaged."""
-    from deepcv.images import as_hint, resize
-    from deepcv.pictures import read_image
-
-    pixels = read_image(path, convert=convert)
-    hint = pixels if pixels.ndim == 2 else pixels.mean(axis=2, dtype="float32") / 255
-    if reduced != shape and hint.shape == shape:
-        hint = resize(hint, reduced)
-    return as_hint(hint, reduced if hint.shape == reduced else shape)

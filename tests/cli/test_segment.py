@@ -136,7 +136,7 @@ PICTURES = {
 }
 
 OPTIONS = {
-    "hint of another size": (("--hint", "small.png"), r"the hint is \(10, 10\) but the image is \(60, 90\)"),
+    "hint of one colour": (("--hint", "flat.png"), "the hint is 0 everywhere"),
     "no hint": (("--hint", "nowhere.png"), "no file nowhere.png"),
     "one phase": (("--method", "deep-cv", "--phases", 1), "phases.*1"),
     "negative ν": (("--method", "deep-cv", "--nu", -1), "(nu|ν).*-1"),
@@ -166,7 +166,7 @@ def test_a_picture_that_cannot_be_used(refused, folder, name, make, says):
 
 @pytest.mark.parametrize(("options", "says"), OPTIONS.values(), ids=OPTIONS)
 def test_an_option_that_cannot_be_used(refused, options, says):
-    Image.linear_gradient("L").resize((10, 10)).save("small.png")
+    Image.new("L", (10, 10)).save("flat.png")
     refused(("segment", "disc.png", *FAST, *options), says)
 
 
@@ -232,7 +232,7 @@ def test_a_mask_is_not_written_without_the_overlay(refused, monkeypatch):
 )
 def test_a_hint_that_would_not_be_looked_at_isrefused(refused, options):
     arguments = ("segment", "disc.png", "--out", "mask.png", "--hint", "hint.png", *options)
-    refused(arguments, "doesn't use a hint; leave --hint out")
+    refused(arguments, "doesn't use a hint; leave --hint, points")
 
 
 @pytest.mark.parametrize("method", ["deep-cv", "grabcut", "vese-chan", "double-dip"])
