@@ -11,7 +11,7 @@ Images that settings were, or may be, chosen on (`deepcv.companion.experiments.d
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,12 +20,13 @@ from deepcv.companion.claims import Estimate
 from deepcv.companion.compute import segment
 from deepcv.companion.experiments import experiment
 from deepcv.companion.experiments.domains import unseen
-from deepcv.companion.experiments.experiment import Experiment, Group, Images, variant
+from deepcv.companion.experiments.experiment import Experiment, Group, variant
 from deepcv.companion.items import Item
-from deepcv.companion.pictures import COLOURS, compact
+from deepcv.companion.pictures import COLOURS, compact, faded, head_grid
 from deepcv.companion.recorded import full_names
-from deepcv.data import Sample
-from deepcv.images import as_image
+from deepcv.data import Sample, samples
+from deepcv.hints.hint import hint_for
+from deepcv.images import as_colour, as_image, resize, to_uint8, working_shape
 from deepcv.methods import get_method, title
 from deepcv.metrics import f_measure
 from deepcv.seeds import Seeds, with_seeds
@@ -68,8 +69,8 @@ class Settings(experiment.Settings):
     profiles = {
         "quick": {
             "datasets": {"samples": (1, 1)},
-            "boxed": ("saliency", "grabcut"),
-            "clicked": ("saliency", "grabcut", "ridge"),
+            "boxed": ("saliency",),
+            "clicked": ("saliency",),
         },
         "cpu": {"datasets": {"weizmann": (80, 12), "ecssd": (60, 12)}, "boxed": _BOXED, "clicked": _CLICKED},
         "paper": {"datasets": {"weizmann": (80, 80), "ecssd": (800, 200)}, "boxed": _CLICKED, "clicked": _CLICKED},
@@ -81,24 +82,24 @@ class Settings(experiment.Settings):
     datasets: Mapping[str, tuple[int, int]] | None = None
 
 
-_PIECE = 20  # images of a data set before the next one's turn
+_BOXES_IN_TURN, _CLICKS_IN_TURN = 6, 3  # images of a data set before the next one's turn
 
 
 def groups(settings: Settings) -> list[Group]:
-    """Boxes on the first images of each data set, clicks, then boxes on the others."""
+    """Boxes, then clicks, on some images of each data set in turn, so that a run may be stopped."""
     datasets = settings.datasets or {}
     if settings.dataset:
         datasets = {settings.dataset: datasets.get(settings.dataset, (10, 5))}
-    boxes, clicks = [], []
-    for name, (n_boxes, n_clicks) in datasets.items():
-        images = unseen(name).first(settings.n_images)
-        marked = [_variant(each, settings, how) for each in settings.boxed or () for how in (NOTHING, *BOXES)]
-        pieces = [images.samples[at : min(at + _PIECE, n_boxes)] for at in range(0, n_boxes, _PIECE)]
-        boxes.append([Group(Images(name, piece), marked) for piece in pieces if len(piece)])
-        clicked = [_variant(each, settings, CLICKS) for each in settings.clicked or ()]
-        clicks.append(Group(images.first(n_clicks), clicked))
-    first, later = [each[0] for each in boxes if each], [group for each in boxes for group in each[1:]]
-    return [*first, *clicks, *later]
+    marked = [_variant(each, settings, how) for each in settings.boxed or () for how in (NOTHING, *BOXES)]
+    clicked = [_variant(each, settings, CLICKS) for each in settings.clicked or ()]
+    found = []
+    for kind, (variants, in_turn) in enumerate(((marked, _BOXES_IN_TURN), (clicked, _CLICKS_IN_TURN))):
+        for name, counts in datasets.items():
+            images = unseen(name).first(settings.n_images).first(counts[kind])
+            for turn, at in enumerate(range(0, len(images.samples), in_turn)):
+                piece = replace(images, samples=images.samples[at : at + in_turn])
+                found.append((turn, Group(piece, variants)))
+    return [group for _, group in sorted(found, key=lambda each: each[0])]
 
 
 def _variant(name: str, settings: Settings, marked: str) -> experiment.Variant:
@@ -234,9 +235,10 @@ def plot(table: DataFrame) -> Figure:
     methods = list(dict.fromkeys(shown.index.get_level_values(1)))
     for axis, dataset in zip(axes[0], datasets, strict=False):
         for number, name in enumerate(methods):
-            if (dataset, name) not in shown.index.droplevel(2):
+            own = [(where, each) == (dataset, name) for where, each, _ in shown.index]
+            if not any(own):
                 continue
-            scores = shown.loc[dataset, name]["F", "mean"].reindex(CLICKS_AT)
+            scores = shown[own].droplevel((0, 1))["F", "mean"].reindex(CLICKS_AT)
             style = {"color": COLOURS[number % len(COLOURS)], "marker": "osD^vP<X>*h"[number % 11], "ms": 4, "lw": 1}
             axis.plot(SHOWN, scores, label=name, **style)
         axis.set(title=dataset, xlabel="clicks", xticks=SHOWN)
@@ -244,6 +246,56 @@ def plot(table: DataFrame) -> Figure:
     axes[0, 0].set_ylabel("F, mean over images")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right center", fontsize=7)
     return figure
+
+
+EXAMPLES = {"coffee": CLICKS, "rocket": "box"}
+"""Embedded photographs, in the public domain, that fail without marks, and the mark that cures each."""
+
+
+def examples(size: int = 64, longest: int = 160) -> Figure:
+    """Photographs with a mark, their hints, and our masks without and with the mark.
+
+    `size` is our model's, `longest` the longer side to which the photographs are reduced.
+    """
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(len(EXAMPLES), 4, figsize=(9, 2.6 * len(EXAMPLES)))
+    method = get_method("deep-cv").function
+    for line, (name, how) in zip(axes, EXAMPLES.items(), strict=True):
+        sample = samples.load(name)
+        assert sample.mask is not None
+        shape = working_shape(sample.mask.shape, longest)
+        image, truth = resize(as_image(sample.image), shape), resize(sample.mask.astype(np.float32), shape) > 0.5
+        hint = hint_for(image)
+        masks = [method(image, hint, size=size).mask]
+        seeds = Seeds(box=box_around(truth))
+        click = next_click(masks[0], truth)
+        if how == CLICKS and click:
+            seeds = Seeds([click[0]] if click[1] else (), () if click[1] else [click[0]])
+        masks.append(with_seeds(method, image, hint, seeds, size=size).mask)
+        pixels = to_uint8(image)
+        shown = [_drawn(pixels, seeds), hint, *(faded(pixels, mask) for mask in masks)]
+        for axis, picture in zip(line, shown, strict=True):
+            axis.imshow(picture, cmap="gray")
+        line[0].set_ylabel(name, fontsize=8)
+        for axis, mask in zip(line[2:], masks, strict=True):
+            axis.set_xlabel(f"F {f_measure(mask, truth):.2f}", fontsize=8)
+    head_grid(figure, axes, ["picture and mark", "hint", "mask without", "mask with the mark"])
+    return figure
+
+
+def _drawn(image: np.ndarray, seeds: Seeds) -> np.ndarray:
+    """The image with a ring around each point, and with the box."""
+    import cv2
+
+    picture, thick = np.ascontiguousarray(as_colour(image)).copy(), max(2, max(image.shape) // 100)
+    for points, colour in ((seeds.points, (255, 225, 0)), (seeds.background_points, (0, 160, 255))):
+        for x, y in points:
+            cv2.circle(picture, (int(x), int(y)), 3 * thick, colour, thick)
+    if seeds.box:
+        left, top, right, bottom = map(int, seeds.box)
+        cv2.rectangle(picture, (left, top), (right - 1, bottom - 1), (255, 225, 0), thick)
+    return picture
 
 
 EXPERIMENT = Experiment(
