@@ -252,7 +252,7 @@ EXAMPLES = {"coffee": CLICKS, "rocket": "box"}
 """Embedded photographs, in the public domain, that fail without marks, and the mark that cures each."""
 
 
-def examples(size: int = 64, longest: int = 160) -> Figure:
+def plot_examples(size: int = 64, longest: int = 160) -> Figure:
     """Photographs with a mark, their hints, and our masks without and with the mark.
 
     `size` is our model's, `longest` the longer side to which the photographs are reduced.
