@@ -1,6 +1,7 @@
 """Chan-Vese with a deep latent space: the method of Zheng, Bao, Shi, Ling and Ma, and its competitors.
 
-Every method has the same signature, ``method(image, hint=None, *, seed=0, device=None, **settings) -> Segmentation``:
+Every method has the same signature, ``method(image, hint=None, *, seed=0, device=None, **settings) -> Segmentation``; those that start from a hint also take
+``seeds=``, what is marked (`deepcv.seeds`):
 
 >>> import deepcv
 >>> segmentation = deepcv.deep_chan_vese(deepcv.samples.load("coffee").image)  # doctest: +SKIP
@@ -15,7 +16,18 @@ __version__ = "0.1.0"
 
 __getattr__, __dir__, __all__ = _lazy.attach(
     __name__,
-    submodules={"amortized", "baselines", "companion", "data", "hints", "images", "metrics", "model", "pictures"},
+    submodules={
+        "amortized",
+        "baselines",
+        "companion",
+        "data",
+        "hints",
+        "images",
+        "metrics",
+        "model",
+        "pictures",
+        "seeds",
+    },
     submod_attrs={
         "amortized.segmenter": ["Segmenter"],
         "baselines.chan_vese": ["chan_vese"],
@@ -29,9 +41,10 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "data": ["samples"],
         "errors": ["InputError"],
         "hints.saliency": ["structured_matrix_decomposition"],
-        "methods": ["METHODS", "get_method"],
+        "methods": ["METHODS", "get_method", "segment"],
         "model.segment": ["deep_chan_vese", "deep_chan_vese_batch"],
         "pictures": ["read_image"],
+        "seeds": ["Seeds"],
         "segmentation": ["Segmentation"],
     },
 )

@@ -372,8 +372,6 @@ def rough_hint(image, hint, *, held: bool) -> tuple[np.ndarray | None, Any]:
     image, hint = as_image(image), as_array(hint, "the hint")
     shape = image.shape[:2]
     if (marks := marks_in(hint)) is not None:
-        if marks.shape == shape:
-            return None, marks
         on, off = marks == 1, marks == 0
         return None, Seeds(foreground=on if on.any() else None, background=off if off.any() else None)
     hint = as_hint(hint, hint.shape) if hint.ndim == 2 else hint
