@@ -1,7 +1,7 @@
 """Chan-Vese with a deep latent space: the method of Zheng, Bao, Shi, Ling and Ma, and its competitors.
 
-Every method has the same signature, ``method(image, hint=None, *, seed=0, device=None, **settings) -> Segmentation``; those that start from a hint also take
-``seeds=``, what is marked (`deepcv.seeds`):
+Every method has the same signature, ``method(image, hint=None, *, seed=0, device=None, **settings) -> Segmentation``;
+those that start from a hint also take ``seeds=``, what is marked (`deepcv.seeds`):
 
 >>> import deepcv
 >>> segmentation = deepcv.deep_chan_vese(deepcv.samples.load("coffee").image)  # doctest: +SKIP

@@ -297,6 +297,7 @@ def segment(
     Examples
     --------
     >>> import numpy as np
+    >>> from deepcv.seeds import Seeds
     >>> image = np.full((40, 60), 0.2)
     >>> image[10:30, 20:45] = 0.8
     >>> segment(image, "hint-cut", seeds=Seeds(box=(20, 10, 45, 30))).mask.sum()
