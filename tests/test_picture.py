@@ -1,4 +1,4 @@
-"""The page “Your own picture”: its solver against Python's, and what a reader does with it."""
+"""The page “In your browser”: its solver against Python's, and what a reader does with it."""
 
 import io
 from pathlib import Path

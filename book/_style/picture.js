@@ -2,7 +2,7 @@
 "use strict";
 
 /**
- * The page “Your own picture”: reads a picture, lets the worker of chan_vese.js solve it from the start of hint.js,
+ * The page “In your browser”: reads a picture, lets the worker of chan_vese.js solve it from the start of hint.js,
  * shows what it found, and writes it. Nothing leaves the browser.
  */
 {
