@@ -121,9 +121,8 @@ def _strips(channels: np.ndarray, sides: frozenset[str] = frozenset(_SIDES)) -> 
             while _left(channels, side, widths) > 1 and _like(_line(channels, side, widths), colours[side]) > 0.99:
                 widths[side] += 1
                 growing = True
-    plain = {
-        side for side in sides if widths[side] and _like(_line(channels, side, widths), colours[side]) > 1 - BEGINS
-    }
+    ends = {side: _like(_line(channels, side, widths), colours[side], STEP) for side in sides if widths[side]}
+    plain = {side for side, share in ends.items() if share > 1 - BEGINS}
     return _strips(channels, sides - plain) if plain else widths
 
 
