@@ -72,7 +72,7 @@ class Settings(experiment.Settings):
             "boxed": ("saliency",),
             "clicked": ("saliency",),
         },
-        "cpu": {"datasets": {"weizmann": (80, 12), "ecssd": (60, 12)}, "boxed": _BOXED, "clicked": _CLICKED},
+        "cpu": {"datasets": {"weizmann": (80, 6), "ecssd": (60, 6)}, "boxed": _BOXED, "clicked": _CLICKED},
         "paper": {"datasets": {"weizmann": (80, 80), "ecssd": (800, 200)}, "boxed": _CLICKED, "clicked": _CLICKED},
     }
 
