@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -106,7 +107,27 @@ def segment_picture(
         others = [within.framed(resize(each, labels.shape), shape) for each in memberships[1:]]
         memberships = np.stack([1 - np.sum(others, axis=0), *others])
         labels = within.framed(labels, shape)
+    reduction = max(image.shape[:2]) / (settings.get("size") or WORKING_SIZE)
+    if reduction > 1 and len(memberships) == 2 and 0 < (width := mean_width(labels == 1)) < THIN * reduction:
+        notes.append(
+            f"what was found is about {width:.0f} pixels wide, and the picture was reduced {reduction:.1f} times to be "
+            f"segmented; --size {math.ceil(max(image.shape[:2]) / 10) * 10} draws thin parts finer, in more time"
+        )
     return Found(labels, memberships, tuple(notes))
+
+
+THIN = 4
+"""Width in pixels of the reduced picture below which parts come out too wide."""
+
+
+def mean_width(mask: np.ndarray) -> float:
+    """Twice the area of a bool mask `(H, W)` over the length of its outline, in pixels; 0 if it is empty.
+
+    A long strip has its width, a disc half its diameter.
+    """
+    padded = np.pad(mask, 1)
+    outline = np.count_nonzero(padded[1:] != padded[:-1]) + np.count_nonzero(padded[:, 1:] != padded[:, :-1])
+    return 2 * np.count_nonzero(mask) / outline if outline else 0.0
 
 
 def _at_bounded_size(

@@ -14,6 +14,7 @@ from deepcv.door import segment_picture
 from deepcv.errors import InputError
 from deepcv.levels import scaled
 from deepcv.methods import get_method
+from deepcv.seeds import Seeds
 
 if TYPE_CHECKING:
     import napari
@@ -63,6 +64,7 @@ def segment_layer(
     changes: dict[str, Any] = {} if nu == OWN else {"nu": nu}
     if changes and not chosen.has_setting("nu"):
         raise InputError(f"{chosen.name} has no ν; leave it at {OWN:g}")
+    settings = chosen.settings(**changes) | {"seed": 0, "device": None}
     planes, shape = np.asarray(image.data), image.data.shape[: -1 if image.rgb else None]
     labels = np.zeros(shape, np.uint8)
     marks = None if seeds is None else np.asarray(seeds.data)
@@ -73,8 +75,9 @@ def segment_layer(
         found = segment_picture(
             chosen,
             _eight_bits(planes[place], image.rgb, image.contrast_limits),
-            _hint(marks if marks is None or marks.ndim == 2 else marks[place]),
-            chosen.settings(**changes) | {"seed": 0, "device": None},
+            None,
+            settings | _seeds(marks if marks is None or marks.ndim == 2 else marks[place]),
+            choose_nu=not changes,
         )
         labels[place] = found.labels
     about = {"name": f"{image.name}: {chosen.title}", "scale": image.scale, "translate": image.translate}
@@ -89,7 +92,9 @@ def _eight_bits(plane: np.ndarray, rgb: bool, limits: Any) -> np.ndarray:
     return scaled(np.ascontiguousarray(plane), *map(float, limits))
 
 
-def _hint(marks: np.ndarray | None) -> np.ndarray | None:
+def _seeds(marks: np.ndarray | None) -> dict[str, Any]:
+    """The setting `seeds` that labels stand for, if there are any."""
     if marks is None or not marks.any():
-        return None
-    return np.select([marks == 1, marks > 1], [np.float32(1), np.float32(0)], np.float32(0.5))
+        return {}
+    on, off = marks == 1, marks > 1
+    return {"seeds": Seeds(foreground=on if on.any() else None, background=off if off.any() else None)}

@@ -1,5 +1,7 @@
 """What the command line does before a method and after it: frames, orientations, many small objects."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -7,9 +9,10 @@ from PIL import Image
 
 from deepcv import frames, get_method, tones
 from deepcv.data import nuclei, samples
-from deepcv.door import segment_picture
+from deepcv.door import mean_width, segment_picture
 from deepcv.images import as_image, to_uint8
 from deepcv.orientation import Turn, canonical
+from deepcv.segmentation import two_phase
 
 HEIGHT, WIDTH = 80, 120
 MASK = np.hypot(*(np.mgrid[:HEIGHT, :WIDTH] - np.array([42, 64])[:, None, None])) < 22
@@ -101,3 +104,15 @@ def test_photographs_have_no_many_small_objects_and_nuclei_do():
     photographs = {name: as_image(samples.load(name).image) for name in samples.PHOTOGRAPHS}
     assert not [name for name, image in photographs.items() if tones.many_objects(image) is not None]
     assert sum(tones.many_objects(as_image(nuclei.load(name).image)) is not None for name in nuclei.FOR_CHOOSING) == 3
+
+
+def test_a_thin_object_in_a_reduced_picture_is_said_to_need_more_pixels():
+    line = np.zeros((100, 150), bool)
+    line[50:53] = True
+    pixels = np.where(line, 200, 60).astype(np.uint8)
+    assert mean_width(line) == pytest.approx(3, rel=0.05) and mean_width(MASK) == pytest.approx(17, rel=0.3)
+    chosen = replace(get_method("saliency"), function=lambda image, *_, **__: two_phase(image > 0.3))
+    for size, said in ((60, True), (150, False)):
+        settings = chosen.settings() | {"seed": 0, "size": size}
+        notes = segment_picture(chosen, pixels, None, settings).notes
+        assert any("--size 150 draws thin parts" in note for note in notes) == said

@@ -68,6 +68,8 @@ def test_seeds_say_which_is_meant():
     two[:8, :8] = 0.8
     seeds = np.zeros(DISC.shape, int)
     seeds[2:6, 2:6], seeds[15:25, 20:30], seeds[30:, :10] = 1, 2, 3
+    labels, *_ = segment_layer(_layer(two), "grabcut", seeds=SimpleNamespace(data=seeds))
+    assert labels[4, 4] == 1 and not labels[20, 25]
     for wrong, says in (({"nu": 3.0}, "grabcut has no ν"), ({"seeds": SimpleNamespace(data=seeds[:9])}, "the seeds")):
         with pytest.raises(InputError, match=says):
             segment_layer(_layer(two), "grabcut", **wrong)
