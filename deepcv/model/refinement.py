@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from deepcv.errors import InputError
-from deepcv.images import as_array, to_uint8
+from deepcv.images import ROUNDING, as_array, to_uint8
 
 LARGEST_RADIUS = 1000
 """In pixels; time and memory grow with the radius, and beyond the image it changes little."""
@@ -16,7 +16,7 @@ def guided_filter(guide: np.ndarray, soft: np.ndarray, *, radius: int = 50, eps:
 
     Parameters
     ----------
-    guide : array_like, `(H, W)` or `(H, W, 3)`, float in [0, 1]
+    guide : array_like, `(H, W)` or `(H, W, 3)`, uint8 or float in [0, 1]
         The image, passed to OpenCV in 0..255: for a guide in [0, 1] and an `eps` below 1e-2 OpenCV clamps small
         covariance determinants, and the result is not the textbook filter's.
     soft : array_like, `(H, W)`, float
@@ -46,7 +46,9 @@ def guided_filter(guide: np.ndarray, soft: np.ndarray, *, radius: int = 50, eps:
         )
     if not (np.isfinite(guide).all() and np.isfinite(soft).all()):
         raise InputError("the guide or the mask has NaN or infinite values; replace them first")
-    levels, soft = to_uint8(guide), np.ascontiguousarray(soft, np.float32)
+    if guide.dtype != np.uint8 and not (guide.min() >= -ROUNDING and guide.max() <= 1 + ROUNDING):
+        raise InputError(f"a float guide must lie in [0, 1], not [{guide.min():g}, {guide.max():g}]; rescale it")
+    levels, soft = guide if guide.dtype == np.uint8 else to_uint8(guide), np.ascontiguousarray(soft, np.float32)
     if levels.ndim == 3 and (levels == levels[..., :1]).all():
         levels = levels[..., 0]  # OpenCV clamps the singular covariance of three equal channels
     filtered = cv2.ximgproc.guidedFilter(levels, soft, radius, eps)

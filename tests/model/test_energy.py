@@ -148,6 +148,8 @@ def test_reconstruction_is_the_mean_over_the_draws():
     torch.testing.assert_close(several, torch.stack(one_by_one).mean(0))
     still = energy.reconstruction(torch.tanh, mean, variance, image, torch.zeros_like(noise[:1]))
     torch.testing.assert_close(still, 0.5 * ((torch.tanh(mean) - image) ** 2).sum(dim=(1, 2, 3)))
+    up = energy.reconstruction(lambda z: z, 0 * mean, 4.0, image, image[None] / 2)  # a draw is added, times √4
+    torch.testing.assert_close(up, torch.zeros_like(up))
 
 
 @pytest.mark.parametrize("learned", [True, False])

@@ -5,9 +5,10 @@ import math
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from deepcv.errors import InputError
-from deepcv.images import as_hint, as_image, resize
+from deepcv.images import as_hint, as_image, resize, to_uint8
 from deepcv.metrics import scores
 from deepcv.model import segment
 from deepcv.model.phases import arctan_memberships
@@ -125,6 +126,11 @@ def test_what_is_no_array_is_refused_and_a_list_is_read():
 
 def test_the_guided_filter_refuses_what_it_can_not_use_at_once():
     assert guided_filter(IMAGE.tolist(), HINT.tolist(), radius=3).shape == IMAGE.shape
+    as_file = Image.fromarray(to_uint8(IMAGE))
+    expected = guided_filter(to_uint8(IMAGE) / 255, HINT, radius=3)
+    np.testing.assert_array_equal(guided_filter(as_file, HINT, radius=3), expected)
+    with pytest.raises(InputError, match=r"a float guide must lie in \[0, 1\], not \[51, "):
+        guided_filter(255 * IMAGE, HINT, radius=3)
     with pytest.raises(InputError, match="radius is 1000000"):
         guided_filter(IMAGE, HINT, radius=10**6)
     for value in (np.nan, np.inf):
