@@ -21,11 +21,8 @@ CORNER = (ROWS > 36) & (COLUMNS > 52)
 IMAGE = np.where((DISC | CORNER)[..., None], (0.8, 0.3, 0.2), (0.2, 0.5, 0.3)).astype(np.float32)
 IMAGE += np.random.default_rng(0).normal(0, 0.02, IMAGE.shape).astype(np.float32)
 HINTED = [name for name, each in METHODS.items() if each.takes_hint(each.settings()) and name != "double-dip"]
-SMALL = {
-    "deep-cv": {"steps": 8, "rounds": 2},
-    "feature-clustering": {"steps": 5},
-    "statistical": {"max_iterations": 50},
-}
+SMALL = {"deep-cv": {"steps": 8, "rounds": 2, "size": 32}, "mixture": {"rounds": 1, "components": 2, "size": 32}}
+SMALL |= {"feature-clustering": {"steps": 5}, "statistical": {"max_iterations": 50}}
 
 
 @pytest.fixture(autouse=True)
