@@ -101,13 +101,13 @@ def segment_picture(
             if method.name == "chan-vese" and choose_nu:
                 image, settings["nu"] = root(as_image(image)), NU
                 notes[-1] += f", in the square root of the picture, with ν = {NU}"
+    reduction = max(image.shape[:2]) / (settings.get("size") or WORKING_SIZE)
     found = _at_bounded_size(method, image, hint, settings, progress)
     labels, memberships = turn.back(found.labels), np.stack([turn.back(each) for each in found.memberships])
     if within is not None:
         others = [within.framed(resize(each, labels.shape), shape) for each in memberships[1:]]
         memberships = np.stack([1 - np.sum(others, axis=0), *others])
         labels = within.framed(labels, shape)
-    reduction = max(image.shape[:2]) / (settings.get("size") or WORKING_SIZE)
     if reduction > 1 and len(memberships) == 2 and 0 < (width := mean_width(labels == 1)) < THIN * reduction:
         notes.append(
             f"what was found is about {width:.0f} pixels wide, and the picture was reduced {reduction:.1f} times to be "

@@ -297,9 +297,9 @@ def shares(labels: np.ndarray, phases: int) -> str:
     """The regions' shares of a picture in words."""
     import numpy as np
 
-    found = [np.count_nonzero(labels == phase) / labels.size for phase in range(phases)]
     if phases == 2:
-        return f"foreground {found[1]:.1%}"
+        return f"foreground {np.count_nonzero(labels) / labels.size:.1%}"
+    found = [np.count_nonzero(labels == phase) / labels.size for phase in range(phases)]
     empty = ", ".join(str(phase) for phase, share in enumerate(found) if not share)
     return f"{phases} phases of {', '.join(f'{share:.1%}' for share in found)}" + (f"; empty: {empty}" if empty else "")
 
