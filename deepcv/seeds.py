@@ -5,7 +5,8 @@ Marks and a rough belief become a hint, from which the method starts as from any
 1. With a box, only its surroundings are looked at, a fifth of its size wider on each side.
 2. The belief s is the saliency map [34], or the user's rough hint; in a box the mean of it and of the surroundings'
    map, whose border is background by what the box says. Without a box a click corrects what is found without it: s
-   becomes ¾ of the cut of step 4 without marks and ¼ s.
+   becomes ¾ of the cut of step 4 without marks and ¼ s; the surest tenth of that cut, and what it leaves out of the
+   picture's frame, count as marks of half the weight, or a click on a thin part would flood the rest.
 3. Marks spread to what is like them and what they reach through few changes of colour: with wᵢ = exp(-dᵢ/τ) for the
    distances d₁, d₂ to sure foreground and background (`distance`), p = (w₁ + κ s) / (w₁ + w₂ + κ).
 4. A minimum cut (3.16) with a linear encoder of colour (`deepcv.model.colours`), the prior p, and marked pixels fixed.

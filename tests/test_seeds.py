@@ -163,7 +163,7 @@ def test_distance_goes_around_edges():
     image[:30, 20] = 1  # a wall with a gap
     start = np.zeros((40, 40), bool)
     start[5, 10] = True
-    how = marked.Spread(change=10, ignored=0, colour=0, reach=1, doubt=0.1, alone=0.1, prior=1)
+    how = marked.Spread(change=10, ignored=0, colour=0, reach=1, doubt=0.1, prior=1)
     found = marked.distance(image, start, how)
     assert found[5, 10] < found[5, 15] < found[35, 30] < found[5, 30]
     assert found[5, 30] > 2 * np.hypot(0, 20) / 40

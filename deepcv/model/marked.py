@@ -32,14 +32,15 @@ class Spread:
     reach: float
     """τ."""
     doubt: float
-    """κ; with marks of one kind alone `alone`."""
-    alone: float
+    """κ."""
     prior: float
     """Weight of p in the cut."""
 
 
-IN_BOX = Spread(change=4, ignored=0, colour=0, reach=0.15, doubt=0.2, alone=0.2, prior=200)
-BY_CLICKS = Spread(change=2, ignored=1, colour=4, reach=0.3, doubt=0.03, alone=0.05, prior=400)
+IN_BOX = Spread(change=4, ignored=0, colour=0, reach=0.15, doubt=0.2, prior=200)
+BY_CLICKS = Spread(change=2, ignored=1, colour=4, reach=0.3, doubt=0.03, prior=400)
+STAND_IN = 0.5
+"""Weight of the surest unmarked pixels beside marks."""
 _NU, _BALANCE, _SCALES, _PENALTY, _ROUNDS = 600.0, 1.0, 2, 1e-4, 5
 _COLOURS = 64  # marked colours that others are compared with
 _HARD = 1e4
@@ -64,7 +65,12 @@ def told(
         return _cut_to_box(image, p, on, off), p, near
     nothing, belief = np.zeros_like(on), _around_otsu(belief)
     alone = cut(image, belief, nothing, nothing, 0.5, BY_CLICKS.prior)
-    p, near = spread(image, (0.75 * alone + 0.25 * belief).astype(np.float32), on, off, BY_CLICKS)
+    frame = np.ones_like(on)
+    frame[1:-1, 1:-1] = False
+    core = alone & (belief >= np.quantile(belief[alone], 0.9)) if alone.any() else nothing
+    believed = (0.75 * alone + 0.25 * belief).astype(np.float32)
+    stand_ins = (core, frame & (believed < 0.5)) if (on | off).any() else None
+    p, near = spread(image, believed, on, off, BY_CLICKS, stand_ins)
     return cut(image, p, on, off, 0.5, BY_CLICKS.prior), p, near
 
 
@@ -79,16 +85,26 @@ def _around_otsu(belief: np.ndarray) -> np.ndarray:
 
 
 def spread(
-    image: np.ndarray, belief: np.ndarray, on: np.ndarray, off: np.ndarray, how: Spread
+    image: np.ndarray,
+    belief: np.ndarray,
+    on: np.ndarray,
+    off: np.ndarray,
+    how: Spread,
+    stand_ins: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """p, and how near the nearest mark is, max(w₁, w₂): float32 `(h, w)` each, in [0, 1] (step 3).
 
-    From an image `(h, w, 3)`, a belief, and the pixels of either kind, bool, `(h, w)` each.
+    From an image `(h, w, 3)`, a belief, and the pixels of either kind, bool, `(h, w)` each. `stand_ins` are pixels that
+    count as marks of either kind with a weight of `STAND_IN`.
     """
-    w1, w2 = (np.exp(-distance(image, marked, how) / how.reach) for marked in (on, off))
-    doubt = how.doubt if on.any() and off.any() else how.alone
-    p = (w1 + doubt * belief) / (w1 + w2 + doubt)
-    return p.astype(np.float32), np.maximum(w1, w2).astype(np.float32)
+    weights = [np.exp(-distance(image, marked, how) / how.reach) for marked in (on, off)]
+    near = np.maximum(*weights)
+    for index, marked in enumerate(stand_ins or ()):
+        unmarked = STAND_IN * np.exp(-distance(image, marked, how) / how.reach)
+        weights[index] = np.maximum(weights[index], unmarked)
+    w1, w2 = weights
+    p = (w1 + how.doubt * belief) / (w1 + w2 + how.doubt)
+    return p.astype(np.float32), near.astype(np.float32)
 
 
 def distance(image: np.ndarray, marked: np.ndarray, how: Spread) -> np.ndarray:
