@@ -15,6 +15,8 @@ TOLERANCE = 12
 BEGINS = 0.6
 """Share of the first line beyond a frame that must have another colour, by at least `STEP` levels."""
 STEP = 30
+ALSO = 0.2
+"""The same share where a frame of this colour was found at another side: the scene may be dark at one side."""
 SMALLEST = 0.2
 """Share of each side that must be left within."""
 _WEDGE = 2e-3  # of the picture's area, the smallest triangle
@@ -121,8 +123,13 @@ def _strips(channels: np.ndarray, sides: frozenset[str] = frozenset(_SIDES)) -> 
             while _left(channels, side, widths) > 1 and _like(_line(channels, side, widths), colours[side]) > 0.99:
                 widths[side] += 1
                 growing = True
-    ends = {side: _like(_line(channels, side, widths), colours[side], STEP) for side in sides if widths[side]}
-    plain = {side for side, share in ends.items() if share > 1 - BEGINS}
+    begins = {side: 1 - _like(_line(channels, side, widths), colours[side], STEP) for side in sides if widths[side]}
+    sure = [colours[side] for side, share in begins.items() if share >= BEGINS]
+    plain = {
+        side
+        for side, share in begins.items()
+        if share < (ALSO if any(_like(colours[side][None], each) for each in sure) else BEGINS)
+    }
     return _strips(channels, sides - plain) if plain else widths
 
 
@@ -147,20 +154,22 @@ def _like(line: np.ndarray, colour: np.ndarray, tolerance: int = TOLERANCE) -> f
 def _wedges(channels: np.ndarray) -> np.ndarray | None:
     """What surrounds a turned scene in `(h, w, C)`, bool `(h, w)`; None if nothing does.
 
-    Right triangles of one colour in the corners, or all that isn't in a tilted rectangle that reaches all four sides.
+    Right triangles of one colour in two corners or more, or all that isn't in a tilted rectangle that reaches all four sides.
     """
     import cv2
 
     height, width = channels.shape[:2]
     triangles, filled = (np.zeros((height, width), np.uint8) for _ in range(2))
+    count = 0
     for y, x in ((0, 0), (0, width - 1), (height - 1, 0), (height - 1, width - 1)):
         area, corner = _filled(channels, y, x)
         across, down = _run(corner[y, :: -1 if x else 1]), _run(corner[:: -1 if y else 1, x])
         straight = abs(area - across * down / 2) <= 0.08 * area + (across + down) / 2
         if straight and area >= _WEDGE * corner.size and _NARROWEST <= across < width and _NARROWEST <= down < height:
             triangles |= corner
+            count += 1
         filled |= corner
-    found = triangles if triangles.any() else _around_rectangle(filled)
+    found = triangles if count > 1 else _around_rectangle(filled)
     if found is None:
         return None
     return cv2.dilate(found, np.ones((2 * _BLENDED + 1,) * 2, np.uint8)) > 0

@@ -59,6 +59,15 @@ def test_a_frame_is_found_named_and_background(kind):
     assert not any("frame" in note for note in found(pixels, mask, keep_frame=True).notes)
 
 
+@pytest.mark.parametrize("name", ["astronaut", "camera"])
+def test_a_black_frame_is_found_where_the_scene_is_dark_beside_it(name):
+    image = to_uint8(as_image(samples.load(name).image))
+    framed = np.pad(image, ((20, 20), (20, 20)) + ((0, 0),) * (image.ndim - 2))
+    found = frames.scene(framed)
+    assert found is not None and found.outside is None
+    assert (found.rows, found.columns) == tuple(slice(21, side + 19) for side in image.shape[:2])
+
+
 def test_a_backdrop_is_no_frame():
     alone = np.where(MASK[..., None], PICTURE, 255).astype(np.uint8)
     corner = np.where(np.add(*np.mgrid[:HEIGHT, :WIDTH])[..., None] > 190, PICTURE, 255).astype(np.uint8)
