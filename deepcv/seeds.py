@@ -23,8 +23,8 @@ A rough hint without marks is not held: it is a belief, s in steps 2 to 5, after
 rough (`deepcv.segment`, `deepcv segment --hint`). The functions of the methods take a hint as it is, except for two
 kinds that can only be marks (`as_marks`).
 
-Constants are chosen on the first 20 images of Weizmann and on ECSSD 0001 to 0200
-(`deepcv.companion.experiments.interaction` reports on others).
+Constants are chosen among a handful of values on images of Weizmann's first 20 and of ECSSD 0001 to 0200: for boxes on
+ten of each, for clicks on seven of each (`deepcv.companion.experiments.interaction` reports on others).
 """
 
 from __future__ import annotations
@@ -58,7 +58,10 @@ CLICK = 2e-3
 BLUR = 0.04
 """σ of the blur of a rough hint, in longest sides."""
 ROUGH = 0.5
-"""Weight of a rough hint against the saliency map."""
+"""Weight of a rough hint against the saliency map.
+
+With an ellipse in the true box, F of the informed hint is 0.874, 0.849 and 0.816 for 0.5, 0.65 and 0.8 on ten
+images of Weizmann, 0.782, 0.746 and 0.731 on ten of ECSSD; the ellipse itself has 0.765 and 0.692."""
 
 Point = tuple[float, float]
 

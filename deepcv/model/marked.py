@@ -16,7 +16,10 @@ SIZE = 160
 SPAN = 0.8
 """Of a box's width and height that its object has at least, if a cut does; 1/1.2 is what a box 20 % too large has."""
 THRESHOLDS = (0.4, 0.3, 0.2, 0.1)
-"""Of p in a box, tried in turn; if no cut spans the box, the second's is taken."""
+"""Of p in a box, tried in turn; if no cut spans the box, the second's is taken.
+
+F on ten images of Weizmann and ten of ECSSD is 0.916 and 0.867 in exact boxes, 0.916 and 0.845 in those 20 % too large;
+with 0.4 alone 0.908, 0.848, 0.896 and 0.839."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,11 @@ class Spread:
 IN_BOX = Spread(change=4, ignored=0, colour=0, reach=0.15, doubt=0.2, prior=200)
 BY_CLICKS = Spread(change=2, ignored=1, colour=4, reach=0.3, doubt=0.03, prior=400)
 STAND_IN = 0.5
-"""Weight of the surest unmarked pixels beside marks."""
+"""Weight of the surest unmarked pixels beside marks.
+
+On seven images of Weizmann F of the cut after 1, 2, 3, 4 and 5 clicks is 0.84, 0.82, 0.89, 0.91, 0.92 with 0, and some
+fall by 0.35 at a click; 0.85, 0.86, 0.86, 0.87, 0.89 with 0.5, and the worst falls by 0.10. On seven of ECSSD 0.77,
+0.81, 0.85, 0.87, 0.83 and 0.73, 0.80, 0.84, 0.87, 0.88."""
 _NU, _BALANCE, _SCALES, _PENALTY, _ROUNDS = 600.0, 1.0, 2, 1e-4, 5
 _COLOURS = 64  # marked colours that others are compared with
 _HARD = 1e4
