@@ -154,7 +154,8 @@ def _like(line: np.ndarray, colour: np.ndarray, tolerance: int = TOLERANCE) -> f
 def _wedges(channels: np.ndarray) -> np.ndarray | None:
     """What surrounds a turned scene in `(h, w, C)`, bool `(h, w)`; None if nothing does.
 
-    Right triangles of one colour in two corners or more, or all that isn't in a tilted rectangle that reaches all four sides.
+    Right triangles of one colour in two corners or more, or all that isn't in a tilted rectangle that reaches all four
+    sides.
     """
     import cv2
 
