@@ -39,7 +39,6 @@ SHIPPED = {
     "BBBC038v1, six images (deepcv/data/dsb2018)": ("data", "CC0-1.0"),
     "flowers17-64px (deepcv/amortized/weights)": ("machine-learning-model", "BSD-3-Clause"),
     "mathjax 3.2.2 (book/_vendor/mathjax)": ("library", "Apache-2.0"),
-    "@jupyter-widgets/html-manager 1.0.15 (book/_vendor/widgets)": ("library", "BSD-3-Clause AND MIT AND OFL-1.1"),
 }
 """What the repository holds and others made, and the network that comes with the package: kind and licence."""
 

@@ -18,6 +18,7 @@ def describe(app, config):
         f"version {deepcv.__version__}",
         f"commit {commit.strip()}" if commit else "",
         f"{datetime.now(UTC):%Y-%m-%d}",
+        f"[repository]({config.launch_repository})" if config.launch_repository else "",
     ]
     config.myst_substitutions = {**config.myst_substitutions, "built": ", ".join(filter(None, parts))}
 

@@ -1,12 +1,13 @@
 """Repairs of the built pages: they run without a network and without errors in the console, and show their text early.
 
-Of what Sphinx, its extensions and the theme put into a page's head, scripts wait until the text is there, and what the
-page doesn't use is left out: widgets where there are none, tabs and cards, kernels from another host. Style sheets lose
-the rules that no page can match, and the icons' font all but the icons in use. Pictures become WebP and load when they
-come near.
+Of what Sphinx, its extensions and the theme put into a page's head, scripts wait until the text is there, and what no
+page uses is left out: widgets, tabs and cards, kernels from another host. Style sheets lose the rules that no page can
+match, and the icons' font all but the icons in use. Pictures become WebP and load when they come near, from files of
+their own, also those that a notebook puts into its HTML.
 """
 
 import base64
+import hashlib
 import io
 import logging
 import re
@@ -15,7 +16,7 @@ from fontTools import subset
 from fontTools.ttLib import TTFont
 from PIL import Image
 
-UNUSED = ("thebe", "sphinx-design", "design-tabs")
+UNUSED = ("thebe", "sphinx-design", "design-tabs", "widget-state+json")
 """In the names or text of files and scripts that no page needs."""
 
 ICONS = "vendor/fontawesome/webfonts/fa-solid-900"
@@ -25,25 +26,22 @@ is read from the disk. The theme also has the icons as a script of 1.5 MB."""
 FEW_COLOURS = 8192
 """A picture with no more is a plot, and packed without loss."""
 
+HELD = re.compile(r"data:image/webp;base64,([A-Za-z0-9+/]+=*)")
+"""A picture within an address."""
+
 
 def lighten(app, pagename, templatename, context, doctree):
     """Leave out what the page doesn't use, and let scripts and pictures wait for the text."""
-    body = context.get("body", "")
-    shows_widgets = "jupyter.widget-view+json" in body
-    body = re.sub(r"(_images/[\w-]+)\.png", r"\1.webp", body)
+    if pagename.startswith("notebooks/"):  # their pictures and tables need the room of the list of headings
+        context["meta"] = {**(context.get("meta") or {}), "html_theme.sidebar_secondary.remove": "true"}
+    body = re.sub(r"(_images/[\w-]+)\.png", r"\1.webp", context.get("body", ""))
+    body = HELD.sub(lambda found: context["pathto"](_filed(app, found[1]), resource=True), body)
     context["body"] = re.sub(r"<img (?![^>]*\bloading=)", '<img loading="lazy" ', body)
     kept = []
     for script in context["script_files"]:
-        written = script.attributes.get("body", "")
-        text = f"{script.filename} {written}"
+        text = f"{script.filename} {script.attributes}"
         if any(name in text for name in UNUSED):
             continue
-        if "widget-state+json" in script.attributes.get("type", "") or "widgets/embed.js" in text:
-            if not shows_widgets:
-                continue
-            if written:  # megabytes; the script that reads it finds it anywhere
-                context["body"] += f'<script type="{script.attributes["type"]}">{written}</script>'
-                continue
         # a script in the page extends the options; the search page's own scripts can't wait
         if script.filename and "documentation_options" not in script.filename and pagename != "search":
             attributes = {**script.attributes, "defer": "defer"}
@@ -53,14 +51,39 @@ def lighten(app, pagename, templatename, context, doctree):
     context["css_files"] = [sheet for sheet in context["css_files"] if not any(name in str(sheet) for name in UNUSED)]
 
 
+def mended(page):
+    """A page's HTML without what its extensions and the theme tell a screen reader wrongly."""
+    toggle = '<span class="toctree-toggle" role="presentation">'  # opens a page's list of pages in the sidebar
+    page = page.replace(f"<summary>{toggle}", f'<summary aria-label="Pages below">{toggle}')
+    page = page.replace('<div role="list" class="citation-list">', '<div class="citation-list">')
+    return re.sub(r'<dl>\n(<dd><em class="sig-param">.*?)</dl>', _as_list, page, flags=re.DOTALL)
+
+
+def _as_list(found):
+    """Parameters of a function, a line each: a list, but none of definitions."""
+    items = found[1].replace("<dd>", "<li>").replace("</dd>", "</li>")
+    return f'<ul class="parameters">{items}</ul>'
+
+
+def _filed(app, content):
+    """Where in the book the file is that has this content, base64."""
+    name = f"_static/pictures/{hashlib.sha256(content.encode()).hexdigest()[:16]}.webp"
+    path = app.outdir / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(base64.b64decode(content))
+    return name
+
+
 def trim(app, exception):
-    """Shrink what was written: style sheets, the font of icons, pictures."""
+    """Mend the pages and shrink what was written: style sheets, the font of icons, pictures."""
     if exception or app.builder.format != "html":
         return
     static = app.outdir / "_static"
     for left_over in static.glob("scripts/fontawesome.js*"):
         left_over.unlink()
-    scripts = [path for path in static.rglob("*.js") if not {"mathjax", "widgets"} & set(path.parts)]
+    scripts = [path for path in static.rglob("*.js") if "mathjax" not in path.parts]
+    for page in app.outdir.rglob("*.html"):
+        page.write_text(mended(page.read_text(encoding="utf-8")), encoding="utf-8")
     texts = (path.read_text(encoding="utf-8") for path in [*app.outdir.rglob("*.html"), *scripts])
     words = {word for text in texts for word in re.findall(r"[\w-]+", text)}
     for sheet in [*static.glob("*.css"), *static.glob("styles/*.css")]:

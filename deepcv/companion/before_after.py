@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 PICTURE = "the picture"
 
-_QUALITY = 70  # WebP's 0..100
-
 
 def before_after(rows: DataFrame, *, left: str, right: str) -> str:
     """HTML: choose a picture and, for each side of a slider, the picture itself or a method's mask.
@@ -39,13 +37,13 @@ def before_after(rows: DataFrame, *, left: str, right: str) -> str:
     with Store() as store:
         for row in rows.itertuples():
             sample = sample_of(row)
-            shown = views.setdefault(row.image, {PICTURE: (_address(sample.image), "")})
-            shown[row.name] = _address(faded(sample.image, store.labels(row) == 1)), f", F {row.f_measure:.2f}"
+            shown = views.setdefault(row.image, {PICTURE: (address(sample.image), "")})
+            shown[row.name] = address(faded(sample.image, store.labels(row) == 1)), f", F {row.f_measure:.2f}"
     names = {PICTURE: PICTURE} | {name: title(name) for name in rows["name"].unique()}
     first = next(iter(views))
-    picture = _choice("Picture", "picture", {each: each for each in views}, first)
+    picture = choice("Picture", "picture", {each: each for each in views}, first)
     sides = "".join(
-        _choice(f"{side.title()} of the line", side, names, at) for side, at in (("left", left), ("right", right))
+        choice(f"{side.title()} of the line", side, names, at) for side, at in (("left", left), ("right", right))
     )
     data = json.dumps({"views": views, "names": names}).replace("<", "\\u003c")
     return f"""<div class="before-after">
@@ -59,15 +57,20 @@ def before_after(rows: DataFrame, *, left: str, right: str) -> str:
 </div>"""
 
 
-def _address(picture: np.ndarray) -> str:
+def address(picture: np.ndarray, quality: int = 70) -> str:
+    """A picture as an address that holds it, WebP of a quality of 0 to 100; uint8 `(H, W)` or `(H, W, 3)`.
+
+    The book's build puts what is in such an address into a file (`book/_ext/offline.py`).
+    """
     from PIL import Image
 
     stream = io.BytesIO()
-    Image.fromarray(picture).save(stream, "webp", quality=_QUALITY)
+    Image.fromarray(picture).save(stream, "webp", quality=quality)
     return f"data:image/webp;base64,{base64.b64encode(stream.getvalue()).decode()}"
 
 
-def _choice(label: str, name: str, entries: dict[str, str], chosen: str) -> str:
+def choice(label: str, name: str, entries: dict[str, str], chosen: str) -> str:
+    """HTML of a labelled list to choose from: what is shown of each entry, by its value."""
     options = "".join(
         f'<option value="{html.escape(value)}"{" selected" if value == chosen else ""}>{html.escape(shown)}</option>'
         for value, shown in entries.items()

@@ -52,7 +52,7 @@ def picture_grid(
 
     first, columns = list(next(iter(given.values()))), list(columns or dict.fromkeys(rows["column"]))
     shape = (len(given), len(first) + len(columns))
-    figure, axes = plt.subplots(*shape, figsize=(1.9 * shape[1], 1.75 * shape[0]), squeeze=False)
+    figure, axes = plt.subplots(*shape, figsize=(1.35 * shape[1], 1.35 * shape[0]), squeeze=False)
     lines = dict(zip(given, axes, strict=True))
     for label, line in lines.items():
         line[0].set_ylabel(label, fontsize=8)
@@ -115,32 +115,36 @@ def faded(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return np.where(mask[..., None], as_colour(image), background).astype(np.uint8)
 
 
-def compact(
-    shown: Styler, name: str = "", *, size: float = 0.66, padding: float = 0.28, align: str = "right"
-) -> Styler:
-    """Style a table to fit the width of a page.
+def compact(shown: Styler, name: str = "") -> Styler:
+    """A table as all of the book's are: its class is `results`, which `book/_style/book.css` describes.
 
     Parameters
     ----------
     shown : pandas.io.formats.style.Styler
     name : str
         Unique on a page; the HTML has it instead of a random one. Default: a hash of the table.
-    size, padding : float
-        Font size, and padding left and right of the text, in em.
-    align : {"left", "right"}
     """
-    type_ = f"font-size: {size}em; white-space: nowrap; font-variant-numeric: tabular-nums"
-    cells = f"padding: 0.25em {padding}em; text-align: {align}"
-    return (
-        shown.set_uuid(name or f"{zlib.crc32(shown.data.to_csv().encode()):08x}")
-        .set_table_attributes(f'style="{type_}"')
-        .set_table_styles(
-            [
-                {"selector": "th, td", "props": cells},
-                {"selector": "th.row_heading", "props": "white-space: normal; min-width: 8em"},  # names wrap
-            ]
-        )
-    )
+    shown = shown.set_uuid(name or f"{zlib.crc32(shown.data.to_csv().encode()):08x}")
+    return shown.set_table_attributes('class="results"')
+
+
+def tabled(table: DataFrame | Styler, name: str) -> Styler:
+    """Write a table into `figures` in `root()` as CSV, and return it styled.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame or Styler
+    name : str
+        Unique in the book, which gives the table of this name a number, a caption and a link to the CSV.
+
+    Raises
+    ------
+    InputError
+        If it can't be written.
+    """
+    shown = compact(table.style.format(precision=3, na_rep="–")) if hasattr(table, "style") else table
+    _written({f"{name}.csv": shown.data.to_csv().encode()})
+    return shown.set_uuid(name)
 
 
 def saved(figure: Figure, name: str) -> Figure:
@@ -155,7 +159,7 @@ def saved(figure: Figure, name: str) -> Figure:
     """
     import matplotlib as mpl
 
-    folder, content = root() / "figures", {}
+    content = {}
     quickly: dict[str, Any] = {"pil_kwargs": {"compress_level": 1}}
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
         figure.draw_without_rendering()
@@ -163,15 +167,21 @@ def saved(figure: Figure, name: str) -> Figure:
         for kind, options in (("svg", {"metadata": {"Date": None}}), ("png", quickly)):
             stream = io.BytesIO()
             figure.savefig(stream, format=kind, dpi=200, bbox_inches=tight, **options)
-            content[folder / f"{name}.{kind}"] = stream.getvalue()
+            content[f"{name}.{kind}"] = stream.getvalue()
+    _written(content)
+    return figure
+
+
+def _written(content: Mapping[str, bytes]) -> None:
+    """Write files into `figures` in `root()`, all or none."""
+    folder = root() / "figures"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_together(content)
+        write_together({folder / name: written for name, written in content.items()})
     except OSError as error:
         raise InputError(
             f"can't write into {folder} ({error.strerror}); set DEEPCV_RESULTS to another folder"
         ) from None
-    return figure
 
 
 def interval(values: Series) -> str:

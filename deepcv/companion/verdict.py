@@ -101,7 +101,7 @@ def counts(decided: Mapping[str, Decided]) -> DataFrame:
 
     found = {
         (title, kind): {
-            _marked(status): sum(verdicts[column].status == status for _, verdicts in of_kind if column in verdicts)
+            marked(status): sum(verdicts[column].status == status for _, verdicts in of_kind if column in verdicts)
             for status in Status
         }
         for column, title in COLUMNS.items()
@@ -110,7 +110,8 @@ def counts(decided: Mapping[str, Decided]) -> DataFrame:
     return pd.DataFrame.from_dict(found, orient="index")
 
 
-def _marked(status: Status) -> str:
+def marked(status: Status) -> str:
+    """A status and its mark."""
     return f"{MARKS[status]} {status}"
 
 
@@ -132,7 +133,7 @@ def as_text(decided: Decided, width: int = 100) -> str:
         lines += textwrap.wrap(text, width, subsequent_indent="  ")
         for _, verdict, who in _said(claim, verdicts):
             text = f"{who[0].upper()}{who[1:]}: {verdict.evidence}" if who else verdict.evidence
-            lead = _marked(verdict.status).ljust(longest)
+            lead = marked(verdict.status).ljust(longest)
             lines += textwrap.wrap(text, width, initial_indent=lead, subsequent_indent=indent)
     return "\n".join(lines)
 
@@ -160,18 +161,23 @@ def _block(claim: Claim, verdicts: dict[str, Verdict]) -> str:
     say = html.escape
     columns = "".join(
         f'<div style="border-left: 0.4em solid {COLOURS[verdict.status]}; padding-left: 0.6em">'
-        f"<b>{_marked(verdict.status)}</b>{f' · {say(who)}' if who else ''}"
+        f"<b>{marked(verdict.status)}</b>{f' · {say(who)}' if who else ''}"
         f'<div style="font-size: 0.85em; overflow-wrap: anywhere">{say(verdict.evidence)}</div></div>'
         for _, verdict, who in _said(claim, verdicts)
     )
     return (
-        f'<div style="margin: 1.8em 0"><div>{say(claim.says)} '
+        f'<div id="{anchor(claim)}" style="margin: 1.8em 0"><div>{say(claim.says)} '
         f'<span style="font-size: 0.85em">paper, {say(claim.section)} · {_link(claim)}</span></div>'
         '<div style="display: grid; grid-template-columns: repeat(auto-fit, minmax(min(17em, 100%), 1fr)); '
         f'gap: 0.6em 1.2em; margin: 0.4em 0">{columns}</div>'
         f'<details style="font-size: 0.85em"><summary>how it is decided</summary>{say(claim.test)} '
         f"{SET[claim.set_after]}</details></div>"
     )
+
+
+def anchor(claim: Claim) -> str:
+    """Where a claim's block stands on the page."""
+    return claim.id.replace("/", "-")
 
 
 def _link(claim: Claim) -> str:
@@ -191,19 +197,17 @@ def table(decided: Decided):
         }
         for claim, verdicts in decided
     }
-    colours = {_marked(status): f"border-left: 0.4em solid {colour}" for status, colour in COLOURS.items()}
+    colours = {marked(status): f"border-left: 0.4em solid {colour}" for status, colour in COLOURS.items()}
     shown = pd.DataFrame.from_dict(rows, orient="index", columns=["printed", *COLUMNS.values()])
     coloured = shown.style.map(lambda cell: colours.get(cell.partition("<br>")[0], ""), subset=list(COLUMNS.values()))
-    narrow = [{"selector": "th, td", "props": "white-space: normal; min-width: 0"}]
-    narrow += [{"selector": "th.row_heading", "props": "min-width: 5em"}]
-    return compact(coloured, "verdict", size=0.8, padding=0.35, align="left").set_table_styles(narrow, overwrite=False)
+    return compact(coloured, "verdict").set_table_styles([{"selector": "td", "props": "text-align: left"}])
 
 
 def _cell(verdict: Verdict | None) -> str:
     """The status, and below it our number with its interval."""
     if verdict is None:
         return ""
-    return f"{_marked(verdict.status)}<br>{verdict.numbers.get('ours', '–')}"
+    return f"{marked(verdict.status)}<br>{verdict.numbers.get('ours', '–')}"
 
 
 def plot(decided: Decided) -> Figure:

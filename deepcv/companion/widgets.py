@@ -1,34 +1,27 @@
-"""The playground: sliders for the weight ν of the length and for the noise σ.
+"""The live playground, in Jupyter: it computes while the sliders for the weight ν of the length and the noise σ move.
 
-`playground`   live, in Jupyter: it computes while the sliders move
-`precomputed`  for a page without a kernel: pictures behind linked sliders
-
-Live, one worker thread computes everything piece by piece and the event loop shows it, so neither a cell nor a slider
+One worker thread computes everything piece by piece and the event loop shows it, so neither a cell nor a slider
 waits. Our model is an open loop (`Stream`): when ν moves, networks and mask continue from their current state.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
 import functools
 import html
-import io
 import tempfile
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import ipywidgets
 import numpy as np
 
-from deepcv.companion.compute import sample_of
+from deepcv.companion.before_after import address
 from deepcv.companion.experiments import playground as pictures
 from deepcv.companion.pictures import faded
-from deepcv.companion.recorded import full_names
-from deepcv.companion.store import Store
 from deepcv.data import Dataset, Sample, noise, samples
 from deepcv.errors import InputError
 from deepcv.files import temporary_folder
@@ -40,9 +33,6 @@ from deepcv.model import solver
 from deepcv.model.segment import at_full_size, pose
 from deepcv.model.settings import Settings
 from deepcv.pictures import read_image
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
 
 MULTIPLES = {"0": 0.0} | {f"1/{2**n}": 2.0**-n for n in range(6, 0, -1)} | {str(2**n): 2.0**n for n in range(5)}
 """Positions of the live slider for ν, as multiples of the method's default."""
@@ -59,7 +49,6 @@ OWN = "your own picture"
 _FRAME = 0.1  # least seconds between pictures of a running loop
 _WRAPPED = {"flex_flow": "row wrap"}  # one below the other on a phone
 _WIDE = {"style": {"description_width": "4em"}, "layout": {"width": "24em", "max_width": "100%"}}
-_QUALITY = 55  # WebP's 0..100; noisy pictures of a higher quality would bloat the page
 
 
 def playground() -> ipywidgets.Widget:
@@ -216,7 +205,8 @@ class Playground:
             self._say(str(error))
         except Exception as error:
             self._say(f"This is a bug in deepcv, {type(error).__name__}: {error}")
-        self.stop.disabled = True
+        if self.task is asyncio.current_task():  # reading a picture has begun another
+            self.stop.disabled = True
 
     async def _in_worker(self, function: Callable, *arguments) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._worker, function, *arguments)
@@ -224,6 +214,7 @@ class Playground:
     async def _read(self, name: str, content: bytes) -> None:
         self._say(f"Reading {name} …")
         self._own = await self._in_worker(uploaded, name, content)
+        self.sigma.value = 0
         if self.image.value == OWN:
             self._changed()
         else:
@@ -310,77 +301,11 @@ def uploaded(name: str, content: bytes) -> Sample:
     return Sample(name, image, None, "upload", "yours")
 
 
-def precomputed(rows: DataFrame) -> ipywidgets.Widget:
-    """Sliders that work without a kernel: every method's mask at each ν and σ, of the first seed.
-
-    The pictures lie in nested stacks, image, σ, method, ν; the browser links each stack's selected child to a control.
-
-    Parameters
-    ----------
-    rows : pandas.DataFrame
-        From the experiment `playground`.
-    """
-    rows = rows[rows["seed"] == rows["seed"].iloc[0]]
-    rows = rows.assign(title=full_names(rows).map(title), level=rows["sigma"].map("{:g}".format))
-    multiples = list(pictures.MULTIPLES)
-    image, method, sigma = (
-        control(options=list(rows[column].unique()), description=name, **_WIDE)
-        for control, column, name in (
-            (ipywidgets.Dropdown, "image", "image"),
-            (ipywidgets.Dropdown, "title", "method"),
-            (ipywidgets.SelectionSlider, "level", "σ"),
-        )
-    )
-    nu = ipywidgets.SelectionSlider(options=multiples, index=multiples.index("1"), description="ν ×", **_WIDE)
-    common = {"layout": ipywidgets.Layout(), "style": ipywidgets.HTML().style}  # shared, as they fill the page
-
-    def picture(pixels: np.ndarray, caption: str) -> ipywidgets.HTML:
-        return ipywidgets.HTML(_figure(pixels, caption), **common)
-
-    def mask(row) -> ipywidgets.HTML:
-        weight = f"ν = {row.settings['nu']:g}" if row.nu else "no ν: the same for every ν"
-        pixels = faded(sample_of(row).image, store.labels(row) == 1)
-        return picture(pixels, f"mask, {weight}, F {row.f_measure:.2f}")
-
-    def masks(rows: DataFrame) -> ipywidgets.Widget:
-        """The masks of one method on one noisy image."""
-        found = [mask(row) for row in rows.itertuples()]
-        return found[0] if len(found) == 1 else _linked(found, nu)
-
-    def noisy(rows: DataFrame) -> ipywidgets.Widget:
-        """One noisy image, and beside it the masks on it."""
-        first = next(rows.itertuples())
-        shown = picture(sample_of(first).image, f"{first.image}, σ = {first.level}")
-        return ipywidgets.HBox([shown, stacked(rows, "title", masks, method)], layout=_WRAPPED)
-
-    def at_levels(rows: DataFrame) -> ipywidgets.Widget:
-        return stacked(rows, "level", noisy, sigma)
-
-    def stacked(rows: DataFrame, column: str, show: Callable[[DataFrame], ipywidgets.Widget], control):
-        return _linked([show(group) for _, group in rows.groupby(column, sort=False)], control)
-
-    with Store() as store:
-        pages = stacked(rows, "image", at_levels, image)
-    return ipywidgets.VBox([image, method, nu, sigma, pages])
-
-
-def _linked(children, control: ipywidgets.Widget) -> ipywidgets.Stack:
-    """A stack that shows the child chosen by the control, also in the browser alone."""
-    stack = ipywidgets.Stack(list(children), selected_index=control.index)
-    ipywidgets.jsdlink((control, "index"), (stack, "selected_index"))
-    return stack
-
-
 def _figure(pixels: np.ndarray, caption: str) -> str:
     """HTML of a picture, uint8 `(H, W)` or `(H, W, 3)`, with embedded bytes and a caption."""
-    from PIL import Image
-
     caption = html.escape(caption)
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, format="WEBP", quality=_QUALITY, method=6)
-    source = base64.b64encode(file.getvalue()).decode()
     return (
         '<figure style="margin: 0.5em 1em 0 0; width: 18em; max-width: 100%">'
-        f'<img src="data:image/webp;base64,{source}" alt="{caption}" style="width: 100%">'
+        f'<img src="{address(pixels)}" alt="{caption}" style="width: 100%">'
         f'<figcaption style="line-height: 1.4">{caption}</figcaption></figure>'
     )

@@ -33,3 +33,15 @@ def test_a_figure_is_saved_for_print_and_for_the_screen_and_given_back(tmp_path,
     with pytest.raises(InputError, match=r"No space left on device.*DEEPCV_RESULTS"):
         pictures.saved(figure, "another")
     assert {path.name for path in (folder / "figures").iterdir()} == {"figure07.svg", "figure07.png"}
+
+
+def test_a_table_is_written_as_csv_and_shown_under_its_name(tmp_path, monkeypatch):
+    pandas = pytest.importorskip("pandas")
+    monkeypatch.setenv("DEEPCV_RESULTS", str(tmp_path))
+    table = pandas.DataFrame({"F": [0.12345, None]}, index=["ours", "theirs"])
+    for given in (table, pictures.compact(table.style.format(precision=3, na_rep="–"))):
+        shown = pictures.tabled(given, "table1-paired").to_html()
+        assert '<table id="T_table1-paired" class="results"' in shown
+        assert ">0.123</td>" in shown and ">–</td>" in shown
+        csv = pandas.read_csv(tmp_path / "figures" / "table1-paired.csv", index_col=0)
+        assert csv["F"].tolist()[0] == 0.12345

@@ -15,8 +15,6 @@ pytest.importorskip("ipywidgets", reason="install the extra `companion`")
 
 from deepcv import deep_chan_vese, methods
 from deepcv.companion import widgets
-from deepcv.companion.experiments import playground as pictures
-from deepcv.companion.experiments.playground import MULTIPLES, Settings
 from deepcv.companion.widgets import OWN, Playground, Stream, uploaded
 from deepcv.errors import InputError
 
@@ -143,6 +141,22 @@ async def test_stop_ends_it_where_it_is(shown):
 
 
 @live
+async def test_an_uploaded_picture_starts_without_noise_and_can_be_stopped(shown):
+    shown.image.value = "modes-ring"
+    shown.sigma.value = 80
+    name, content = "disk.png", file(np.uint8(255 * IMAGE))
+    about = {"name": name, "type": "", "size": len(content), "last_modified": datetime.now(UTC)}
+    shown.upload.value = ({**about, "content": memoryview(content)},)
+    while shown.image.value != OWN or "Step" not in shown.line.value:
+        await asyncio.sleep(0.005)
+    assert shown.sigma.value == 0 and "σ = 0" in shown.noisy.value
+    assert not shown.stop.disabled
+    shown.stop.click()
+    assert shown.line.value.startswith("Stopped. ")
+    assert shown.task is None
+
+
+@live
 async def test_every_method_can_be_chosen(shown):
     for name in widgets.METHODS:
         shown.method.value = name
@@ -226,25 +240,3 @@ def test_a_cell_runs_while_it_works():
     finally:
         client.stop_channels()
         kernel.shutdown_kernel(now=True)
-
-
-# -- without a kernel --------------------------------------------------------------------------------------------------
-
-
-def test_every_position_of_the_sliders_shows_its_own_picture(tmp_path, monkeypatch):
-    monkeypatch.setenv("DEEPCV_RESULTS", str(tmp_path))
-    settings = Settings(n_images=1, sigmas=(0, 80), methods=("chan-vese:exact", "grabcut"), seeds=(0,))
-    rows = pictures.EXPERIMENT.run(settings, workers=1, progress=False)
-    image, _, nu, sigma, stack = widgets.precomputed(rows).children
-    assert (image.options, sigma.options) == (("overlap-disk",), ("0", "80"))
-    assert nu.options == tuple(MULTIPLES)
-    scores = rows.set_index(["sigma", "method", "nu"])["f_measure"]
-    for at_sigma, level in zip(stack.children[0].children, (0, 80), strict=True):
-        noisy, of_method = at_sigma.children
-        assert f"σ = {level}" in noisy.value
-        turned, fixed = of_method.children
-        assert turned.selected_index == nu.index == list(MULTIPLES).index("1")
-        for multiple, shown in zip(MULTIPLES, turned.children, strict=True):
-            f = scores[level, "chan-vese", multiple]
-            assert f"mask, ν = {MULTIPLES[multiple]:g}, F {f:.2f}" in shown.value
-        assert f"no ν: the same for every ν, F {scores[level, 'grabcut', '']:.2f}" in fixed.value

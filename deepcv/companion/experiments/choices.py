@@ -17,6 +17,7 @@ from deepcv.companion.claims import (
     Claim,
     Estimate,
     Verdict,
+    above,
     below,
     judged,
     listed,
@@ -95,7 +96,7 @@ def plot(table: DataFrame) -> Figure:
     import matplotlib.pyplot as plt
     from matplotlib import ticker
 
-    figure, (trade, change) = plt.subplots(1, 2, figsize=(11, 0.28 * len(table) + 2.2), width_ratios=(1.15, 1))
+    figure, (trade, change) = plt.subplots(1, 2, figsize=(10.5, 0.24 * len(table) + 2.2), width_ratios=(1.15, 1))
     cost = table.set_axis([" ".join(column) for column in table.columns], axis=1)
     colours = dict(zip(EFFORT, COLOURS, strict=False))
     markers = dict(zip(EFFORT, "osD^vP<X>", strict=True))
@@ -154,6 +155,20 @@ def only_the_image(rows: DataFrame, ours: str) -> Verdict:
 
 _OURS = {"default": OURS}
 
+
+def finding(rows: DataFrame) -> str:
+    """How many choices these images can tell from the default, and the most costly one."""
+    table = summary(rows).drop(index="default")
+    changes = changes_of(table)
+    better, worse = (sum(rule(each) is True for each in changes.values()) for rule in (above, below))
+    worst = min(changes, key=lambda name: changes[name].mean)
+    return (
+        f"Of {len(changes)} changes of one setting, {better} raise{'s' * (better == 1)} F and {worse} "
+        f"lower{'s' * (worse == 1)} it beyond the interval, "
+        f"on {table['run', 'images'].max()} photographs; the most costly is “{worst}”, {changes[worst]:+}."
+    )
+
+
 CLAIMS = (
     Claim(
         id="choices/only-the-image",
@@ -182,6 +197,7 @@ EXPERIMENT = Experiment(
     settings=Settings,
     groups=groups,
     summary=summary,
+    finding=finding,
     plot=plot,
     claims=CLAIMS,
 )

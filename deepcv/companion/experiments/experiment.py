@@ -246,6 +246,8 @@ class Experiment:
         From settings to what is run on which images.
     summary : callable
         From rows to the table that the command line prints.
+    finding : callable, optional
+        From recorded rows to a sentence or two: what they show. Its page begins with it.
     plot : callable, optional
     measure : callable, optional
         A `deepcv.companion.compute.Measure`; default: score the method's mask.
@@ -266,6 +268,7 @@ class Experiment:
     settings: type[Settings]
     groups: Callable[[Any], Iterable[Group]]
     summary: Callable[[DataFrame], DataFrame]
+    finding: Callable[[DataFrame], str] | None = None
     plot: Callable[..., Figure] | None = None
     measure: Measure | None = None
     claims: Sequence[Claim] = ()

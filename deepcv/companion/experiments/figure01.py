@@ -165,7 +165,7 @@ def plot(rows: DataFrame, settings: Settings, images: tuple[str, ...] | None = N
     images = images or [image for wanted in CASES.values() for image in [i for i in names if case(i) == wanted][:2]]
     first = rows[rows["seed"] == settings.seeds[0]]
     scored = first.set_index(["image", full_names(first)])["f_measure"]
-    figure, axes = plt.subplots(len(images), 6, figsize=(13, 2.4 * len(images)), squeeze=False)
+    figure, axes = plt.subplots(len(images), 6, figsize=(10.5, 2 * len(images)), squeeze=False)
     with Store() as store:
         for row, image in zip(axes, images, strict=True):
             latent = figure08.latent_of(items[image, _SHOWN[1]], settings.device)
@@ -180,6 +180,18 @@ def plot(rows: DataFrame, settings: Settings, images: tuple[str, ...] | None = N
     head_grid(figure, axes[:, [0, 2, 3, 5]], ["image", chan_vese, "latent image", ours])
     figure08.head_distributions(figure, axes[0, [1, 4]], ["grey values", "latent image"])
     return figure
+
+
+def finding(rows: DataFrame) -> str:
+    """F in both cases, and what the encoder does to the overlap."""
+    overlaps = summary(rows).xs(figure08.QUANTITIES["overlap"], level=1)
+    told = [
+        f"{name}: Chan-Vese has F {score_of(part, 'chan-vese:default', 'f_measure').mean():.2f}, ours "
+        f"{score_of(part, 'deep-cv:default', 'f_measure').mean():.2f}, and the encoder changes the regions' overlap "
+        f"from {overlaps.loc[name, 'grey']:.2f} to {overlaps.loc[name, 'latent']:.2f}"
+        for name, part in _two_cases(rows).items()
+    ]
+    return f"On {overlaps.loc[list(CASES.values()), 'images'].sum():.0f} composites, {'; '.join(told)}."
 
 
 # -- what the paper claims ---------------------------------------------------------------------------------------------
@@ -259,6 +271,7 @@ EXPERIMENT = experiment.Experiment(
     settings=Settings,
     groups=groups,
     summary=summary,
+    finding=finding,
     plot=plot,
     measure=measure,
     claims=CLAIMS,

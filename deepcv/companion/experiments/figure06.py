@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deepcv.companion.claims import ALL_PARTS, TOLERANCE, Claim, Verdict, judged, listed, within
+from deepcv.companion.claims import ALL_PARTS, TOLERANCE, Claim, Estimate, Verdict, judged, listed, within
 from deepcv.companion.experiments import variants
 from deepcv.companion.experiments.experiment import N_TUNING_IMAGES, REDUCED, Experiment, Group, Reduction, variant
 from deepcv.companion.experiments.variants import SOLVERS, changes_of, of_solver
@@ -147,6 +147,18 @@ def stable_architectures(rows: DataFrame, ours: str) -> Verdict:
     return Verdict(judged(*(within(each, TOLERANCE) for each in changes.values())), evidence, changes)
 
 
+def finding(rows: DataFrame) -> str:
+    """The range of the architectures' mean F in each solver, and what two convolutions do."""
+    table, told = summary(rows), []
+    for solver, row in spread(rows).iterrows():
+        small = Estimate.from_row(table.loc[(solver, "two convolutions"), "ΔF"], 0)
+        told.append(
+            f"in {solver} from {row['mean F', 'lowest']:.3f} to {row['mean F', 'highest']:.3f}, with two convolutions "
+            f"{small:+} against the {REFERENCE}"
+        )
+    return f"Mean F of the paper's five architectures: {'; '.join(told)}."
+
+
 CLAIMS = (
     Claim(
         id="figure06/stable",
@@ -164,6 +176,7 @@ EXPERIMENT = Experiment(
     settings=Settings,
     groups=groups,
     summary=summary,
+    finding=finding,
     plot=plot,
     claims=CLAIMS,
 )

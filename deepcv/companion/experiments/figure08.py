@@ -232,7 +232,7 @@ def style(table: DataFrame, name: str):
 
     `name` must be unique in a page; with it the HTML is the same in every run.
     """
-    return compact(table.style.format(precision=2, na_rep="–"), name, size=0.75, padding=0.4)
+    return compact(table.style.format(precision=2, na_rep="–"), name)
 
 
 def plot(rows: DataFrame) -> Figure:
@@ -244,7 +244,7 @@ def plot(rows: DataFrame) -> Figure:
     import matplotlib.pyplot as plt
 
     solvers = by_title(rows)
-    figure, axes = plt.subplots(len(solvers), 3, figsize=(11, 3.6 * len(solvers)), squeeze=False)
+    figure, axes = plt.subplots(len(solvers), 3, figsize=(10.5, 3.5 * len(solvers)), squeeze=False)
     colours = COLOURS
     for (name, group), row in zip(solvers.items(), axes, strict=True):
         for axis, quantity in zip(row, _MEASURES, strict=True):
@@ -278,7 +278,7 @@ def plot_latent(settings: Settings, images: tuple[str, ...] | None = None) -> Fi
 
     items = {item.image: item for item in reversed(EXPERIMENT.items(settings)) if item.seed == settings.seeds[0]}
     images = images or sorted(items)[:3]
-    figure, axes = plt.subplots(len(images), 4, figsize=(12, 2.7 * len(images)), squeeze=False)
+    figure, axes = plt.subplots(len(images), 4, figsize=(10.5, 2.5 * len(images)), squeeze=False)
     for row, name in zip(axes, images, strict=True):
         latent = latent_of(items[name], settings.device)
         show_pair(row[0], row[1], latent, name)
@@ -330,6 +330,19 @@ def head_distributions(figure: Figure, axes: np.ndarray, headings: Sequence[str]
     figure.tight_layout(rect=(0, 0.25 / figure.get_figheight(), 1, 1))
     handles, labels = axes[-1].get_legend_handles_labels()
     figure.legend(handles, labels, loc="lower center", ncols=6, fontsize=8, frameon=False)
+
+
+def finding(rows: DataFrame) -> str:
+    """What the encoder does to the true regions' contrast, overlap and distance to Gaussians, in each solver."""
+    told = []
+    for name, table in summary(rows).xs("truth", level=1).groupby(level=0, sort=False):
+        table = table.droplevel(0)
+        numbers = [f"{each} {row['grey']:.2f} → {row['latent']:.2f}" for each, row in table.iterrows() if each in _TOLD]
+        told.append(f"{name} ({table['images'].max():.0f} images): {', '.join(numbers)}")
+    return f"From the grey values to the latent image, in the true regions: {'; '.join(told)}."
+
+
+_TOLD = [QUANTITIES[each] for each in _MEASURES]
 
 
 # -- what the paper claims ---------------------------------------------------------------------------------------------
@@ -403,6 +416,7 @@ EXPERIMENT = experiment.Experiment(
     settings=Settings,
     groups=groups,
     summary=summary,
+    finding=finding,
     plot=plot,
     measure=measure,
     claims=CLAIMS,

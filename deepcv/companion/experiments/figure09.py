@@ -273,7 +273,7 @@ def plot_masks(found: dict[str, Course]) -> Figure:
     import matplotlib.pyplot as plt
 
     sample = samples.load(SHOWN)
-    figure, axes = plt.subplots(len(found), 2 + len(WATCHED), figsize=(13, 1.9 * len(found)), squeeze=False)
+    figure, axes = plt.subplots(len(found), 2 + len(WATCHED), figsize=(10.5, 1.6 * len(found)), squeeze=False)
     for row, (name, course) in zip(axes, found.items(), strict=True):
         row[0].imshow(sample.image, cmap="gray", vmin=0, vmax=255)
         row[0].set_ylabel(name.replace(", ", ",\n"), fontsize=8)
@@ -354,6 +354,18 @@ def animation(found: dict[str, Course], count: int = 26) -> str:
     )
 
 
+def finding(rows: DataFrame) -> str:
+    """How steadily each loop descends, and what becomes of F."""
+    told = []
+    for name, row in summary(rows).iterrows():
+        change = Estimate.from_row(row.rename({"ΔF": "mean"}), row["images"])
+        told.append(
+            f"{name}: the energy falls at {row['steps falling']:.0%} of the steps, F changes by {change:+} over "
+            f"{change.images} images"
+        )
+    return f"{'; '.join(told)}."
+
+
 # -- what the paper claims ---------------------------------------------------------------------------------------------
 
 
@@ -402,6 +414,7 @@ EXPERIMENT = Experiment(
     settings=Settings,
     groups=figure08.groups,
     summary=summary,
+    finding=finding,
     plot=plot,
     measure=measure,
     claims=CLAIMS,

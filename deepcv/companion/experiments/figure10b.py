@@ -262,6 +262,17 @@ def plot(rows: DataFrame) -> Figure:
     return figure
 
 
+def finding(rows: DataFrame) -> str:
+    """Double-DIP's time over ours at 128 pixels, and how each grows."""
+    times = [
+        f"{ratios_at(rows, ours)['128 px'].mean:.3g} times that of {title(CONTENDERS[ours])}" for ours in _OURS.values()
+    ]
+    powers = ", ".join(f"{title(name)} {_fitted(rows, column)[0]:.2f}" for column, name in CONTENDERS.items())
+    return (
+        f"At 128×128 pixels Double-DIP's time is {' and '.join(times)}; times grow as pixels to the power of {powers}."
+    )
+
+
 # -- what the paper claims ---------------------------------------------------------------------------------------------
 
 
@@ -344,6 +355,7 @@ EXPERIMENT = experiment.Experiment(
     settings=Settings,
     groups=groups,
     summary=summary,
+    finding=finding,
     plot=plot,
     measure=measure,
     claims=CLAIMS,

@@ -298,12 +298,21 @@ def _drawn(image: np.ndarray, seeds: Seeds) -> np.ndarray:
     return picture
 
 
+def finding(rows: DataFrame) -> str:
+    """The mean gain of each mark by method, on all data sets together."""
+    gains = summary(rows)["gain", "mean"].dropna()
+    means = gains[gains != 0].groupby(level=2, sort=False).mean()
+    told = ", ".join(f"{marked} {gain:+.3f}" for marked, gain in means.items())
+    return f"Change of F, mean over methods and data sets: {told}."
+
+
 EXPERIMENT = Experiment(
     name="interaction",
     title="A box, a click",
     settings=Settings,
     groups=groups,
     summary=summary,
+    finding=finding,
     plot=plot,
     measure=measure,
 )

@@ -102,11 +102,21 @@ def _reference(names: list[str]) -> str:
     return REFERENCE if REFERENCE in names else names[0]
 
 
+def finding(rows: DataFrame) -> str:
+    """The change of F from the form that Table 1 has to each other one."""
+    table = summary(rows)
+    reference = _reference(list(table.index))
+    changes = variants.changes_of(table.drop(index=reference))
+    told = ", ".join(f"{name} {each:+} on {each.images} images" for name, each in changes.items())
+    return f"Against {reference}, the form in Table 1, F of the paper's loop changes with {told}."
+
+
 EXPERIMENT = Experiment(
     name="ladder",
     title="Size and width",
     settings=Settings,
     groups=groups,
     summary=summary,
+    finding=finding,
     plot=plot,
 )

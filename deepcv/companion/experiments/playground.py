@@ -1,6 +1,6 @@
 """Pictures for the playground: every method on two embedded images, over the weight ν of the length and the noise σ.
 
-Not an experiment of the paper: `deepcv.companion.widgets.precomputed` shows these masks behind its sliders on pages
+Not an experiment of the paper: `deepcv.companion.precomputed.precomputed` shows these masks behind its sliders on pages
 without Python. The scale of ν differs between methods (300 beside our KL of ±200, 4 beside colours in [0, 1]), so it is
 varied as a multiple of each method's default. Methods without a ν run once for each σ.
 """
@@ -13,17 +13,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deepcv.companion.experiments import figure07
+from deepcv.companion.experiments import figure07, figure08
 from deepcv.companion.experiments.experiment import REDUCED, Experiment, Group, Images, Reduction, Variant, variant
+from deepcv.companion.items import Item
 from deepcv.companion.recorded import full_names
+from deepcv.images import to_uint8
 from deepcv.methods import title
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
-IMAGES = ("overlap-disk", "modes-ring")
-"""One image for each of the two failures of Chan-Vese in Figure 1."""
+IMAGES = ("coins", "overlap-disk")
+"""One in which ν decides how many coins are found, one whose regions differ in texture alone."""
 
 SIGMAS = (0, 40, 80, 120, 160)
 """On the 0..255 scale."""
@@ -86,6 +88,12 @@ def _variants(name: str, settings: Settings) -> list[Variant]:
         replace(found, settings={**found.settings, "nu": nu * multiple}, conditions={"nu": label})
         for label, multiple in MULTIPLES.items()
     ]
+
+
+def latent_picture(item: Item, device: str | None) -> np.ndarray:
+    """The latent image of an item as grey levels, -μ black and μ white; uint8 at the working size."""
+    found = figure08.latent_of(item, device)
+    return to_uint8((0.5 + 0.5 * found.mean / found.prior).clip(0, 1))
 
 
 def summary(rows: DataFrame) -> DataFrame:

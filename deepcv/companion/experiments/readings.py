@@ -131,6 +131,20 @@ def plot(table: DataFrame) -> Figure:
     return variants.plot(table, REFERENCE)
 
 
+def finding(rows: DataFrame) -> str:
+    """How many choices matter, and the most costly ones."""
+    changes = variants.changes_of(variants.summary(rows, VARIANTS, REFERENCE, "paper").drop(index=REFERENCE))
+    lower = [name for name, each in changes.items() if below(each, -NOTHING_GAINED)]
+    higher = [name for name, each in changes.items() if above(each, NOTHING_GAINED)]
+    worst = ", ".join(
+        f"{name} {changes[name].mean:+.2f}" for name in sorted(lower, key=lambda name: changes[name].mean)[:3]
+    )
+    return (
+        f"Of {len(changes)} choices, {len(lower)} lower F by more than {NOTHING_GAINED:g} beyond the interval and "
+        f"{len(higher)} raise it as much; the most costly: {worst}."
+    )
+
+
 # -- what the paper claims ---------------------------------------------------------------------------------------------
 
 UNFILTERED, LEARNED, SMOOTH = "no guided filter", "learned variance", ("softplus", "CELU")
@@ -229,6 +243,7 @@ EXPERIMENT = Experiment(
     settings=Settings,
     groups=groups,
     summary=summary,
+    finding=finding,
     plot=plot,
     claims=CLAIMS,
 )

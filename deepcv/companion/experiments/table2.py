@@ -215,6 +215,16 @@ def trainings(rows: DataFrame) -> DataFrame:
     return table.rename(columns={"epoch": "epochs"}).assign(seeds=by_name.size()).rename_axis(None)
 
 
+def finding(rows: DataFrame) -> str:
+    """mIoU of the networks and of Chan-Vese on the test images, and the seconds."""
+    tested = _last(rows[rows["split"] == "test"])
+    names = (*TRAINED.values(), "chan-vese:default", "redo:default")
+    scores = {name: score_of(tested, name, "iou") for name in names}
+    told = ", ".join(f"{title(name)} {each.mean():.3f}" for name, each in scores.items() if len(each))
+    found = flowers_faster(rows, TRAINED["default"])
+    return f"mIoU on {tested['image'].nunique()} test photographs: {told}. {found.evidence}"
+
+
 # -- what the paper claims ---------------------------------------------------------------------------------------------
 
 
@@ -341,6 +351,7 @@ EXPERIMENT = Experiment(
     settings=Settings,
     groups=groups,
     summary=summary,
+    finding=finding,
     claims=CLAIMS,
     cells=cells,
 )

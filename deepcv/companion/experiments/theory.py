@@ -204,7 +204,7 @@ def plot(rows: DataFrame) -> Figure:
     """
     import matplotlib.pyplot as plt
 
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 2.6), width_ratios=(1, 2))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10.5, 2.6), width_ratios=(1, 2))
     by_number = {statement.number: statement for statement in STATEMENTS if statement.check in ("elbo", "descent")}
     colours = COLOURS
     for axis, labels, limit in ((left, {"z": "(3.13) − (3.10)"}, 3), (right, _RATIOS, 1)):
@@ -236,7 +236,7 @@ def plot_descents(settings: Settings) -> Figure:
     paths = {name: found.path for name, found in bounded.items()}
     paths |= {"Adam at 1e-1": adam_descent(*given), "the same, η redrawn": adam_descent(*given, redrawn=True)}
     colours = COLOURS[: len(paths)]
-    figure, (energies, lengths, local) = plt.subplots(1, 3, figsize=(13, 3.6))
+    figure, (energies, lengths, local) = plt.subplots(1, 3, figsize=(10.5, 3.4))
     for (name, path), colour, line in zip(paths.items(), colours, ("-", "--", "-.", ":"), strict=True):
         style = {"color": colour, "ls": line}
         energies.plot(path.energy, label=name, lw=1.2, **style)
@@ -252,6 +252,14 @@ def plot_descents(settings: Settings) -> Figure:
     energies.legend(fontsize=7)
     figure.tight_layout()
     return figure
+
+
+def finding(rows: DataFrame) -> str:
+    """How many of the statements hold in every run, and which don't."""
+    table = summary(rows)
+    broken = table[table["holds"] < table["of"]]
+    told = "; ".join(f"{name} ({row['holds']} of {row['of']})" for name, row in broken.iterrows())
+    return f"Of {len(table)} statements, {len(table) - len(broken)} hold in every run. The others: {told}."
 
 
 # -- what the paper claims ---------------------------------------------------------------------------------------------
@@ -332,6 +340,7 @@ EXPERIMENT = experiment.Experiment(
     settings=Settings,
     groups=groups,
     summary=summary,
+    finding=finding,
     plot=plot,
     measure=measure,
     claims=CLAIMS,
