@@ -198,7 +198,7 @@ class _Job:
         world, batch = fabric.world_size, min(settings.batch, len(crops))
         if batch < world:
             raise InputError(f"{world} processes can't share a batch of {batch}; use fewer devices")
-        if hints is None and getattr(settings, "hint", ""):
+        if hints is None and getattr(settings, "hint", ""):  # type: ignore[arg-type]  # mypy wants a bool, for `if`
             raise InputError(f"the settings ask for hints by {settings.hint}; pass those of `hints_of`, or set hint=''")
         self.batch = batch // world * world
         self.iterations = len(crops) // self.batch  # drops the remainder, different images in each epoch

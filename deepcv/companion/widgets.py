@@ -138,7 +138,7 @@ class Playground:
         self.task: asyncio.Task | None = None
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="playground")
         self._own: Sample | None = None
-        self._prepared: tuple[tuple, tuple[Sample, np.ndarray, np.ndarray]] = ((), ())
+        self._prepared: tuple[tuple, tuple[Any, ...]] = ((), ())
         self._stream: tuple[tuple, Stream | None] = ((), None)
         self._status = ""
         self._build()

@@ -115,22 +115,26 @@ class Campaign:
 
     def pytest_runtestloop(self, session) -> bool:
         module = importlib.import_module(".".join(self.path.with_suffix("").parts))
-        for was, code in mutants(self.path.read_text(encoding="utf-8")):
-            child = os.fork()
-            if not child:
-                resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
-                os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-                put_in(module, code)
-                for item in session.items:
-                    if any(report.failed for report in runtestprotocol(item, log=False)):
-                        os._exit(1)
-                os._exit(0)
-            if os.waitpid(child, 0)[1]:
+        source = self.path.read_text(encoding="utf-8")
+        if self._fails(session, module, compile(source, "as it is", "exec")):
+            raise pytest.UsageError("the tests fail without a mutant, too")
+        for was, code in mutants(source):
+            if self._fails(session, module, code):
                 self.killed += 1
             else:
                 self.survivors.append(was)
                 print(f"{self.path}:{was}", flush=True)
         return True
+
+    def _fails(self, session, module, code: CodeType) -> bool:
+        child = os.fork()
+        if child:
+            return os.waitpid(child, 0)[1] != 0
+        resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        put_in(module, code)
+        failed = any(report.failed for item in session.items for report in runtestprotocol(item, log=False))
+        os._exit(failed)
 
 
 def main() -> None:

@@ -26,6 +26,16 @@ def test_edge_of_a_wrong_disk_snaps_to_the_images(colour, radius):
     assert iou(found, truth) > 0.95
 
 
+def test_the_edge_may_be_in_any_channel_and_the_radius_1():
+    truth, wrong = disk(), disk(radius=17.0).astype(np.float32)
+    image = np.full((*truth.shape, 3), 0.5, np.float32)
+    image[..., 2] = np.where(truth, 0.8, 0.2) + np.random.default_rng(0).normal(0, 0.01, truth.shape)
+    assert iou(guided_filter(image, wrong, radius=8, eps=1.0) > 0.5, truth) > 0.95
+    assert np.isfinite(guided_filter(image, wrong, radius=1)).all()
+    with pytest.raises(InputError, match=r"must lie in \[0, 1\], not \[0.2, 1.5\]"):
+        guided_filter(np.where(truth, 1.5, 0.2), wrong)
+
+
 def test_a_constant_mask_stays_and_the_size_and_type_are_the_masks():
     image = np.random.default_rng(0).random((20, 30, 3)).astype(np.float32)
     for level in (0.0, 1.0):
