@@ -108,3 +108,18 @@ def test_two_phases_can_start_without_a_hint_and_more_cannot_start_from_one():
     assert found.mask[12, 15] and not found.mask[0, 0]
     with pytest.raises(InputError, match="start is 'hint', which is for two phases, and phases is 3"):
         Settings(phases=3, start="hint")
+
+
+@pytest.mark.parametrize(
+    ("phases", "u_step", "start", "nu"),
+    [
+        (2, "exact", "hint", 300),
+        (2, "gradient", "hint", 300),
+        (3, "exact", "textures", 20),
+        (3, "gradient", "random", 1),
+    ],
+)
+def test_some_defaults_depend_on_phases_and_step(phases, u_step, start, nu):
+    settings = Settings(phases=phases, u_step=u_step)
+    assert (settings.start, settings.nu) == (start, nu)
+    assert Settings(phases=phases, u_step=u_step, nu=7.0).nu == 7
