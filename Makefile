@@ -12,6 +12,7 @@ SOURCES := $(shell find deepcv -type f -not -path '*/__pycache__/*')
 RECORDED := $(shell find results/recorded results/paper -type f 2>/dev/null)
 PAGES := _config.yml $(shell find book -type f -not -path '*/__pycache__/*')
 FIRST_PAGE := _build/html/intro.html
+CHECKS := $(addprefix check-,notebooks companion rest training arithmetic book extend)
 
 # So many notebooks and pieces of the tests run side by side, each in one process of one thread; but profiles other than
 # "quick" take all cores for each notebook.
@@ -38,7 +39,6 @@ book: $(FIRST_PAGE)
 
 # The tests in pieces, each a target of its own, beside the notebooks as long as these run. In "check-notebooks" nbval
 # runs each executed notebook again and compares text.
-CHECKS := $(addprefix check-,notebooks companion rest training book extend)
 test: $(CHECKS)
 
 check-notebooks: $(EXECUTED)
@@ -49,6 +49,11 @@ check-companion: TESTS = tests/companion
 check-book: TESTS = tests/test_book.py tests/test_picture.py
 check-training: TESTS = tests/amortized
 check-extend: TESTS = tests/test_extend.py
+# what fits networks, once more as an older processor computes it
+check-arithmetic: TESTS = -m arithmetic tests/model tests/baselines tests/amortized
+check-arithmetic: export ATEN_CPU_CAPABILITY := default
+check-arithmetic: export OPENBLAS_CORETYPE := Nehalem
+check-arithmetic: export ONEDNN_MAX_CPU_ISA := SSE41
 check-rest: TESTS = tests $(addprefix --ignore=,tests/companion tests/test_book.py tests/test_picture.py tests/amortized \
 	tests/test_extend.py)
 

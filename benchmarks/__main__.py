@@ -1,4 +1,8 @@
-"""The command: `python -m benchmarks`, which `make bench` calls."""
+"""The command: `python -m benchmarks`, which `make bench` calls.
+
+With `--check` it writes nothing: it runs part images on a few images and compares the ratios to the peers with the
+recorded ones. Its status is 1 if one of our methods has become slower than `TOLERATED` times.
+"""
 
 from __future__ import annotations
 
@@ -44,6 +48,12 @@ SCALED = {"dataset": "samples", "image": "coffee"}
 LONGEST_STEP = 30.0
 """Seconds; a contender is left out where a single step would take longer."""
 
+CHECKED = 5
+"""Images per data set that `--check` takes, unless told otherwise."""
+
+TOLERATED = 1.5
+"""`--check` calls this slower. Three runs side by side on two busy cores differed by up to TOBEMEASURED."""
+
 COLUMNS = (
     *("part", "device", "dataset", "image", "contender", "repeat", "height", "width", "size", "nu"),
     *("seconds", "timed", "seconds_a_step", "baseline_mib", "peak_mib", "gpu_mib"),
@@ -54,6 +64,7 @@ COLUMNS = (
 def main(arguments: list[str] | None = None) -> int:
     """Run the requested parts, print their tables and write the rows."""
     options = _parser().parse_args(arguments)
+    options.images = options.images or (CHECKED if options.check else 20)
     try:
         unknown = sorted(set(options.parts) - set(PARTS))
         if unknown:
@@ -62,6 +73,8 @@ def main(arguments: list[str] | None = None) -> int:
         for name in options.contenders:
             contenders.function(name, options.device)
         with temporary_folder(Path(tempfile.gettempdir()), "deepcv-hints-") as hints:
+            if options.check:
+                return _check(str(hints), options)
             for part in options.parts:
                 _run(part, str(hints), options)
     except InputError as error:
@@ -84,11 +97,25 @@ def _run(part: str, hints: str, options) -> None:
     _write(rows, name, options)
 
 
+def _check(hints: str, options) -> int:
+    """Print how much slower ours are than the recorded run, in units of the peers; 1 if one is by `TOLERATED`."""
+    quick = [name for name in options.contenders if name not in contenders.STEPWISE]
+    options.contenders = [*quick, *(name for name in timings.YARDSTICKS if name not in quick)]
+    table = timings.slower(_table(_images(hints, options), "images", options), timings.recorded("benchmark")[0])
+    print(f"\n{table.to_string(float_format=lambda value: f'{value:.3g}')}")
+    late = table.index[table["times slower"] > TOLERATED]
+    if len(late):
+        print(f"slower than {TOLERATED:g} times the recorded ratio: {', '.join(late)}", file=sys.stderr)
+    return int(len(late) > 0)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Our methods and peers side by side.")
     parser.add_argument("parts", nargs="*", default=PARTS, metavar="PART", help=f"{', '.join(PARTS)} (default all)")
     parser.add_argument("--device", default="cpu", help="for our methods (default cpu); the peers run on the CPU")
-    parser.add_argument("--images", type=int, default=20, help="at most this many per data set (default 20)")
+    parser.add_argument(
+        "--images", type=int, help=f"at most this many per data set (default 20, with --check {CHECKED})"
+    )
     parser.add_argument("--repeats", type=int, default=1, help="in parts images and chan-vese (default 1)")
     parser.add_argument("--contenders", nargs="+", default=contenders.names(), metavar="NAME", help="(default all)")
     parser.add_argument("--sizes", type=int, nargs="+", default=[64, 128, 256, 512, 1024], help="of part scaling")
@@ -100,6 +127,11 @@ def _parser() -> argparse.ArgumentParser:
         default=["225x300", "128x128", "20x64x64"],
         metavar="SIZE",
         help="of part profile: HxW of an image, or BxSxS of a batch of training images",
+    )
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help=f"write nothing; status 1 if ours are slower than {TOLERATED:g} times the recorded ratio to the peers",
     )
     parser.add_argument(
         "--record", action="store_true", help="write into results/recorded/, not results/benchmarks/, which git ignores"

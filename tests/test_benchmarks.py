@@ -16,6 +16,8 @@ sys.path.insert(0, str(ROOT))  # they lie beside the package
 
 from benchmarks import __main__ as bench  # noqa: E402
 from benchmarks import contenders, iteration, measure  # noqa: E402
+from deepcv.companion import timings  # noqa: E402
+from deepcv.errors import InputError  # noqa: E402
 
 
 def test_smallest_part_runs_and_writes_what_it_measured(tmp_path, monkeypatch, capsys):
@@ -46,6 +48,36 @@ def test_rows_take_the_place_of_those_of_the_same_part_and_device(tmp_path, monk
     assert kept["device"].tolist() == ["cuda", "cpu"] and kept["seconds"].tolist() == [2, 3]
     described = json.loads((tmp_path / "recorded" / "benchmark.json").read_text())
     assert described["made_by"].keys() == {"images, cpu", "images, cuda"} and described["rows"] == 2
+
+
+def timed(images, *, peers=1.0, **ours):
+    """Rows of part "images": each peer takes `peers` seconds, each of ours its own."""
+    seconds = dict.fromkeys(timings.YARDSTICKS, peers) | ours
+    rows = [(image, contender, taken) for image in images for contender, taken in seconds.items()]
+    rows = pd.DataFrame(rows, columns=["image", "contender", "seconds"])
+    return rows.assign(part="images", dataset="samples", timed="whole run")
+
+
+def test_a_slowdown_is_told_from_a_slow_machine():
+    before = timed("abc", ours=2.0, other=1.0, left=1.0)
+    found = timings.slower(timed("bcd", peers=3.0, ours=6.0, other=9.0), before)
+    assert found.index.tolist() == ["other", "ours"] and found["images"].tolist() == [2, 2]
+    assert found["times slower"].tolist() == pytest.approx([3.0, 1.0])
+    with pytest.raises(InputError, match="no image was timed in both"):
+        timings.slower(timed("de"), before)
+
+
+@pytest.mark.parametrize(("factor", "status"), [(1.0, 0), (4.0, 1)])
+def test_check_writes_nothing_and_tells_by_its_status(factor, status, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("DEEPCV_RESULTS", str(tmp_path))
+    before = timed("ab", hint=1.0, **{"deep-cv": 2.0})
+    monkeypatch.setattr(timings, "recorded", lambda name: (before, {}))
+    here = before.assign(seconds=before["seconds"] * np.where(before["contender"] == "hint", factor, 1.0))
+    monkeypatch.setattr(bench, "_images", lambda hints, options: here.to_dict("records"))
+    assert bench.main(["--check"]) == status
+    said = capsys.readouterr()
+    assert "times slower" in said.out and ("slower than" in said.err) == bool(status)
+    assert not (tmp_path / "benchmarks").exists()
 
 
 def test_every_preset_of_the_methods_that_are_timed_takes_part():

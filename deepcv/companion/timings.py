@@ -136,6 +136,41 @@ def _first(values):
     return next(iter(values.dropna()), None)
 
 
+YARDSTICKS = ("grabcut", "skimage:chan_vese", "skimage:morphological_chan_vese")
+"""The peers whose seconds measure the machine in `slower`."""
+
+
+def slower(rows: DataFrame, before: DataFrame) -> DataFrame:
+    """How much slower ours have become, from part "images" of two benchmarks, whichever machines ran them.
+
+    A row per contender of ours that both timed. `here` and `before` are the median over the images that both timed of
+    its seconds over the geometric mean of its `YARDSTICKS`', and `times slower` is their ratio.
+
+    Raises
+    ------
+    InputError
+        If no image was timed in both with all yardsticks.
+    """
+    import pandas as pd
+
+    def ratios(table: DataFrame) -> DataFrame:
+        table = table[(table["part"] == "images") & (table["timed"] == "whole run")]
+        seconds = table.pivot_table("seconds", ["dataset", "image"], "contender", aggfunc="median")
+        peers = np.log(seconds.reindex(columns=list(YARDSTICKS))).mean(axis=1, skipna=False)
+        return seconds.drop(columns=list(YARDSTICKS), errors="ignore").div(np.exp(peers), axis=0)
+
+    here, then = (ratios(each) for each in (rows, before))
+    here, then = here.align(then, join="inner")
+    here, then = (each[here.notna().all(axis=1) & then.notna().all(axis=1)] for each in (here, then))
+    if here.empty:
+        raise InputError(
+            f"no image was timed in both benchmarks with {', '.join(YARDSTICKS)}; time them in part images"
+        )
+    return pd.DataFrame(
+        {"here": here.median(), "before": then.median(), "times slower": (here / then).median(), "images": len(here)}
+    )
+
+
 def energies(rows: DataFrame) -> DataFrame:
     """Part "chan-vese": a row per ν and contender, on the same grey images from the same start.
 

@@ -182,16 +182,20 @@ def plot(rows: DataFrame, settings: Settings, images: tuple[str, ...] | None = N
     return figure
 
 
+_TOLD = {"Chan-Vese": "chan-vese:default", "the paper's loop": _PAPER, "our default": "deep-cv:default"}
+
+
 def finding(rows: DataFrame) -> str:
     """F in both cases, and what the encoder does to the overlap."""
     overlaps = summary(rows).xs(figure08.QUANTITIES["overlap"], level=1)
-    told = [
-        f"{name}: Chan-Vese has F {score_of(part, 'chan-vese:default', 'f_measure').mean():.2f}, ours "
-        f"{score_of(part, 'deep-cv:default', 'f_measure').mean():.2f}, and the encoder changes the regions' overlap "
-        f"from {overlaps.loc[name, 'grey']:.2f} to {overlaps.loc[name, 'latent']:.2f}"
-        for name, part in _two_cases(rows).items()
-    ]
-    return f"On {overlaps.loc[list(CASES.values()), 'images'].sum():.0f} composites, {'; '.join(told)}."
+    there = set(full_names(rows))
+    shown = {title: name for title, name in _TOLD.items() if name in there}
+    told = []
+    for case, part in _two_cases(rows).items():
+        scores = ", ".join(f"{title} {score_of(part, name, 'f_measure').mean():.2f}" for title, name in shown.items())
+        before, after = overlaps.loc[case, "grey"], overlaps.loc[case, "latent"]
+        told.append(f"{case}: F {scores}; the encoder changes the regions' overlap from {before:.2f} to {after:.2f}")
+    return f"On {overlaps.loc[list(CASES.values()), 'images'].sum():.0f} composites: {'. '.join(told)}."
 
 
 # -- what the paper claims ---------------------------------------------------------------------------------------------
