@@ -420,9 +420,9 @@ def test_the_playground_is_turned_by_keyboard_without_a_kernel(opened):
     for _ in range(5):
         seen |= {turn("ν", key) for key in ["ArrowRight"] * 4 + ["ArrowLeft"] * 4}
         turn("σ", "ArrowRight")
-    assert len(seen) >= 16 and all((HTML / "notebooks" / each).is_file() for each in seen)
+    assert len(seen) >= 12 and all((HTML / "notebooks" / each).is_file() for each in seen)
     form.get_by_label("Left").select_option("grabcut:default")
     assert "no ν" in left.inner_text()
     assert len({turn("ν", "ArrowRight") for _ in range(4)}) == 1
-    assert len({turn("σ", "ArrowLeft") for _ in range(4)}) == 4
+    assert len({turn("σ", key) for key in ("Home", "ArrowRight", "End")}) == 3
     assert opened.trouble == []

@@ -20,7 +20,7 @@ def test_every_method_has_every_nu_and_sigma_on_both_images(profile):
         default = get_method(method).settings(preset or "default").get("nu")
         turned = {default * multiple for multiple in MULTIPLES.values()} if default else {None}
         assert {item.settings.get("nu") for item in own} == turned
-        assert len(own) == 2 * len(SIGMAS) * len(turned)
+        assert len(own) == 2 * len(settings.sigmas) * len(turned)
 
 
 @pytest.mark.parametrize("profile", Settings.profiles)
