@@ -213,10 +213,10 @@ def _estimate(values: Any) -> dict[str, float]:
 
 
 def readable(table: DataFrame) -> Styler:
-    """A styled `summary`: a row per method, a column per way to mark, F and in brackets the gain."""
+    """A styled `summary`: a row per method, a column per way to mark, F and of boxes in brackets the gain."""
     text = table["F", "mean"].map("{:.3f}".format)
-    gain = table["gain", "mean"]
-    text = text + gain.map(" ({:+.3f})".format).where(gain.notna() & (gain != 0), "")
+    gain = table["gain", "mean"].where(table.index.get_level_values(2).isin(BOXES))
+    text = text + gain.map(" ({:+.3f})".format).where(gain.notna(), "")
     wide = text.unstack(sort=False).fillna("–")
     order = [name for name in (NOTHING, *BOXES, *CLICKS_AT) if name in wide]
     return compact(wide[order].style)
