@@ -18,6 +18,8 @@ CHECKS := $(addprefix check-,companion rest notebooks others training book exten
 # "quick" take all cores for each notebook.
 JOBS ?= 2
 MAKEFLAGS += -j$(JOBS)
+# If set, each of a hundred processes would compile torch's sources again, which takes three seconds.
+export PYTHONDONTWRITEBYTECODE :=
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
