@@ -15,7 +15,7 @@ from deepcv.methods import METHODS, get_method
 METHODS_TIMED = ("deep-cv", "chan-vese", "grabcut", "double-dip")
 """Methods of the registry timed by default; the others would double the benchmark's time."""
 
-STEPWISE = ("deep-cv:released", "deep-cv:paper", "double-dip")
+STEPWISE = ("deep-cv:released", "deep-cv:paper", "deep-cv:printed", "double-dip")
 """Too slow to finish here: some steps on one image per data set are timed and scaled to all. Double-DIP may stop before
 its last step."""
 
