@@ -75,8 +75,7 @@ def encoded(
     if "cutout" in wanted:
         made["cutout"] = np.dstack([as_colour(pixels), labels * np.uint8(255)])
     if "soft" in wanted and memberships is not None:
-        share = resize(np.rint(memberships[1] * np.float32(65535)).astype(np.uint16), labels.shape)
-        made["soft"] = share
+        made["soft"] = resize(np.rint(memberships[1] * np.float32(65535)).astype(np.uint16), labels.shape)
     if "objects" in wanted:
         numbers, boxes = objects(labels == 1)
         if len(boxes) >= 2**16:

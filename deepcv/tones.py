@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from deepcv.contours import objects
+
 EXPLAINED = 0.7
 """Share of the variance of brightness between the two tones."""
 OBJECTS = 8
@@ -46,7 +48,7 @@ def many_objects(image: np.ndarray) -> np.ndarray | None:
         mask = ~mask
     share = mask.mean()
     within = share * grey[mask].var() + (1 - share) * grey[~mask].var()
-    sizes = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)[2][1:, 4]
+    sizes = objects(mask)[1][:, 4]
     sizes = sizes[sizes >= _SPECK * mask.size]
     if within > (1 - EXPLAINED) * grey.var() or len(sizes) < OBJECTS or sizes.max() > LARGEST * sizes.sum():
         return None
