@@ -21,6 +21,15 @@ else:
     import fcntl
 
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Errors of a disk, a user's share of it or a file that can't grow."""
+
+
+def remedy_for(error: OSError, otherwise: str) -> str:
+    """What helps against a failed write: room, where there is none left; else `otherwise`."""
+    return "make room there, then run it again" if error.errno in FULL else otherwise
+
+
 def write_together(content_of: Mapping[Path, bytes]) -> None:
     """Write files under temporary names, then move them into place once all are written: all or none.
 
@@ -151,10 +160,19 @@ def check_place(path: Path) -> None:
         place = place_of(path)
         for each in filter(os.path.exists, (place.parent, place)):
             if not os.access(each, os.W_OK):
-                raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+                reason = errno.EROFS if on_read_only_disk(each) else errno.EACCES
+                raise OSError(reason, os.strerror(reason))
         place.exists()  # raises if the name is too long
     except OSError as error:
         raise InputError(f"can't write {path} ({error.strerror}); choose another place or name") from None
+
+
+def on_read_only_disk(path: Path) -> bool:
+    """Whether what is there is on a disk that is mounted read-only; False where the system can't tell, as Windows."""
+    try:
+        return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+    except (AttributeError, OSError):
+        return False
 
 
 @contextlib.contextmanager
@@ -170,7 +188,8 @@ def locked(path) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = _acquired(lock)
     except OSError as error:
-        raise InputError(f"can't lock {path} ({error.strerror}); choose another place") from None
+        remedy = remedy_for(error, "choose another place")
+        raise InputError(f"can't lock {path} ({error.strerror}); {remedy}") from None
     try:
         yield
     finally:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from deepcv.errors import InputError
-from deepcv.files import write_together
+from deepcv.files import remedy_for, write_together
 from deepcv.formats import is_cut_short, is_heif, register_heif, what_it_is
 from deepcv.images import as_colour, check_image, resize
 from deepcv.levels import CONVERT, Samples, eight_bits
@@ -326,7 +326,8 @@ def write_images(pictures: Mapping[Path, np.ndarray | bytes]) -> None:
         write_together(encoded)
     except OSError as error:
         names = " and ".join(map(str, encoded))
-        raise InputError(f"can't write {names} ({error.strerror}); make room or choose another folder") from None
+        remedy = remedy_for(error, "choose another folder")
+        raise InputError(f"can't write {names} ({error.strerror}); {remedy}") from None
     if streamed is not None:
         sys.stdout.buffer.write(streamed)
         sys.stdout.buffer.flush()

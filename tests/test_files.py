@@ -1,14 +1,19 @@
 """Locks between processes; files written all or none; temporary folders."""
 
+import errno
 import os
+import re
 import stat
 import subprocess
 import sys
+import types
 
+import numpy as np
 import pytest
 
 from deepcv.errors import InputError
-from deepcv.files import check_place, configured_folder, locked, temporary_folder, write_together, write_whole
+from deepcv.files import FULL, check_place, configured_folder, locked, temporary_folder, write_together, write_whole
+from deepcv.pictures import write_images
 
 COUNT = """
 import sys, time
@@ -103,6 +108,49 @@ def test_what_can_not_be_written_is_a_sentence_and_stays(tmp_path):
                 attempt(tmp_path / name)
     assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode) and (tmp_path / "loop").is_symlink()
     write_whole(tmp_path / ("x" * 250), b"as long as it may be")
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (errno.EROFS, "choose another place"),
+        (errno.EACCES, "choose another place"),
+        (errno.EDQUOT, "choose another place"),
+        (errno.ENOSPC, "make room"),
+    ],
+)
+def test_a_write_that_fails_says_why_and_what_helps(number, remedy, tmp_path, monkeypatch):
+    def fails(*_):
+        raise OSError(number, os.strerror(number))
+
+    path = tmp_path / "mask.png"
+    path.write_bytes(b"old")
+    monkeypatch.setattr(os, "fsync", fails)
+    with pytest.raises(
+        InputError, match=re.escape(f"({os.strerror(number)}); what was there before is intact; {remedy}")
+    ):
+        write_whole(path, b"new")
+    assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("number", FULL)
+def test_where_nothing_fits_any_more_room_is_asked_for(number, tmp_path, monkeypatch):
+    def fails(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fails)
+    with pytest.raises(InputError, match=re.escape(f"mask.png ({os.strerror(number)}); make room there")):
+        write_images({tmp_path / "mask.png": np.zeros((2, 2), np.uint8)})
+
+
+@pytest.mark.skipif(not hasattr(os, "statvfs"), reason="the system doesn't say how disks are mounted")
+def test_a_place_on_a_disk_that_is_mounted_read_only_is_not_said_to_lack_permission(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(InputError, match="Permission denied"):
+        check_place(tmp_path / "mask.png")
+    monkeypatch.setattr(os, "statvfs", lambda _: types.SimpleNamespace(f_flag=os.ST_RDONLY))
+    with pytest.raises(InputError, match="Read-only file system"):
+        check_place(tmp_path / "mask.png")
 
 
 KILLED = """

@@ -17,6 +17,7 @@ from deepcv.cli.data import data
 from deepcv.cli.segment import segment
 from deepcv.cli.train import export, predict, train
 from deepcv.errors import InputError
+from deepcv.files import remedy_for
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]})
 
@@ -65,7 +66,9 @@ def _sentence(error: Exception) -> str | None:
     if _is_output(error):
         return f"can't write the output ({error.strerror}); make room, or send it somewhere else"
     if isinstance(error, OSError) and error.filename and error.errno in _OF_FILES:
-        return f"can't use {error.filename} ({error.strerror}); name another file or folder, or change its permissions"
+        remedy = "name another file or folder"
+        remedy += ", or change its permissions" if error.errno in (errno.EACCES, errno.EPERM) else ""
+        return f"can't use {error.filename} ({error.strerror}); {remedy_for(error, remedy)}"
     return " ".join(str(error).split()) if isinstance(error, InputError) else None
 
 

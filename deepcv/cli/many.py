@@ -138,7 +138,7 @@ def several(
 
     A piece is done if all of its outputs are newer than the picture and the other inputs.
     """
-    from deepcv.files import check_place
+    from deepcv.files import check_place, remedy_for
     from deepcv.pictures import check_parent
 
     if "out" not in wanted:
@@ -170,7 +170,8 @@ def several(
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise InputError(f"can't make the folder {path} ({error.strerror}); name another one") from None
+            remedy = remedy_for(error, "name another one")
+            raise InputError(f"can't make the folder {path} ({error.strerror}); {remedy}") from None
     return pieces
 
 

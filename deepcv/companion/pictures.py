@@ -14,7 +14,7 @@ import numpy as np
 from deepcv.companion.compute import sample_of
 from deepcv.companion.store import Store, root
 from deepcv.errors import InputError
-from deepcv.files import write_together
+from deepcv.files import remedy_for, write_together
 from deepcv.images import as_colour
 from deepcv.metrics import bootstrap_interval
 
@@ -179,9 +179,8 @@ def _written(content: Mapping[str, bytes]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         write_together({folder / name: written for name, written in content.items()})
     except OSError as error:
-        raise InputError(
-            f"can't write into {folder} ({error.strerror}); set DEEPCV_RESULTS to another folder"
-        ) from None
+        remedy = remedy_for(error, "set DEEPCV_RESULTS to another folder")
+        raise InputError(f"can't write into {folder} ({error.strerror}); {remedy}") from None
 
 
 def interval(values: Series) -> str:

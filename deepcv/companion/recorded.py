@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from deepcv.companion.items import OF_THE_IMAGE, as_json, plain
 from deepcv.companion.store import COLUMNS, SCORES, found, root
 from deepcv.errors import InputError
-from deepcv.files import locked
+from deepcv.files import locked, remedy_for
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
@@ -338,7 +338,8 @@ def _healed(folder: Path, name: str) -> Iterator[None]:
 
 
 def _unwritable(csv: Path, error: OSError) -> InputError:
-    return InputError(f"can't write {csv} ({error.strerror}); make room and close programs that use it, then try again")
+    remedy = remedy_for(error, "close programs that use it and try again, or choose another folder")
+    return InputError(f"can't write {csv} ({error.strerror}); {remedy}")
 
 
 def _next(path: Path) -> Path:

@@ -9,8 +9,10 @@ and several processes can fill one store.
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import json
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
@@ -23,7 +25,7 @@ import numpy as np
 from deepcv import parallel
 from deepcv.companion.items import Item, Unit, as_json
 from deepcv.errors import InputError
-from deepcv.files import configured_folder
+from deepcv.files import configured_folder, on_read_only_disk, remedy_for
 from deepcv.provenance import check_same_code, provenance
 
 if TYPE_CHECKING:
@@ -73,7 +75,8 @@ class Store:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise InputError(f"can't make {self.path.parent} ({error.strerror}); {_ELSEWHERE}") from None
+            remedy = remedy_for(error, _ELSEWHERE)
+            raise InputError(f"can't make {self.path.parent} ({error.strerror}); {remedy}") from None
         with self._explained():
             # Autocommit: every statement is a transaction of its own.
             self._connection = sqlite3.connect(self.path, timeout=_PATIENCE, isolation_level=None)
@@ -288,12 +291,14 @@ class Store:
         try:
             yield
         except sqlite3.OperationalError as error:
-            remedy = _ELSEWHERE
-            if "locked" in str(error) or "busy" in str(error):
+            reason, remedy = str(error), _ELSEWHERE
+            if on_read_only_disk(self.path.parent):
+                reason = os.strerror(errno.EROFS)
+            elif "locked" in str(error) or "busy" in str(error):
                 remedy = f"another process has held it for {_PATIENCE} seconds; wait until it is done"
             elif "full" in str(error):
                 remedy = "make room on the disk and run again; finished rows are kept"
-            raise InputError(f"can't use the store {self.path} ({error}): {remedy}") from error
+            raise InputError(f"can't use the store {self.path} ({reason}): {remedy}") from error
         except sqlite3.DatabaseError as error:
             raise InputError(
                 f"the store {self.path} is damaged ({error}); move it and its -wal and -shm files away, and its "

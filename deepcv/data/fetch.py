@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import gzip
 import hashlib
 import os
@@ -24,7 +23,7 @@ from deepcv.checks import check_known
 from deepcv.data import weizmann
 from deepcv.data.dataset import data_folder
 from deepcv.errors import InputError
-from deepcv.files import temporary_folder
+from deepcv.files import FULL, remedy_for, temporary_folder
 
 FLOWERS = "https://www.robots.ox.ac.uk/~vgg/data/flowers/"
 SEGMENTATION_DATABASE = "https://www.wisdom.weizmann.ac.il/~vision/Seg_Evaluation_DB/"
@@ -38,8 +37,6 @@ LONGEST = 3 * 3600
 
 LARGEST, LARGEST_UNPACKED, MOST_FILES = 2**29, 2**30, 100_000
 """Bytes of an archive, bytes it may unpack to, and its number of files; no data set here reaches half of them."""
-
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True)
@@ -124,9 +121,9 @@ def fetch(name: str, folder=None, *, mirror=None, report: Callable[[str], object
             wanted.check(staged)
             os.replace(staged, target)
         except OSError as error:
-            remedy = "make room there" if error.errno in _FULL else "check the permissions"
+            remedy = "make room there, or " if error.errno in FULL else ""
             reason = f"can't put {name} into {target.parent} ({error.strerror or type(error).__name__})"
-            raise InputError(f"{reason}; {remedy}, or set DEEPCV_DATA to another folder") from None
+            raise InputError(f"{reason}; {remedy}set DEEPCV_DATA to another folder") from None
     report(f"{name} is in {target}")
     return target
 
@@ -152,7 +149,8 @@ def _temporary_folder(parent: Path) -> Iterator[Path]:
             parent.mkdir(parents=True, exist_ok=True)
             temporary = leaving.enter_context(temporary_folder(parent, ".fetch-"))
         except OSError as error:
-            raise InputError(f"can't write to {parent} ({error.strerror}); set DEEPCV_DATA to another folder") from None
+            remedy = remedy_for(error, "set DEEPCV_DATA to another folder")
+            raise InputError(f"can't write to {parent} ({error.strerror}); {remedy}") from None
         yield temporary
 
 
@@ -191,7 +189,7 @@ def _download(addresses: tuple[str, ...], archive: Archive, page: str, temporary
         try:
             return _save(address, temporary / archive.file)
         except (OSError, ValueError) as error:  # requests' own errors are OSErrors
-            if getattr(error, "errno", None) in _FULL:
+            if getattr(error, "errno", None) in FULL:
                 raise
             failures.append(f"{_without_password(address)}: {_short(error)}")
     raise InputError(
@@ -273,7 +271,7 @@ def _unpack(path: Path, folder: Path) -> None:
             with stream, open(place, "wb") as out:
                 shutil.copyfileobj(stream, out)
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, RuntimeError, ValueError) as error:
-        if isinstance(error, InputError) or getattr(error, "errno", None) in _FULL:
+        if isinstance(error, InputError) or getattr(error, "errno", None) in FULL:
             raise
         raise InputError(
             f"{path.name} can't be unpacked ({_short(error)}): it is damaged or truncated; fetch it again"

@@ -16,7 +16,7 @@ import numpy as np
 
 from deepcv.data import flowers
 from deepcv.errors import InputError
-from deepcv.files import write_whole
+from deepcv.files import remedy_for, write_whole
 from deepcv.images import as_colour, resize
 from deepcv.pictures import read_image, write_images
 
@@ -74,7 +74,8 @@ def link(*, overwrite: bool = False, report: Callable[[str], object] = print, pr
     try:
         target.mkdir(exist_ok=True)
     except OSError as error:
-        raise InputError(f"can't make {target} ({error.strerror}); set DEEPCV_DATA to a folder you may write") from None
+        remedy = remedy_for(error, "set DEEPCV_DATA to a folder you may write")
+        raise InputError(f"can't make {target} ({error.strerror}); {remedy}") from None
     write_images(trimaps)
     table = target / PAIRS
     if overwrite or not table.exists():

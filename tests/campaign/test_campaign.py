@@ -1,6 +1,10 @@
 """A hundred images of the campaign, a method each; what the campaign's tools do. The whole: book/broken.md."""
 
 import importlib.util
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -56,3 +60,18 @@ def test_a_mutant_differs_in_one_place_and_takes_the_functions_place():
     assert module.small(2) and not module.small(3)
     mutants.put_in(module, found["4: value < limit"])
     assert module.small(3) and not module.small(4)
+
+
+def test_a_disk_that_is_full_or_read_only_is_named_by_whatever_writes(tmp_path):
+    apart = ["unshare", "--map-root-user", "--mount"]
+    try:
+        subprocess.run([*apart, "mount", "-t", "tmpfs", "tmpfs", tmp_path], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("this system has no disks of one's own")
+    script = Path(__file__).with_name("places.py")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([*apart, sys.executable, script, tmp_path], env=environment, capture_output=True, text=True)
+    lines = [line for line in done.stdout.splitlines() if line.startswith(("full\t", "read-only\t"))]
+    assert done.returncode == 0 and len(lines) == 12 and "Traceback" not in done.stdout, done.stderr
+    for disk, said in (("full", r"(No space left on device|disk is full).*make room"), ("read-only", "Read-only file")):
+        assert len(re.findall(rf"^{disk}\t\w+\t[12]\t(?:[^\t]*\n)?[^\t\n]*{said}", done.stdout, re.M)) == 6, done.stdout

@@ -76,24 +76,27 @@ HEAVY = ("numpy", "torch", "pandas", "cv2", "skimage", "sklearn", "joblib", "PIL
 
 
 @pytest.mark.parametrize(
-    ("code", "seconds"),
+    ("code", "most"),
     [
-        ("import deepcv", 0.1),
-        ("from deepcv.cli.main import main; main(['--help'])", 0.4),
-        ("from deepcv.cli.main import main; main(['segment', '--help'])", 0.8),
+        ("import deepcv", 0.5),
+        ("from deepcv.cli.main import main; main(['--help'])", 2.5),
+        ("from deepcv.cli.main import main; main(['segment', '--help'])", 4),
     ],
 )
-def test_imports_and_help_are_light(code, seconds):
+def test_imports_and_help_are_light(code, most):
+    """In units of what numpy's import takes at the same moment: seconds depend on the machine and what else it does."""
     code = f"import sys; {code}; print(*(name for name in {HEAVY} if name in sys.modules), '.')"
+    ours, numpys = zip(*((_cpu_seconds(code), _cpu_seconds("import numpy; print('.')")) for _ in range(3)), strict=True)
+    assert min(ours) < most * min(numpys)
+
+
+def _cpu_seconds(code):
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    used = []
-    for _ in range(3):
-        before = os.times()
-        done = subprocess.run([sys.executable, "-S", "-c", code], env=environment, capture_output=True, text=True)
-        after = os.times()
-        assert done.returncode == 0 and done.stdout.splitlines()[-1] == "."
-        used.append(after.children_user + after.children_system - before.children_user - before.children_system)
-    assert min(used) < seconds  # of CPU time, the least of several: a busy machine doesn't count
+    before = os.times()
+    done = subprocess.run([sys.executable, "-S", "-c", code], env=environment, capture_output=True, text=True)
+    after = os.times()
+    assert done.returncode == 0 and done.stdout.splitlines()[-1] == "."
+    return after.children_user + after.children_system - before.children_user - before.children_system
 
 
 def test_the_module_is_the_command_line():

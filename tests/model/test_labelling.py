@@ -123,6 +123,56 @@ def test_gap_bounds_what_could_still_be_gained(iterations):
     assert rough.iterations == iterations or rough.gap[0] == 0
 
 
+@pytest.mark.parametrize("most", [3, 10, 14, 25])
+def test_so_many_iterations_as_are_allowed_and_not_one_more(most):
+    cost = random(1, 15, 40, seed=3)
+    found = labelling.solve(cost, 0.6, tolerance=0, max_iterations=most, check_every=10)
+    assert found.gap[0] > 0 and found.iterations == most
+
+
+def test_where_nothing_is_to_be_decided_the_first_look_ends_it():
+    """The gap is 0 then, and so is what is allowed."""
+    for solved in (labelling.solve(torch.zeros(2, 5, 6), 0.5), labelling.partition(torch.zeros(2, 3, 5, 6), 0.5)):
+        assert solved.iterations == 10 and solved.gap.tolist() == [0, 0]
+
+
+def test_pairs_across_the_frame_have_no_dual():
+    cost = noisy_disk(18, 2)[0][None]
+    found = labelling.solve(cost, 0.8)
+    outside = torch.zeros_like(found.dual, dtype=torch.bool)
+    outside[0, :, 0], outside[1, :, :, 0], outside[2, :, 0], outside[2, :, :, -1] = True, True, True, True
+    assert not found.dual[outside].any() and found.dual[~outside].any()
+
+
+@pytest.mark.parametrize("shape", [(15, 40), (40, 15), (8, 8)])
+def test_a_small_grid_starts_from_what_each_pixel_prefers(shape):
+    cost = random(2, *shape)
+    start = labelling._coarse_start(labelling._Saddle, cost, torch.ones_like(cost), 1e-3, 100, 10)
+    assert torch.equal(start.mask, cost < 0) and torch.equal(start.relaxed, (cost < 0).double())
+    assert start.iterations == 0 and not start.dual.any() and not start.gap.any()
+
+
+@pytest.mark.parametrize("shape", [(16, 40), (41, 17)])
+def test_a_larger_grid_starts_from_one_of_half_the_size_where_masks_cost_as_much(shape, monkeypatch):
+    """As much as their enlargements do, where the boundary is straight."""
+    cost, nu = random(1, *shape), torch.full((1, *shape), 0.7, dtype=torch.float64)
+    posed, solve = [], labelling._solve
+    monkeypatch.setattr(labelling, "_solve", lambda *given: posed.append(given) or solve(*given))
+    start = labelling._coarse_start(labelling._Saddle, cost, nu, 1e-3, 100, 10)
+    _, coarse_cost, coarse_nu, _, *options = posed[0]
+    assert len(posed) == 1 and start.iterations > 0 and options == [1e-3, 100, 10]
+    rows, columns = np.indices(coarse_cost.shape[1:])
+    for side in (0 * rows == 0, rows < 4, columns >= 5):
+        mask = torch.from_numpy(side)[None]
+        fine = mask.repeat_interleave(2, 1).repeat_interleave(2, 2)[:, : shape[0], : shape[1]]
+        assert (coarse_cost * mask).sum() == pytest.approx(float((cost * fine).sum()))
+        even = tuple(length // 2 * 2 for length in shape)
+        within = length(fine[:, : even[0], : even[1]], nu[:, : even[0], : even[1]])
+        assert length(mask[:, : even[0] // 2, : even[1] // 2], coarse_nu[:, : even[0] // 2, : even[1] // 2]) == (
+            pytest.approx(float(within))
+        )
+
+
 def test_solver_stops_when_every_gap_is_small_enough():
     cost = noisy_disk(20, 3)[0][None]
     found = labelling.solve(cost, 0.8, tolerance=1e-3)

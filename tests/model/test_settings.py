@@ -8,7 +8,7 @@ import pytest
 from deepcv.errors import InputError
 from deepcv.methods import get_method
 from deepcv.model.segment import deep_chan_vese
-from deepcv.model.settings import PRESETS, Settings
+from deepcv.model.settings import PRESETS, Settings, idle
 
 TWO = {
     "start": "hint",
@@ -123,3 +123,30 @@ def test_some_defaults_depend_on_phases_and_step(phases, u_step, start, nu):
     settings = Settings(phases=phases, u_step=u_step)
     assert (settings.start, settings.nu) == (start, nu)
     assert Settings(phases=phases, u_step=u_step, nu=7.0).nu == 7
+
+
+@pytest.mark.parametrize("given", [{}, {"u_step": "exact", "phases": 3}, {"u_step": "gradient", "phases": 2}])
+def test_the_arctan_is_refused_only_where_it_would_be_used_for_more_than_two_phases(given):
+    assert Settings(**given, relaxation="arctan").relaxation == "arctan"
+    with pytest.raises(InputError, match="relaxation is 'arctan', which is for two phases, and phases is 3"):
+        Settings(u_step="gradient", phases=3, relaxation="arctan")
+
+
+EXACT_ONLY = {"rounds", "settled", "more_steps"}
+GRADIENT_ONLY = {"penalty", "warmup", "learning_rate_phi", "relaxation", "sureness", "start_limit"}
+
+
+@pytest.mark.parametrize(
+    ("given", "unused"),
+    [
+        ({}, GRADIENT_ONLY),
+        ({"phases": 3}, GRADIENT_ONLY),
+        ({"u_step": "gradient"}, EXACT_ONLY),
+        ({"u_step": "gradient", "start": "clusters"}, EXACT_ONLY | {"sureness"}),
+        ({"u_step": "gradient", "phases": 3}, EXACT_ONLY | {"sureness", "start_limit"}),
+        ({"u_step": "gradient", "decoder": False}, EXACT_ONLY | {"pixel_range", "samples", "channel_mean"}),
+        ({"architecture": "skip", "levels": 2}, GRADIENT_ONLY | {"activation"}),
+    ],
+)
+def test_a_setting_counts_as_idle_where_its_description_says_that_it_is_not_used(given, unused):
+    assert idle(dataclasses.asdict(Settings(**given))) == unused
