@@ -2,18 +2,6 @@
 "use strict";
 
 /**
- * What is to be segmented, and from where.
- *
- * @typedef {object} Problem
- * @property {number} width
- * @property {number} height
- * @property {number} channels 1 (grey) or 3
- * @property {Float32Array} image colours in [0, 1], pixel by pixel in reading order
- * @property {Uint8Array} start 1 where the contour starts around the object
- * @property {Uint8Array} held 1 where the start is final; all 0 in the Python package
- */
-
-/**
  * The Chan-Vese model (3.7) by a level-set function φ, the solver "level-set" of `deepcv.baselines.chan_vese`:
  *
  *     φ_t = δ(φ) [ν div(∇φ/|∇φ|) - ‖I - c₁‖² + ‖I - c₂‖²],
@@ -29,7 +17,7 @@ class ChanVese {
   static dt = 0.5;
 
   /** @param {Problem} problem */
-  constructor({ width, height, channels, image, start, held }) {
+  constructor({ width, height, channels, image, hint, threshold, held }) {
     this.width = width;
     this.height = height;
     this.channels = channels;
@@ -41,7 +29,7 @@ class ChanVese {
     this.phi = new Float64Array(this.row * (height + 2));
     this.next = new Float64Array(this.phi.length);
     for (let y = 0, pixel = 0; y < height; y++)
-      for (let x = 0; x < width; x++, pixel++) this.phi[this.place(x, y)] = start[pixel] ? 1 : -1;
+      for (let x = 0; x < width; x++, pixel++) this.phi[this.place(x, y)] = hint[pixel] >= threshold ? 1 : -1;
     this.frame(this.phi);
   }
 
@@ -132,40 +120,4 @@ class ChanVese {
       if (change <= ChanVese.settled) return;
     }
   }
-}
-
-/**
- * What the worker answers: φ on the way, and when it is done.
- *
- * @typedef {{id: number, phi: Float32Array, steps: number, milliseconds: number, done: boolean}} Answer
- */
-
-/** The worker: solves the newest problem, and leaves an older one where it is. */
-function solveTheNewest() {
-  const between = 50; // steps from one look at the messages to the next
-  let newest = 0;
-
-  /** @param {MessageEvent<Problem & {id: number, nu: number}>} message */
-  self.onmessage = async ({ data }) => {
-    newest = data.id;
-    const solver = new ChanVese(data);
-    const started = performance.now();
-    /** @param {number} steps @param {boolean} done */
-    const answer = (steps, done) =>
-      self.postMessage({ id: data.id, phi: solver.field, steps, milliseconds: performance.now() - started, done });
-    let steps = 0;
-    for (steps of solver.evolve(data.nu)) {
-      if (steps % between) continue;
-      answer(steps, false);
-      await new Promise((resolve) => setTimeout(resolve));
-      if (data.id !== newest) return;
-    }
-    answer(steps, true);
-  };
-}
-
-/** A worker that posts an `Answer` or more to each problem with an `id` and a `nu`. */
-function startWorker() {
-  const text = new Blob([`${ChanVese};(${solveTheNewest})()`], { type: "text/javascript" });
-  return new Worker(URL.createObjectURL(text));
 }

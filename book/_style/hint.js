@@ -2,11 +2,6 @@
 "use strict";
 
 /**
- * Where the contour starts if nobody computes a saliency map: what differs in colour from the picture's frame, or what
- * is nearer to the strokes on the object than to those on the background and to the frame.
- */
-
-/**
  * A picture at the size at which it is solved.
  *
  * @typedef {object} Picture
@@ -14,6 +9,22 @@
  * @property {number} height
  * @property {number} channels 1 (grey) or 3
  * @property {Float32Array} image colours in [0, 1], pixel by pixel in reading order
+ */
+
+/**
+ * What is believed before a picture is segmented.
+ *
+ * @typedef {object} Hint
+ * @property {Float32Array} hint in [0, 1], high on the presumed object, pixel by pixel in reading order
+ * @property {number} threshold the object starts where the hint is at least this
+ * @property {Uint8Array} held 1 where the start is final; all 0 in the Python package
+ *
+ * @typedef {Picture & Hint} Problem
+ */
+
+/**
+ * The hint if nobody computes a saliency map: how far in colour from the picture's frame, or how much nearer to the
+ * strokes on the object than to those on the background and to the frame.
  */
 
 const OBJECT = 1, BACKGROUND = 2; // in an array of strokes; 0 elsewhere
@@ -38,7 +49,7 @@ function framePixels({ width, height }) {
 
 /**
  * How much each pixel stands out: its colour's distance from the mean colour of the frame, times a Gaussian about the
- * middle of the picture, since few objects stand at its edge.
+ * middle of the picture, since few objects stand at its edge. In [0, 1], in the steps that a file of 8 bits has.
  *
  * @param {Picture} picture
  */
@@ -56,15 +67,15 @@ function distanceFromFrame(picture) {
       values[pixel] = Math.sqrt(squares) * Math.exp(-2 * (across * across + down * down));
     }
   }
-  return values;
+  const high = values.reduce((most, value) => Math.max(most, value), 0);
+  return values.map((value) => Math.round((255 * value) / high) / 255);
 }
 
-/** The threshold that separates two groups of values best (Otsu, 1979). @param {Float32Array} values */
+/** The threshold that separates two groups of values in [0, 1] best (Otsu, 1979). @param {Float32Array} values */
 function otsuThreshold(values) {
   const bins = 256;
-  const high = values.reduce((most, value) => Math.max(most, value), 0);
   const counts = new Float64Array(bins);
-  for (const value of values) counts[Math.min(bins - 1, Math.floor((value / high) * bins))]++;
+  for (const value of values) counts[Math.min(bins - 1, Math.floor(value * bins))]++;
   const whole = counts.reduce((sum, count, bin) => sum + count * bin, 0);
   let below = 0, sumBelow = 0, best = 0, threshold = 0;
   for (let bin = 0; bin < bins - 1; bin++) {
@@ -73,7 +84,7 @@ function otsuThreshold(values) {
     const above = values.length - below;
     if (!below || !above) continue;
     const between = below * above * (sumBelow / below - (whole - sumBelow) / above) ** 2;
-    if (between > best) [best, threshold] = [between, ((bin + 1) / bins) * high];
+    if (between > best) [best, threshold] = [between, (bin + 0.5) / bins];
   }
   return threshold;
 }
@@ -108,40 +119,36 @@ function distanceTo(picture, pixels) {
 }
 
 /**
- * Where the contour starts, and where that is final: on strokes, and outside the box.
+ * What the picture, strokes and a box say. On strokes and outside the box it is final; in the box nothing is believed
+ * but that the object is there.
  *
  * @param {Picture} picture
  * @param {Uint8Array} strokes OBJECT, BACKGROUND or 0 for each pixel
  * @param {{left: number, top: number, right: number, bottom: number} | null} box in pixels, its edges included
- * @returns {{start: Uint8Array, held: Uint8Array}}
+ * @returns {Hint}
  */
-function startFrom(picture, strokes, box) {
-  const { width, height } = picture;
-  const pixels = Array.from(strokes.keys());
-  /** @param {number} pixel */
-  const isInBox = (pixel) => {
+function hintFrom(picture, strokes, box) {
+  const { width } = picture;
+  const isOutside = strokes.map((_, pixel) => {
     const x = pixel % width, y = Math.floor(pixel / width);
-    return box === null || (x >= box.left && x <= box.right && y >= box.top && y <= box.bottom);
-  };
+    return Number(box !== null && (x < box.left || x > box.right || y < box.top || y > box.bottom));
+  });
+  const held = strokes.map((stroke, pixel) => Number(stroke > 0 || isOutside[pixel]));
+  const pixels = Array.from(strokes.keys());
   const drawn = pixels.filter((pixel) => strokes[pixel] === OBJECT);
-  /** @type {(pixel: number) => boolean} */
-  let isObject;
+  let hint = new Float32Array(strokes.length).fill(0.5), threshold = 0.5;
   if (drawn.length) {
-    const others = pixels.filter((pixel) => strokes[pixel] === BACKGROUND || !isInBox(pixel));
+    const others = pixels.filter((pixel) => strokes[pixel] === BACKGROUND || isOutside[pixel]);
     if (!box) others.push(...framePixels(picture).filter((pixel) => strokes[pixel] !== OBJECT));
-    const toObject = distanceTo(picture, drawn);
     const toBackground = distanceTo(picture, others);
-    isObject = (pixel) => toObject[pixel] < toBackground[pixel];
-  } else if (box) {
-    isObject = () => true;
-  } else {
-    const values = distanceFromFrame(picture);
-    const threshold = otsuThreshold(values);
-    isObject = (pixel) => values[pixel] > threshold;
+    hint = distanceTo(picture, drawn).map((toObject, pixel) => 1 / (1 + toObject / toBackground[pixel]));
+  } else if (!box) {
+    hint = distanceFromFrame(picture);
+    threshold = otsuThreshold(hint);
   }
-  const held = Uint8Array.from(pixels, (pixel) => Number(strokes[pixel] > 0 || !isInBox(pixel)));
-  const start = Uint8Array.from(pixels, (pixel) =>
-    Number(strokes[pixel] ? strokes[pixel] === OBJECT : isInBox(pixel) && isObject(pixel)),
-  );
-  return { start, held };
+  return {
+    hint: hint.map((value, pixel) => (held[pixel] ? Number(strokes[pixel] === OBJECT) : value)),
+    threshold,
+    held,
+  };
 }

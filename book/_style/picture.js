@@ -2,8 +2,7 @@
 "use strict";
 
 /**
- * The page “In your browser”: reads a picture, lets the worker of chan_vese.js solve it from the start of hint.js,
- * shows what it found, and writes it. Nothing leaves the browser.
+ * The page “In your browser”: reads a picture, lets the worker solve it from the hint of hint.js, shows what it found, and writes it. Nothing leaves the browser.
  */
 {
   const WORKING_SIDE = 256; // pixels on the longer side of the picture that is solved
@@ -12,6 +11,8 @@
   const SMALLEST_SIDE = 8; // as in deepcv.images
   const PEN = 2.5; // radius in working pixels
   const COLOURS = { object: [0, 114, 255], background: [255, 120, 0], contour: [255, 225, 0] };
+  /** What the slider's ν counts, where it stands at first, and what the method goes through. */
+  const METHODS = { "chan-vese": { unit: 1, exponent: "-2", parts: "steps" }, ridge: { unit: 600, exponent: "0", parts: "rounds" } };
   const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
   /** @template {HTMLElement} T @param {string} id @param {new () => T} type @returns {T} */
@@ -22,6 +23,7 @@
   };
   const canvas = element("picture-canvas", HTMLCanvasElement);
   const slider = element("picture-nu", HTMLInputElement);
+  const thresholds = element("picture-threshold", HTMLInputElement);
   const form = element("picture", HTMLFormElement);
 
   /** The file's picture at its own size, on white. @type {HTMLCanvasElement} */
@@ -33,10 +35,10 @@
   let strokes;
   /** @type {{left: number, top: number, right: number, bottom: number} | null} */
   let box = null;
-  /** @type {{start: Uint8Array, held: Uint8Array}} */
-  let initial;
-  /** φ as last heard from the worker, or the start. @type {Float32Array} */
-  let phi;
+  /** @type {Hint} */
+  let known;
+  /** Positive in the object: as last heard from the worker, or the start. @type {Float32Array} */
+  let field;
   let swapped = false;
   let newest = 0; // number of the last problem
   let opening = 0; // number of the last file
@@ -163,8 +165,10 @@
 
   // -- solving -------------------------------------------------------------------------------------------------------
 
-  /** From 1/64 to 64, in steps of a quarter of an octave. */
-  const nu = () => 2 ** Number(slider.value);
+  const method = () => METHODS[/** @type {keyof typeof METHODS} */ (chosen("method"))];
+
+  /** From 1/64 to 64 units, in steps of a quarter of an octave. */
+  const nu = () => method().unit * 2 ** Number(slider.value);
 
   function clear() {
     strokes = new Uint8Array(picture.width * picture.height);
@@ -172,10 +176,15 @@
     restart();
   }
 
-  /** Finds the start anew, and solves from there. */
+  /** Finds the hint anew, and solves from there. */
   function restart() {
-    initial = startFrom(picture, strokes, box);
-    phi = Float32Array.from(initial.start, (inside) => (inside ? 1 : -1));
+    known = hintFrom(picture, strokes, box);
+    thresholds.value = String(known.threshold);
+    startOver();
+  }
+
+  function startOver() {
+    field = known.hint.map((value) => (value >= known.threshold ? 1 : -1));
     solve();
   }
 
@@ -184,20 +193,21 @@
     const label = nu().toLocaleString("en", { maximumSignificantDigits: 3 });
     element("picture-nu-value", HTMLOutputElement).value = label;
     slider.setAttribute("aria-valuetext", label);
+    element("picture-threshold-value", HTMLOutputElement).value = known.threshold.toFixed(2);
     form.setAttribute("aria-busy", "true");
-    worker.postMessage({ id: newest, nu: nu(), ...picture, ...initial });
+    worker.postMessage({ id: newest, method: chosen("method"), nu: nu(), ...picture, ...known });
     show();
   }
 
   /** @param {MessageEvent<Answer>} message */
   worker.onmessage = ({ data }) => {
     if (data.id !== newest) return;
-    phi = data.phi;
+    field = data.field;
     show();
     if (!data.done) return;
     form.setAttribute("aria-busy", "false");
-    const share = phi.filter((value) => value > 0 !== swapped).length / phi.length;
-    const time = `${data.steps} steps in ${Math.round(data.milliseconds)} ms`;
+    const share = field.filter((value) => value > 0 !== swapped).length / field.length;
+    const time = `${data.steps} ${method().parts} in ${Math.round(data.milliseconds)} ms`;
     say("picture-result", `The object takes ${(100 * share).toFixed(1)} % of the picture; ${time}.`);
   };
 
@@ -240,32 +250,34 @@
     return mask;
   }
 
-  /** The mask at a size: 1 in the object. @param {string} view @param {number} width @param {number} height */
-  function maskAt(view, width, height) {
-    const field = view === "start" ? Float32Array.from(initial.start, (inside) => (inside ? 1 : -1)) : phi;
-    const mask = positive(field, width, height);
-    return swapped ? mask.map((inside) => 1 - inside) : mask;
+  /** The hint as a grey picture. */
+  function hintPicture() {
+    const made = blank(picture.width, picture.height);
+    const pixels = pixelsOf(made);
+    known.hint.forEach((value, pixel) => pixels.data.set([255 * value, 255 * value, 255 * value, 255], 4 * pixel));
+    drawing(made).putImageData(pixels, 0, 0);
+    return made;
   }
 
   /**
-   * What is seen, or written to a file.
+   * What is seen, or written to a file; returns the mask, 1 in the object.
    *
-   * @param {string} view "contour", "overlay", "mask", "cut-out" or "start"
+   * @param {string} view "contour", "overlay", "mask", "cut-out" or "hint"
    * @param {HTMLCanvasElement} target
    */
   function paint(view, target) {
     const { width, height } = target;
-    const mask = maskAt(view, width, height);
+    const mask = positive(field, width, height).map((inside) => (swapped ? 1 - inside : inside));
     const context = drawing(target);
     context.clearRect(0, 0, width, height);
-    context.drawImage(full, 0, 0, width, height);
+    context.drawImage(view === "hint" ? hintPicture() : full, 0, 0, width, height);
+    if (view === "contour" || view === "hint") return mask;
     const pixels = context.getImageData(0, 0, width, height);
     for (let pixel = 0; pixel < mask.length; pixel++) {
       const at = 4 * pixel;
-      if (view === "mask" || view === "start") pixels.data.fill(255 * mask[pixel], at, at + 3);
+      if (view === "mask") pixels.data.fill(255 * mask[pixel], at, at + 3);
       else if (view === "cut-out") pixels.data[at + 3] = 255 * mask[pixel];
-      else if (view === "overlay" && !mask[pixel])
-        for (let c = 0; c < 3; c++) pixels.data[at + c] = 0.3 * pixels.data[at + c] + 0.7 * 255;
+      else if (!mask[pixel]) for (let c = 0; c < 3; c++) pixels.data[at + c] = 0.3 * pixels.data[at + c] + 0.7 * 255;
     }
     context.putImageData(pixels, 0, 0);
     return mask;
@@ -432,9 +444,17 @@
     openFirst(event.dataTransfer?.files);
   });
   slider.addEventListener("input", solve);
+  thresholds.addEventListener("input", () => {
+    known = { ...known, threshold: Number(thresholds.value) };
+    startOver();
+  });
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("change", (event) => {
-    if (event.target instanceof HTMLInputElement && event.target.name === "view") show();
+    if (!(event.target instanceof HTMLInputElement)) return;
+    if (event.target.name === "view") show();
+    if (event.target.name !== "method") return;
+    slider.value = method().exponent;
+    startOver();
   });
 
   /** @param {string} view */
@@ -459,7 +479,7 @@
     },
     "write-mask": () => write("mask"),
     "write-cut-out": () => write("cut-out"),
-    "write-start": () => write("start"),
+    "write-hint": () => write("hint"),
   };
   for (const [name, action] of Object.entries(actions))
     element(`picture-${name}`, HTMLButtonElement).addEventListener("click", action);
