@@ -1,7 +1,8 @@
 """Pictures and tables that notebooks make get a number, a caption, an alternative text and links to what they show.
 
 `captions.yml` has the texts by name: that under which a picture is saved, or that of a table (`tabled`). Links lead to
-the picture as SVG, to the table as CSV, and to the recorded rows behind them, where there are some.
+the picture as SVG, to the numbers in it or in the table as CSV, and to the recorded rows behind them, where there are
+some.
 """
 
 import base64
@@ -109,11 +110,8 @@ class Captions(SphinxTransform):
             f'<div class="results" tabindex="0" role="group" aria-label="{kind}">'  # where it is wide, by keyboard, too
         )
         around = [nodes.raw("", each, format="html") for each in (scrolls, "</div>")]
-        links = [("SVG", f"figures/{name}.svg"), ("CSV", f"figures/{name}.csv")]
-        links.append(("rows", f"data/{rows_behind(name)}.csv"))
-        if not rows_behind(name):
-            links.append(("numbers", f"figures/{name.partition('-')[0]}-table-run.csv"))
-        there = [each for each in dict(links).items() if (BOOK.parent / "results" / _folder(each[1])).is_file()]
+        links = {"SVG": f"figures/{name}.svg", "CSV": f"figures/{name}.csv", "rows": f"data/{rows_behind(name)}.csv"}
+        there = [each for each in links.items() if (BOOK.parent / "results" / _folder(each[1])).is_file()]
         text = origin(name, self.profile) + entry(name)["caption"] + (" " if there else "")
         caption = nodes.caption("", "", nodes.Text(text))
         for index, each in enumerate(there):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deepcv.companion.compute import sample_of
+from deepcv.companion.drawn import drawn
 from deepcv.companion.store import Store, root
 from deepcv.errors import InputError
 from deepcv.files import remedy_for, write_together
@@ -27,6 +28,20 @@ COLOURS = (
     "#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161", "#fbafe4", "#949494", "#ece133", "#56b4e9",
 )  # fmt: skip
 """Ten colours that colour-blind eyes tell apart: seaborn's palette "colorblind"."""
+
+_DATASETS = {
+    "samples": "embedded",
+    "nuclei": "embedded nuclei",
+    "weizmann": "Weizmann",
+    "weizmann2": "two objects",
+    "ecssd": "ECSSD",
+    "dsb2018": "cell nuclei",
+}
+
+
+def dataset_title(name: str) -> str:
+    """What a reader calls a data set; the name itself of one that isn't in the tables of several."""
+    return _DATASETS.get(name, name)
 
 
 def picture_grid(
@@ -148,9 +163,10 @@ def tabled(table: DataFrame | Styler, name: str) -> Styler:
 
 
 def saved(figure: Figure, name: str) -> Figure:
-    """Write a figure into `figures` in `root()`, as SVG, whose text stays text, and as PNG; returns the figure.
+    """Write a figure into `figures` in `root()`; returns the figure.
 
-    The same figure gives the same files.
+    As SVG, whose text stays text, as PNG, and its numbers (`deepcv.companion.drawn`) as CSV. The same figure gives the
+    same files.
 
     Raises
     ------
@@ -159,7 +175,7 @@ def saved(figure: Figure, name: str) -> Figure:
     """
     import matplotlib as mpl
 
-    content = {}
+    content = {f"{name}.csv": drawn(figure).to_csv(index=False, float_format="%.6g").encode()}
     quickly: dict[str, Any] = {"pil_kwargs": {"compress_level": 1}}
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
         figure.draw_without_rendering()

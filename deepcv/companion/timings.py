@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deepcv.checks import check_known
-from deepcv.companion.pictures import COLOURS, compact
+from deepcv.companion.pictures import COLOURS, compact, dataset_title
 from deepcv.companion.store import found
 from deepcv.data import samples
 from deepcv.errors import InputError
 from deepcv.hints.hint import hint_for
 from deepcv.images import as_image, resize, working_shape
-from deepcv.methods import METHODS
+from deepcv.methods import METHODS, split_name, title
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,6 +31,12 @@ NAMES = ("benchmark", "profile")
 
 OURS, PEER = "deep-cv", "skimage:chan_vese"
 """The contenders that the others are compared with."""
+
+_PEERS = {
+    "hint": "the hint",
+    "skimage:chan_vese": "scikit-image, Chan-Vese",
+    "skimage:morphological_chan_vese": "scikit-image, morphological",
+}
 
 SIDES = {"quick": 64, "cpu": 300, "paper": 300}
 """Longest side, in pixels, of the photograph that `here` segments, by profile; 300 is that of Weizmann's."""
@@ -56,6 +62,14 @@ def recorded(name: str) -> tuple[DataFrame, dict[str, Any]]:
         return rows, json.loads(csv.with_suffix(".json").read_text(encoding="utf-8"))["made_by"]
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"the recorded timings {csv} can't be read ({error}); restore both files from git") from error
+
+
+def contender_title(name: str) -> str:
+    """What a reader calls a contender, "method:preset setting=value" or a peer; other names as they are."""
+    method, _, setting = name.partition(" ")
+    if method in _PEERS or split_name(method)[0] not in METHODS:
+        return _PEERS.get(name, name)
+    return f"{title(method)}, {setting.replace('=', ' ')}" if setting else title(method)
 
 
 def here(profile: str = "quick", device: str | None = None) -> DataFrame:
@@ -122,10 +136,10 @@ def finding(rows: DataFrame) -> str:
     table = images(rows)
     table = table.loc[max(table.index.get_level_values(0))]  # Weizmann's photographs, where they are recorded
     ours, others = table.loc[OURS], table["times ours"].drop(index=["hint", OURS], errors="ignore")
-    told = ", ".join(f"{name} {ratio:.{0 if ratio >= 10 else 2}f}" for name, ratio in others.items())
+    told = ", ".join(f"{contender_title(name)} {ratio:.{0 if ratio >= 10 else 2}f}" for name, ratio in others.items())
     exact = energies(rows)["times faster"].xs("chan-vese:exact", level=1)
     return (
-        f"On {ours['images']:.0f} photographs our default takes {ours['s/image']:.2f} s an image; the others, as "
+        f"On {ours['images']:.0f} photographs our default takes {ours['s/image']:.2f} s an image; the others take, as "
         f"multiples of it: {told}. Our exact solver of Chan-Vese is {exact.min():.0f} to {exact.max():.0f} times as "
         "fast as scikit-image's."
     )
@@ -225,14 +239,16 @@ def _exponent(values) -> float:
 
 
 def style(table: DataFrame):
-    """Format any of these tables: three significant digits, and a dash for a missing value."""
+    """Format any of these tables: readers' names, three significant digits, and a dash for a missing value."""
 
     def shown(value) -> str:
         if isinstance(value, str):
             return value
         return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
-    return compact(table.style.format(shown, na_rep="–"), "timings")
+    named = table.rename(index=lambda label: dataset_title(contender_title(label)))
+    named.index.names = [None] * named.index.nlevels
+    return compact(named.style.format(shown, na_rep="–"), "timings")
 
 
 def iteration(rows: DataFrame) -> DataFrame:
@@ -282,7 +298,7 @@ def plot_growth(rows: DataFrame) -> Figure:
             group = group.dropna(subset=["seconds"]).sort_values("size")
             scaled = group["timed"].str.contains("scaled").any()
             style = {"color": colours[name], "marker": markers[name], "ls": "--" if scaled else "-"}
-            axis.plot(group["size"], group[value].clip(lower=1e-3), label=name, ms=5, lw=1, **style)
+            axis.plot(group["size"], group[value].clip(lower=1e-3), label=contender_title(name), ms=5, lw=1, **style)
         sides = sorted(rows["size"].dropna().unique())
         axis.set(xscale="log", yscale="log", xlabel="side of the square image, pixels", xticks=sides)
         axis.set_xticklabels([f"{side:.0f}" for side in sides])

@@ -32,7 +32,8 @@ def test_a_figure_is_saved_for_print_and_for_the_screen_and_given_back(tmp_path,
     monkeypatch.setattr(os, "replace", full)
     with pytest.raises(InputError, match=r"No space left on device.*DEEPCV_RESULTS"):
         pictures.saved(figure, "another")
-    assert {path.name for path in (folder / "figures").iterdir()} == {"figure07.svg", "figure07.png"}
+    kinds = {path.suffix for path in (folder / "figures").iterdir() if path.stem == "figure07"}
+    assert kinds == {".svg", ".png", ".csv"} and not list((folder / "figures").glob("another.*"))
 
 
 def test_a_table_is_written_as_csv_and_shown_under_its_name(tmp_path, monkeypatch):

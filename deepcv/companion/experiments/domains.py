@@ -23,7 +23,7 @@ from deepcv.companion.experiments.experiment import (
     Images,
     Reduction,
 )
-from deepcv.companion.pictures import COLOURS, compact, mask_grid
+from deepcv.companion.pictures import COLOURS, compact, dataset_title, mask_grid
 from deepcv.companion.recorded import full_names
 from deepcv.methods import title
 
@@ -165,7 +165,7 @@ def readable(table: DataFrame) -> Styler:
             "images": table["run", "images"].astype(int).astype(str),
         }
     )
-    return compact(shown.style)
+    return compact(shown.rename(index=dataset_title, level=0).style)
 
 
 def plot(table: DataFrame) -> Figure:
@@ -186,7 +186,7 @@ def plot(table: DataFrame) -> Figure:
         reach = np.abs(scores[["low", "high"]].to_numpy().T - scores["mean"].to_numpy())
         axis.errorbar(scores["mean"], heights, xerr=reach, fmt="o", color=dark, ms=5, lw=1.2, label="mean and interval")
         axis.plot(scores["median"], heights, "|", color=light, ms=11, mew=2, label="median")
-        axis.set(title=dataset, xlabel="F", yticks=list(places.values()), yticklabels=list(places))
+        axis.set(title=dataset_title(dataset), xlabel="F", yticks=list(places.values()), yticklabels=list(places))
         axis.grid(axis="x", alpha=0.25)
     axes[0, 0].legend(fontsize=7, loc="best")
     return figure
@@ -205,8 +205,9 @@ def finding(rows: DataFrame) -> str:
         scores = part.groupby([full_names(part), "image"])["f_measure"].mean().groupby(level=0).mean()
         others = scores.drop(index=OURS)
         first = (others > scores[OURS]).sum()
+        rank = f"below {first} of" if first else "above all"
         found.append(
-            f"{dataset} {scores[OURS]:.3f}, {f'below {first} of' if first else 'above all'} {len(others)} others "
+            f"{dataset_title(dataset)} {scores[OURS]:.3f}, {rank} {len(others)} others "
             f"(at most {others.max():.3f}, {title(others.idxmax())})"
         )
     return f"F of our default on each kind of picture: {'; '.join(found)}."

@@ -22,7 +22,7 @@ from deepcv.companion.experiments import experiment
 from deepcv.companion.experiments.domains import unseen
 from deepcv.companion.experiments.experiment import Experiment, Group, variant
 from deepcv.companion.items import Item
-from deepcv.companion.pictures import COLOURS, compact, faded, head_grid
+from deepcv.companion.pictures import COLOURS, compact, dataset_title, faded, head_grid
 from deepcv.companion.recorded import full_names
 from deepcv.data import Sample, samples
 from deepcv.hints.hint import hint_for
@@ -219,7 +219,7 @@ def readable(table: DataFrame) -> Styler:
     text = text + gain.map(" ({:+.3f})".format).where(gain.notna(), "")
     wide = text.unstack(sort=False).fillna("–")
     order = [name for name in (NOTHING, *BOXES, *CLICKS_AT) if name in wide]
-    return compact(wide[order].style)
+    return compact(wide[order].rename(index=dataset_title, level=0).style)
 
 
 def plot(table: DataFrame) -> Figure:
@@ -241,7 +241,7 @@ def plot(table: DataFrame) -> Figure:
             scores = shown[own].droplevel((0, 1))["F", "mean"].reindex(CLICKS_AT)
             style = {"color": COLOURS[number % len(COLOURS)], "marker": "osD^vP<X>*h"[number % 11], "ms": 4, "lw": 1}
             axis.plot(SHOWN, scores, label=name, **style)
-        axis.set(title=dataset, xlabel="clicks", xticks=SHOWN)
+        axis.set(title=dataset_title(dataset), xlabel="clicks", xticks=SHOWN)
         axis.grid(alpha=0.25)
     axes[0, 0].set_ylabel("F, mean over images")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right center", fontsize=7)

@@ -72,6 +72,6 @@ def test_each_data_set_has_a_panel_with_means_and_medians():
     matplotlib.use("Agg")
     table = domains.summary(ROWS)
     first, second = domains.plot(table).axes
-    assert (first.get_title(), second.get_title()) == ("ecssd", "nuclei")
+    assert (first.get_title(), second.get_title()) == ("ECSSD", "embedded nuclei")
     drawn = first.containers[0].lines[0].get_xdata().astype(float)
     np.testing.assert_allclose(drawn, table.loc["ecssd"]["F", "mean"])

@@ -54,4 +54,4 @@ def test_the_table_pairs_each_mark_with_none():
     assert table.loc["5 clicks", ("gain", "mean")] == pytest.approx(0.25)
     whole = interaction.summary(pd.DataFrame(found))
     assert "0.800 (+0.200)" in (shown := interaction.readable(whole).to_html()) and "+0.250" not in shown
-    assert interaction.plot(whole).axes[0].get_title() == "weizmann"
+    assert interaction.plot(whole).axes[0].get_title() == "Weizmann"
