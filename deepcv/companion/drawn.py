@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
-Words = Callable[[float], float | str]
-"""From a place on an axis to the word at its tick, or else the number."""
+Words = Callable[[Any], float | str]
+"""From a place on an axis, a number or already a word, to the word at its tick, or else the number."""
 
 LARGEST_MAP = 400
 """Numbers in an image that is a table drawn in colours; larger ones are pictures."""
@@ -56,15 +56,16 @@ def _marks(axis: Any) -> Iterator[dict[str, Any]]:
         if isinstance(container, BarContainer):
             yield from _bars(container, across, down)
     drawn_already = {line for container in intervals for line in (container.lines[0], *container.lines[1])}
-    points = [
-        (line, line.get_xydata())
+    points: list[tuple[Any, Any]] = [
+        (line, zip(*line.get_data(), strict=True))
         for line in axis.lines
         if line not in drawn_already and line.get_transform() == axis.transData  # others cross the panel
     ]
-    points += [(each, each.get_offsets()) for each in axis.collections if isinstance(each, PathCollection)]
+    scattered = (each for each in axis.collections if isinstance(each, PathCollection))
+    points += [(each, np.ma.getdata(each.get_offsets())) for each in scattered]
     points += [(each, each.get_xy()) for each in axis.patches if isinstance(each, Polygon)]  # outlines of histograms
     for artist, places in points:
-        for x, y in np.ma.getdata(places):
+        for x, y in places:
             yield {"series": _name(artist), "x": across(x), "y": down(y)}
     for image in axis.images:
         values = np.asarray(image.get_array(), float)
@@ -106,4 +107,4 @@ def _words(axis: Any) -> Words:
     if isinstance(axis.get_major_locator(), FixedLocator) and isinstance(axis.get_major_formatter(), FuncFormatter):
         places = axis.get_majorticklocs()
         words = dict(zip(map(float, places), axis.get_major_formatter().format_ticks(places), strict=True))
-    return lambda at: words.get(float(at)) or float(at)
+    return lambda at: at if isinstance(at, str) else words.get(float(at)) or float(at)

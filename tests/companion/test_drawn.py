@@ -10,15 +10,16 @@ def test_marks_of_every_kind_are_listed():
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    _, axes = plt.subplots(1, 3)
+    _, axes = plt.subplots(1, 4)
     axes[0].errorbar([0.5, 0.75], [0, 1], xerr=[[0.25, 0.5], [0.125, 0.125]], label="F")
     axes[0].set(title="scores", yticks=[0, 1], yticklabels=["ours", "theirs"])
     axes[0].axvline(0.1)
     axes[1].plot([1, 2], [3, 4])
+    axes[2].errorbar(["first", "end"], [0.5, 0.25], yerr=0.125, label="course")
     axes[1].scatter([5], [6], label="points")
     axes[1].barh([7], [8])
     axes[1].hist([0, 0, 1], [0, 1, 2], histtype="step", label="histogram")
-    axes[2].imshow(np.eye(2))
+    axes[3].imshow(np.eye(2))
     table = drawn(axes[0].figure)
     assert list(table.columns) == ["panel", "series", "x", "y", "low", "high", "value"]
     first = table[table["series"] == "F"]
@@ -27,6 +28,7 @@ def test_marks_of_every_kind_are_listed():
         ["scores", 0.75, "theirs", 0.25, 0.875],
     ]
     assert table[table["series"] == "points"][["x", "y"]].values.tolist() == [[5, 6]]
+    assert table[table["series"] == "course"][["x", "low"]].values.tolist() == [["first", 0.375], ["end", 0.125]]
     assert [8, 7] in table[["high", "y"]].values.tolist() and [2, 4] in table[["x", "y"]].values.tolist()
     assert [1, 2] in table[table["series"] == "histogram"][["x", "y"]].values.tolist()
     assert table["value"].dropna().tolist() == [1, 0, 0, 1]
