@@ -30,7 +30,7 @@ def test_a_figure_is_saved_for_print_and_for_the_screen_and_given_back(tmp_path,
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(InputError, match=r"No space left on device.*DEEPCV_RESULTS"):
+    with pytest.raises(InputError, match=r"No space left on device.*make room"):
         pictures.saved(figure, "another")
     kinds = {path.suffix for path in (folder / "figures").iterdir() if path.stem == "figure07"}
     assert kinds == {".svg", ".png", ".csv"} and not list((folder / "figures").glob("another.*"))
