@@ -1,11 +1,14 @@
 """Chan-Vese with a deep latent space: the method of Zheng, Bao, Shi, Ling and Ma, and its competitors.
 
-Every method has the same signature, ``method(image, hint=None, *, seed=0, device=None, **settings) -> Segmentation``;
-those that start from a hint also take ``seeds=``, what is marked (`deepcv.seeds`):
+`segment` does with a picture what the command line does, by any method:
 
 >>> import deepcv
->>> segmentation = deepcv.deep_chan_vese(deepcv.samples.load("coffee").image)  # doctest: +SKIP
->>> segmentation.mask                                                          # doctest: +SKIP
+>>> segmentation = deepcv.segment(deepcv.samples.load("coffee").image)  # doctest: +SKIP
+>>> segmentation.mask                                                   # doctest: +SKIP
+
+The methods' own functions, which experiments use, take a picture as it is. All have the same signature,
+``method(image, hint=None, *, seed=0, device=None, **settings) -> Segmentation``; those that start from a hint also take
+``seeds=``, what is marked (`deepcv.seeds`).
 
 Names are imported on first use, so ``import deepcv`` costs milliseconds.
 """
@@ -39,9 +42,10 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "baselines.statistical": ["statistical"],
         "baselines.vese_chan": ["vese_chan"],
         "data": ["samples"],
+        "door": ["segment"],
         "errors": ["InputError"],
         "hints.saliency": ["structured_matrix_decomposition"],
-        "methods": ["METHODS", "get_method", "segment"],
+        "methods": ["METHODS", "get_method"],
         "model.segment": ["deep_chan_vese", "deep_chan_vese_batch"],
         "pictures": ["read_image"],
         "seeds": ["Seeds"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 
 import numpy as np
@@ -9,32 +10,51 @@ import numpy as np
 Ring = list[tuple[int, int]]
 
 
-def objects(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The objects of a bool mask `(H, W)`: pixels that share sides.
+class Objects:
+    """The objects of a bool mask `(H, W)`: pixels that share sides. They are numbered, and traced, once, if asked for.
 
-    Returns
-    -------
+    Attributes
+    ----------
+    mask : numpy.ndarray of bool, `(H, W)`
     labels : numpy.ndarray of int32, `(H, W)`
         0 in the background, 1, 2 … in the objects.
     boxes : numpy.ndarray of int, `(objects, 5)`
         Left, top, width, height and area of each, in pixels.
+    outlines : list of list of Ring
+        `polygons` of the labels.
     """
-    import cv2
 
-    _, labels, boxes, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
-    return labels, boxes[1:]
+    def __init__(self, mask: np.ndarray):
+        self.mask = mask
 
+    @functools.cached_property
+    def _numbered(self) -> tuple[np.ndarray, np.ndarray]:
+        import cv2
 
-def largest(mask: np.ndarray) -> np.ndarray:
-    """The largest object of a bool mask `(H, W)` alone, bool `(H, W)`."""
-    labels, boxes = objects(mask)
-    return labels == 1 + boxes[:, 4].argmax() if len(boxes) else mask
+        _, labels, boxes, _ = cv2.connectedComponentsWithStats(self.mask.astype(np.uint8), connectivity=4)
+        return labels, boxes[1:]
+
+    @property
+    def labels(self) -> np.ndarray:
+        return self._numbered[0]
+
+    @property
+    def boxes(self) -> np.ndarray:
+        return self._numbered[1]
+
+    @functools.cached_property
+    def outlines(self) -> list[list[Ring]]:
+        return polygons(self.labels)
+
+    def largest(self) -> np.ndarray:
+        """The largest alone, bool `(H, W)`."""
+        return self.labels == 1 + self.boxes[:, 4].argmax() if len(self.boxes) else self.mask
 
 
 def polygons(labels: np.ndarray) -> list[list[Ring]]:
     """The outlines of each object along the edges of its pixels, as rings of corners (x, y) that end where they start.
 
-    `labels` are those of `objects`. The first ring of an object is its outer one, the others are its holes. No ring
+    `labels` are those of `Objects`. The first ring of an object is its outer one, the others are its holes. No ring
     touches itself: where the outer ring would, a hole touches it. The shoelace formula gives a positive area for outer
     rings and a negative one for holes (RFC 7946); together they give the number of pixels.
     """

@@ -31,6 +31,8 @@ class Samples:
         Whether small values are bright.
     window : tuple of float, optional
         The values that the file itself declares black and white.
+    kind : str
+        What the samples are, for sentences, if it isn't said by their type.
     """
 
     values: np.ndarray
@@ -38,6 +40,7 @@ class Samples:
     alpha: str = ""
     white_is_zero: bool = False
     window: tuple[float, float] | None = None
+    kind: str = ""
 
 
 def eight_bits(
@@ -135,11 +138,11 @@ def _stretched(
         return scaled(values, low, high)
     if percentiles is None and values.dtype == np.uint8:
         return values
-    kind = "float" if values.dtype.kind == "f" else f"{8 * values.dtype.itemsize}-bit"
+    kind = found.kind or f"{'float' if values.dtype.kind == 'f' else f'{8 * values.dtype.itemsize}-bit'} samples"
     if percentiles is None and not convert:
         low_percent, high_percent = PERCENTILES
         raise InputError(
-            f"{name} has {kind} samples; save it as 8-bit, or pass --range {low_percent},{high_percent} (in Python "
+            f"{name} has {kind}; save it as 8-bit, or pass --range {low_percent},{high_percent} (in Python "
             f"percentiles=) or {CONVERT}: these percentiles become black and white"
         )
     chosen = percentiles or PERCENTILES
@@ -149,7 +152,7 @@ def _stretched(
     low, high = np.percentile(values[::step, ::step].astype(float), chosen)
     if low >= high:  # nearly all of it has one value
         low, high = float(values.min()), float(values.max())
-    notes.append(f"{kind} samples, {low:.6g} shown as black and {high:.6g} as white; --range changes this")
+    notes.append(f"{kind}, {low:.6g} shown as black and {high:.6g} as white; --range changes this")
     return scaled(values, low, high)
 
 

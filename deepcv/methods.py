@@ -28,7 +28,6 @@ from deepcv.checks import check_known, resolve
 from deepcv.errors import InputError
 from deepcv.model.segment import deep_chan_vese, deep_chan_vese_batch
 from deepcv.model.settings import PRESETS, Settings, idle
-from deepcv.seeds import rough_hint
 from deepcv.segmentation import Segmentation
 
 
@@ -259,57 +258,6 @@ def get_method(name: str) -> Method:
     registered = _registered(name)
     check_known("method", registered, METHODS)
     return METHODS[registered]
-
-
-def segment(
-    image,
-    method: str = "deep-cv",
-    *,
-    hint=None,
-    seeds=None,
-    preset: str = "default",
-    seed: int = 0,
-    device: str | None = None,
-    **settings,
-) -> Segmentation:
-    """Segment an image by any method, from nothing, a rough hint, or what is marked.
-
-    Parameters
-    ----------
-    image : array_like, `(H, W)` or `(H, W, 3)`
-        uint8, or float in [0, 1].
-    method : str
-        As for `get_method`.
-    hint : array_like, `(h, w)`, optional
-        Where the foreground probably is, of any size: bool, uint8, or float in [0, 1]. Unlike the hint of a method's
-        own function it is taken for rough (`deepcv.seeds.rough_hint`).
-    seeds : deepcv.seeds.Seeds or array_like, `(H, W)`, optional
-        What is sure: points, a box, scribbles; or 1 foreground, 0 background, NaN undecided. Sure pixels keep their
-        side with every method.
-    preset, seed, device, **settings
-        The method's.
-
-    Raises
-    ------
-    InputError
-        For an unknown method, preset or setting, and unusable image, hint or seeds.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from deepcv.seeds import Seeds
-    >>> image = np.full((40, 60), 0.2)
-    >>> image[10:30, 20:45] = 0.8
-    >>> segment(image, "hint-cut", seeds=Seeds(box=(20, 10, 45, 30))).mask.sum()
-    np.int64(500)
-    """
-    found = get_method(method)
-    resolved = found.settings(preset, **settings)
-    if (hint is not None or seeds is not None) and not found.takes_hint(resolved):
-        raise InputError(f"{found.name} with these settings doesn't use a hint; omit hint and seeds")
-    if hint is not None and seeds is None:
-        hint, seeds = rough_hint(image, hint, held=found.has_setting("hint_weight"))
-    return found.function(image, hint, seeds=seeds, seed=seed, device=device, **resolved)
 
 
 def _registered(name: str) -> str:

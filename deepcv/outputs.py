@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from deepcv.contours import objects, polygons
+from deepcv.contours import Objects
 from deepcv.errors import InputError
 from deepcv.images import as_colour, resize
 from deepcv.pictures import outlined, picture_name, spread
@@ -49,7 +49,12 @@ def check_suffix(kind: str, path: Path) -> None:
 
 
 def encoded(
-    wanted: Mapping[str, Path], labels: np.ndarray, memberships: np.ndarray | None, pixels: np.ndarray, picture: str
+    wanted: Mapping[str, Path],
+    labels: np.ndarray,
+    memberships: np.ndarray | None,
+    pixels: np.ndarray,
+    picture: str,
+    objects: Objects,
 ) -> dict[Path, np.ndarray | bytes]:
     """The content of each output, for `deepcv.pictures.write_images`.
 
@@ -65,6 +70,8 @@ def encoded(
         The picture: of full size for "cutout"; for "overlay" of any size.
     picture
         Its name, in GeoJSON.
+    objects
+        Of the foreground.
     """
     phases = 2 if memberships is None else len(memberships)
     made: dict[str, Any] = {}
@@ -77,12 +84,11 @@ def encoded(
     if "soft" in wanted and memberships is not None:
         made["soft"] = resize(np.rint(memberships[1] * np.float32(65535)).astype(np.uint16), labels.shape)
     if "objects" in wanted:
-        numbers, boxes = objects(labels == 1)
-        if len(boxes) >= 2**16:
-            raise InputError(f"{picture} has {len(boxes)} objects, too many for 16 bits; try a larger --nu")
-        made["objects"] = numbers.astype(np.uint16)
+        if len(objects.boxes) >= 2**16:
+            raise InputError(f"{picture} has {len(objects.boxes)} objects, too many for 16 bits; try a larger --nu")
+        made["objects"] = objects.labels.astype(np.uint16)
     if "geojson" in wanted:
-        made["geojson"] = json.dumps(geojson(labels, picture)).encode()
+        made["geojson"] = json.dumps(geojson(objects, picture)).encode()
     return {wanted[kind]: content for kind, content in made.items()}
 
 
@@ -94,8 +100,8 @@ def _nearest(labels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return cv2.resize(labels, shape[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
 
 
-def geojson(labels: np.ndarray, picture: str) -> dict[str, Any]:
-    """The objects of a mask as GeoJSON that QuPath reads: an annotation per object, corners in pixels.
+def geojson(objects: Objects, picture: str) -> dict[str, Any]:
+    """Objects as GeoJSON that QuPath reads: an annotation per object, corners in pixels.
 
     The corner (0, 0) is the upper left one of the upper left pixel. An object has the same id in each call.
     """
@@ -110,21 +116,20 @@ def geojson(labels: np.ndarray, picture: str) -> dict[str, Any]:
                 "classification": {"name": "Foreground", "color": [255, 225, 0]},
             },
         }
-        for number, rings in enumerate(polygons(objects(labels == 1)[0]), start=1)
+        for number, rings in enumerate(objects.outlines, start=1)
     ]
     return {"type": "FeatureCollection", "features": features}
 
 
-def coco_objects(labels: np.ndarray) -> list[dict[str, Any]]:
-    """The objects of a mask as COCO annotations without ids: polygons, or run lengths of objects with holes."""
-    numbers, boxes = objects(labels == 1)
-    found = []
-    for number, (rings, (*box, area)) in enumerate(zip(polygons(numbers), boxes.tolist(), strict=True), start=1):
+def coco_objects(objects: Objects) -> list[dict[str, Any]]:
+    """Objects as COCO annotations without ids: polygons, or run lengths of those with holes."""
+    found, shape = [], objects.mask.shape
+    for number, (rings, (*box, area)) in enumerate(zip(objects.outlines, objects.boxes.tolist(), strict=True), start=1):
         outline: Any = [[float(value) for corner in rings[0][:-1] for value in corner]]
         if len(rings) > 1:
             x, y, width, height = box
-            inside = numbers[y : y + height, x : x + width] == number
-            outline = {"size": list(labels.shape), "counts": _run_lengths(inside, x, y, labels.shape)}
+            inside = objects.labels[y : y + height, x : x + width] == number
+            outline = {"size": list(shape), "counts": _run_lengths(inside, x, y, shape)}
         found.append({"category_id": 1, "segmentation": outline, "area": area, "bbox": box, "iscrowd": 0})
     return found
 
@@ -149,12 +154,12 @@ def coco(pictures: Mapping[str, tuple[tuple[int, int], list[dict[str, Any]]]]) -
     return {"images": images, "annotations": numbered, "categories": [{"id": 1, "name": "foreground"}]}
 
 
-def areas(labels: np.ndarray, phases: int, picture: str) -> list[dict[str, Any]]:
-    """Rows of the table of areas (`COLUMNS`): the foreground's, or with more than two regions each region's."""
+def areas(labels: np.ndarray, phases: int, picture: str, objects: Objects) -> list[dict[str, Any]]:
+    """Rows of the table of areas (`COLUMNS`): the foreground's, or of more than two regions each one's."""
     height, width = labels.shape
     rows = []
     for region in range(1 if phases == 2 else 0, phases):
-        boxes = objects(labels == region)[1]
+        boxes = (objects if phases == 2 else Objects(labels == region)).boxes
         pixels = int(boxes[:, 4].sum())
         rows.append(
             {

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from deepcv.door import segment_picture
+from deepcv.door import segment
 from deepcv.errors import InputError
 from deepcv.levels import scaled
 from deepcv.methods import get_method
-from deepcv.seeds import Seeds
+from deepcv.seeds import UNDECIDED
 
 if TYPE_CHECKING:
     import napari
@@ -64,7 +64,6 @@ def segment_layer(
     changes: dict[str, Any] = {} if nu == OWN else {"nu": nu}
     if changes and not chosen.has_setting("nu"):
         raise InputError(f"{chosen.name} has no ν; leave it at {OWN:g}")
-    settings = chosen.settings(**changes) | {"seed": 0, "device": None}
     planes, shape = np.asarray(image.data), image.data.shape[: -1 if image.rgb else None]
     labels = np.zeros(shape, np.uint8)
     marks = None if seeds is None else np.asarray(seeds.data)
@@ -72,12 +71,11 @@ def segment_layer(
         raise InputError(f"the seeds are {marks.shape} and the image is {shape}; make a labels layer of the same shape")
     shown = tuple(viewer.dims.current_step[: len(shape) - 2]) if viewer is not None else (0,) * (len(shape) - 2)
     for place in np.ndindex(shape[:-2]) if every_plane else [shown]:
-        found = segment_picture(
-            chosen,
+        found = segment(
             _eight_bits(planes[place], image.rgb, image.contrast_limits),
-            None,
-            settings | _seeds(marks if marks is None or marks.ndim == 2 else marks[place]),
-            choose_nu=not changes,
+            method,
+            seeds=_seeds(marks if marks is None or marks.ndim == 2 else marks[place]),
+            **changes,
         )
         labels[place] = found.labels
     about = {"name": f"{image.name}: {chosen.title}", "scale": image.scale, "translate": image.translate}
@@ -92,9 +90,8 @@ def _eight_bits(plane: np.ndarray, rgb: bool, limits: Any) -> np.ndarray:
     return scaled(np.ascontiguousarray(plane), *map(float, limits))
 
 
-def _seeds(marks: np.ndarray | None) -> dict[str, Any]:
-    """The setting `seeds` that labels stand for, if there are any."""
+def _seeds(marks: np.ndarray | None) -> np.ndarray | None:
+    """What labels mark, if anything, as `deepcv.seeds.as_marks` takes it."""
     if marks is None or not marks.any():
-        return {}
-    on, off = marks == 1, marks > 1
-    return {"seeds": Seeds(foreground=on if on.any() else None, background=off if off.any() else None)}
+        return None
+    return np.select([marks == 1, marks > 1], [255, 0], UNDECIDED).astype(np.uint8)

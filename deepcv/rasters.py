@@ -342,7 +342,11 @@ def _dicom_frame(data, values: np.ndarray) -> Samples:
     centre, width = (_first(data.get(name)) for name in ("WindowCenter", "WindowWidth"))
     if centre is None or width is None or width <= 1:
         bits = int(data.BitsStored)
-        return replace(found, window=(0, 2**bits - 1)) if bits < 8 else found
+        if bits < 8:
+            return replace(found, window=(0, 2**bits - 1))
+        unit = data.get("RescaleType") or ("HU" if data.get("Modality") == "CT" else "")
+        what = f"{bits}-bit {data.get('Modality') or ''} samples".replace("  ", " ") + f" in {unit}" * bool(unit)
+        return replace(found, kind=f"{what} and no window of its own")
     half = (width - 1) / 2  # PS3.3, C.11.2.1.2
     return replace(found, window=(centre - 0.5 - half, centre - 0.5 + half))
 

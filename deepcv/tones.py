@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from deepcv.contours import objects
+from deepcv.contours import Objects
 
 EXPLAINED = 0.7
 """Share of the variance of brightness between the two tones."""
@@ -47,8 +47,10 @@ def many_objects(image: np.ndarray) -> np.ndarray | None:
     if np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]]).mean() > 0.5:
         mask = ~mask
     share = mask.mean()
+    if not 0 < share < 1:
+        return None
     within = share * grey[mask].var() + (1 - share) * grey[~mask].var()
-    sizes = objects(mask)[1][:, 4]
+    sizes = Objects(mask).boxes[:, 4]
     sizes = sizes[sizes >= _SPECK * mask.size]
     if within > (1 - EXPLAINED) * grey.var() or len(sizes) < OBJECTS or sizes.max() > LARGEST * sizes.sum():
         return None

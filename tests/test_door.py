@@ -8,10 +8,13 @@ import pytest
 from PIL import Image
 
 from deepcv import frames, get_method, tones
+from deepcv.cli import main as command_line
 from deepcv.data import nuclei, samples
-from deepcv.door import mean_width, segment_picture
+from deepcv.door import mean_width, segment, segment_picture
 from deepcv.images import as_image, to_uint8
 from deepcv.orientation import Turn, canonical
+from deepcv.pictures import read_image
+from deepcv.seeds import Seeds
 from deepcv.segmentation import two_phase
 
 HEIGHT, WIDTH = 80, 120
@@ -125,3 +128,21 @@ def test_a_thin_object_in_a_reduced_picture_is_said_to_need_more_pixels():
         settings = chosen.settings() | {"seed": 0, "size": size}
         notes = segment_picture(chosen, pixels, None, settings).notes
         assert any("--size 150 draws thin parts" in note for note in notes) == said
+
+
+@pytest.mark.parametrize("marked", [False, True])
+def test_python_and_the_command_line_give_the_same_mask(tmp_path, marked):
+    """Of a framed picture, from which the frame is left out, and of one that is larger than the method's size."""
+    pixels, mask = FRAMED["border"]
+    Image.fromarray(pixels).save(tmp_path / "picture.png")
+    Image.fromarray(cv2.GaussianBlur(np.uint8(255) * mask, (0, 0), 3)).resize((50, 30)).save(tmp_path / "hint.png")
+    options = ["--method", "chan-vese", "--size", "70", "--out", str(tmp_path / "mask.png")]
+    options += ["--box", "20,10,120,90"] if marked else ["--hint", str(tmp_path / "hint.png")]
+    assert command_line.main(["segment", str(tmp_path / "picture.png"), *options]) == 0
+    said = {"seeds": Seeds(box=(20, 10, 120, 90))} if marked else {"hint": read_image(tmp_path / "hint.png")}
+    found = segment(pixels, "chan-vese", size=70, **said)
+    np.testing.assert_array_equal(read_image(tmp_path / "mask.png"), 255 * found.labels)
+    assert found.memberships.shape == (2, *mask.shape) and found.method == "chan-vese" and found.trace
+    assert any("frame" in note for note in found.notes) != marked
+    floats = segment(as_image(pixels), "chan-vese", size=70, **said)
+    np.testing.assert_array_equal(floats.labels, found.labels)

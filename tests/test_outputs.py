@@ -3,6 +3,7 @@
 import itertools
 import json
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
@@ -14,6 +15,7 @@ from deepcv.pictures import read_image, write_images
 RING = np.zeros((9, 12), np.uint8)
 RING[1:6, 2:7], RING[3, 4], RING[7, 9:12] = 1, 0, 1
 """Two objects, one with a hole of a pixel."""
+OBJECTS = contours.Objects(RING == 1)
 
 
 def _masks(count):
@@ -35,10 +37,8 @@ def _drawn(outline, shape):
 
 def test_outlines_enclose_the_pixels_and_never_touch_themselves():
     for mask in _masks(200):
-        labels, boxes = contours.objects(mask)
-        found = contours.polygons(labels)
-        assert len(found) == len(boxes)
-        for (*_, area), (outer, *holes) in zip(boxes, found, strict=True):
+        objects = contours.Objects(mask)
+        for (*_, area), (outer, *holes) in zip(objects.boxes, objects.outlines, strict=True):
             assert contours.doubled_area(outer) > 0 > max(map(contours.doubled_area, holes), default=-1)
             assert sum(map(contours.doubled_area, (outer, *holes))) == 2 * area
             for ring in (outer, *holes):
@@ -49,22 +49,22 @@ def test_outlines_enclose_the_pixels_and_never_touch_themselves():
 
 def test_coco_gives_the_mask_back():
     for mask in (*itertools.islice(_masks(60), 20, 60), RING == 1):
-        found = outputs.coco_objects(mask.view(np.uint8))
+        found = outputs.coco_objects(contours.Objects(mask))
         drawn = [_drawn(each["segmentation"], mask.shape) for each in found]
         assert [each["area"] for each in found] == [one.sum() for one in drawn]
         np.testing.assert_array_equal(np.any([*drawn, np.zeros_like(mask)], axis=0), mask)
         for each, one in zip(found, drawn, strict=True):
             x, y, width, height = each["bbox"]
             assert one[y : y + height, x : x + width].sum() == each["area"]
-    together = outputs.coco({"a.png": (RING.shape, outputs.coco_objects(RING)), "b.png": ((5, 5), [])})
+    together = outputs.coco({"a.png": (RING.shape, outputs.coco_objects(OBJECTS)), "b.png": ((5, 5), [])})
     assert [each["id"] for each in together["annotations"]] == [1, 2]
     assert {each["image_id"] for each in together["annotations"]} == {1}
     assert together["images"][1] == {"id": 2, "file_name": "b.png", "width": 5, "height": 5}
 
 
 def test_geojson_has_an_annotation_per_object():
-    found = json.loads(json.dumps(outputs.geojson(RING, "ring.png")))
-    assert found["type"] == "FeatureCollection" and found == outputs.geojson(RING, "ring.png") | found
+    found = json.loads(json.dumps(outputs.geojson(OBJECTS, "ring.png")))
+    assert found["type"] == "FeatureCollection" and found == outputs.geojson(OBJECTS, "ring.png") | found
     first, second = found["features"]
     assert first["geometry"]["coordinates"][0][0] == first["geometry"]["coordinates"][0][-1]
     assert sorted(map(len, first["geometry"]["coordinates"])) == [5, 5]
@@ -77,7 +77,7 @@ def test_every_kind_can_be_read_again(tmp_path):
     wanted = {kind: tmp_path / name for kind, name in kinds.items()}
     soft = np.stack([1 - RING, RING]).astype(np.float32)
     pixels = np.arange(RING.size * 3).reshape(*RING.shape, 3).astype(np.uint8)
-    write_images(outputs.encoded(wanted, RING, soft, pixels, "ring"))
+    write_images(outputs.encoded(wanted, RING, soft, pixels, "ring", OBJECTS))
     np.testing.assert_array_equal(read_image(wanted["out"]), RING * 255)
     np.testing.assert_array_equal(np.asarray(Image.open(wanted["cutout"])), np.dstack([pixels, RING * np.uint8(255)]))
     np.testing.assert_array_equal(np.asarray(Image.open(wanted["soft"])), RING * np.uint16(65535))
@@ -89,7 +89,24 @@ def test_every_kind_can_be_read_again(tmp_path):
 
 
 def test_areas_count_objects_and_regions():
-    (row,) = outputs.areas(RING, 2, "ring.png")
+    (row,) = outputs.areas(RING, 2, "ring.png", OBJECTS)
     assert (row["pixels"], row["objects"], row["largest"], row["share"]) == (27, 2, 24, "0.250000")
-    assert [row["pixels"] for row in outputs.areas(RING, 3, "ring.png")] == [81, 27, 0]
-    assert contours.largest(RING == 1).sum() == 24 and not contours.largest(RING == 9).any()
+    assert [row["pixels"] for row in outputs.areas(RING, 3, "ring.png", OBJECTS)] == [81, 27, 0]
+    assert OBJECTS.largest().sum() == 24 and not contours.Objects(RING == 9).largest().any()
+
+
+def test_objects_are_numbered_and_traced_once(monkeypatch, tmp_path):
+    called = []
+
+    def watch(place, name):
+        function = getattr(place, name)
+        monkeypatch.setattr(place, name, lambda *given, **more: [called.append(name), function(*given, **more)][1])
+
+    watch(cv2, "connectedComponentsWithStats")
+    watch(contours, "polygons")
+    objects = contours.Objects(RING == 1)
+    wanted = {"objects": tmp_path / "n.tif", "geojson": tmp_path / "a.geojson"}
+    outputs.encoded(wanted, RING, None, RING, "ring", objects)
+    outputs.coco_objects(objects)
+    outputs.areas(RING, 2, "ring", objects)
+    assert sorted(called) == ["connectedComponentsWithStats", "polygons"]

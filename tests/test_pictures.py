@@ -461,7 +461,9 @@ def dicom(folder, pixels, **more):
 
 def test_dicom_is_shown_in_its_window(tmp_path):
     pytest.importorskip("pydicom", reason="install the extra `formats`")
-    assert "16-bit" in refused(dicom(tmp_path, GREY))
+    assert "has 16-bit samples and no window of its own; save" in refused(dicom(tmp_path, GREY))
+    tomogram = dicom(tmp_path, GREY, Modality="CT", BitsStored=12, RescaleSlope=1, RescaleIntercept=-1024)
+    assert "12-bit CT samples in HU and no window of its own; save it as 8-bit, or pass --range" in refused(tomogram)
     assert levels(dicom(tmp_path, GREY), convert=True) == (255, 0)
     window = {"RescaleSlope": 2, "RescaleIntercept": -1024, "WindowCenter": [-784, 0], "WindowWidth": [481, 2]}
     bright, dark = levels(dicom(tmp_path, GREY, **window))  # from -1024.5 to -544.5

@@ -7,11 +7,13 @@ import pytest
 
 import deepcv
 from deepcv import seeds as module
+from deepcv.door import segment
 from deepcv.errors import InputError
 from deepcv.hints import hint as hints
-from deepcv.methods import METHODS, segment
+from deepcv.methods import METHODS
 from deepcv.model import marked
 from deepcv.seeds import UNDECIDED, Seeds, as_marks, marks_in, rough_hint
+from deepcv.segmentation import two_phase
 
 HEIGHT, WIDTH = 48, 64
 ROWS, COLUMNS = np.mgrid[:HEIGHT, :WIDTH]
@@ -35,7 +37,7 @@ def no_saliency(monkeypatch):
 
     monkeypatch.setattr(module, "structured_matrix_decomposition", centred)
     monkeypatch.setattr(hints, "structured_matrix_decomposition", centred)
-    monkeypatch.setattr(module, "_maps", {})
+    monkeypatch.setattr(module, "_kept", {})
 
 
 def test_points_boxes_and_scribbles_become_marks():
@@ -158,6 +160,38 @@ def test_the_object_fills_its_box():
     assert (p >= 0).all() and (p <= 1).all() and near[off].min() == pytest.approx(1)
 
 
+def test_a_click_corrects_what_was_found_without_it():
+    """Far from the click, and unlike what is clicked, the mask stays, even where the saliency map disagrees."""
+    image = np.where(DISC[..., None], (0.8, 0.3, 0.2), np.where(CORNER[..., None], (0.2, 0.3, 0.9), (0.2, 0.5, 0.3)))
+    image = (image + np.random.default_rng(0).normal(0, 0.02, image.shape)).astype(np.float32)
+    for before in (CORNER, ~DISC & ~CORNER):
+        informed = module.informed_hint(image, Seeds([(30, 24)]), before=before)
+        assert informed.cut[DISC].mean() > 0.9
+        assert (informed.cut[CORNER].mean() > 0.9) == before[40, 60]
+    assert not module.informed_hint(image, Seeds([(30, 24)]), before=DISC).cut[CORNER].any()
+
+
+def test_what_was_found_without_a_box_counts_if_it_lies_in_the_box():
+    near = np.hypot(ROWS - 24, COLUMNS - 24) < 8
+    box = Seeds(box=(14, 8, 46, 40))
+    alone = module.informed_hint(IMAGE, box).hint
+    assert np.abs(module.informed_hint(IMAGE, box, before=near).hint - alone).max() > 0.05
+    np.testing.assert_array_equal(module.informed_hint(IMAGE, box, before=near | (ROWS < 8)).hint, alone)
+
+
+def test_the_method_runs_without_marks_once():
+    calls = []
+
+    @module.takes_seeds
+    def method(image, hint=None, *, seed=0, device=None):
+        calls.append(seed)
+        return two_phase(np.linalg.norm(image - (0.8, 0.3, 0.2), axis=2) < 0.2)
+
+    for points, seed in (([(30, 24)], 0), ([(30, 24), (58, 42)], 0), ([(30, 24)], 1)):
+        method(IMAGE, seeds=Seeds(points), seed=seed)
+    assert calls == [0, 0, 0, 1, 1]
+
+
 def test_distance_goes_around_edges():
     image = np.zeros((40, 40, 3), np.float32)
     image[:30, 20] = 1  # a wall with a gap
@@ -172,16 +206,13 @@ def test_distance_goes_around_edges():
 
 def test_a_rough_hint_has_any_size_and_is_not_held():
     ellipse = np.hypot((ROWS - 24) / 20, (COLUMNS - 30) / 20) < 1
-    small = ellipse[::2, ::2]
-    hint, seeds = rough_hint(IMAGE, small, held=True)
-    assert seeds is None and hint.shape == DISC.shape
-    assert deepcv.metrics.f_measure(hint > 0.5, DISC) > deepcv.metrics.f_measure(ellipse, DISC) + 0.05
-    plain, _ = rough_hint(IMAGE, small, held=False)
-    assert deepcv.metrics.f_measure(plain > 0.5, ellipse) > 0.9
+    f_measure = deepcv.metrics.f_measure
+    assert f_measure(rough_hint(IMAGE, ellipse) > 0.5, DISC) > f_measure(ellipse, DISC) + 0.05
+    assert f_measure(segment(IMAGE, "saliency", hint=ellipse[::2, ::2]).mask, ellipse) > 0.9  # it has nothing else
     click = np.zeros((100, 100), np.uint8)
     click[50, 47] = 255
-    hint, seeds = rough_hint(IMAGE, click, held=True)
-    assert hint is None and as_marks(seeds, DISC.shape)[24, 30] == 1
+    found = segment(IMAGE, "saliency", hint=click)
+    assert found.memberships[1][24, 30] == 1 and f_measure(found.mask, DISC) > 0.8
 
 
 def test_a_box_around_one_colour_is_told():

@@ -23,6 +23,7 @@ from deepcv.errors import InputError
 if TYPE_CHECKING:
     import numpy as np
 
+    from deepcv.contours import Objects
     from deepcv.door import Found
 
 STREAM = Path("-")
@@ -225,7 +226,7 @@ def compute(work: Work, batch: Sequence[Piece], *, alone: bool = False) -> list[
     for piece in batch:
         try:
             if piece.done:
-                reports.append(_reported(work, piece, *_labels_there(piece)))
+                reports.append(_reported(work, piece, *_there(piece)))
                 continue
             picture = read_checked(piece.path, **work.reading)
             if work.say:
@@ -256,42 +257,46 @@ def _failed(piece: Piece, error: Exception, alone: bool) -> Report:
 
 
 def _written(work: Work, piece: Piece, picture, found: Found) -> Report:
-    from deepcv import contours, outputs
+    from deepcv import outputs
+    from deepcv.contours import Objects
     from deepcv.pictures import enlarged, read_checked, write_images
 
     phases = len(found.memberships)
     labels = enlarged(found.labels, phases, picture.shape)
+    objects = Objects(labels == 1)
     if work.largest:
-        labels = contours.largest(labels == 1).view("uint8")
+        labels = objects.largest().view("uint8")
+        objects = Objects(labels == 1)
     pixels = picture.pixels
     if "cutout" in piece.places and pixels.shape[:2] != picture.shape:
         pixels = read_checked(piece.path, **{**work.reading, "longest": None}).pixels
-    content = outputs.encoded(piece.places, labels, found.memberships, pixels, piece.name)
+    content = outputs.encoded(piece.places, labels, found.memberships, pixels, piece.name, objects)
     write_images(content)
-    report = _reported(work, piece, labels, phases)
+    report = _reported(work, piece, labels, phases, objects)
     notes = found.notes if work.say else (*picture.notes, *found.notes)
     return replace(report, notes=notes, line=shares(labels, phases))
 
 
-def _reported(work: Work, piece: Piece, labels: np.ndarray, phases: int) -> Report:
+def _reported(work: Work, piece: Piece, labels: np.ndarray, phases: int, objects: Objects) -> Report:
     from deepcv import outputs
 
-    rows = outputs.areas(labels, phases, piece.name) if work.rows else ()
-    objects = (labels.shape, outputs.coco_objects(labels)) if work.objects else None
-    return Report(piece, rows=rows, objects=objects)
+    rows = outputs.areas(labels, phases, piece.name, objects) if work.rows else ()
+    return Report(piece, rows=rows, objects=(labels.shape, outputs.coco_objects(objects)) if work.objects else None)
 
 
-def _labels_there(piece: Piece) -> tuple[np.ndarray, int]:
-    """Labels and number of regions of a mask that is there."""
+def _there(piece: Piece) -> tuple[np.ndarray, int, Objects]:
+    """Labels, number of regions and the foreground's objects of a mask that is there."""
     import numpy as np
 
+    from deepcv.contours import Objects
     from deepcv.pictures import read_image
 
     mask = read_image(piece.places["out"])
     levels = np.unique(mask)
     if not set(levels.tolist()) - {0, 255}:
-        return (mask == 255).view("uint8"), 2
-    return np.searchsorted(levels, mask).astype(np.uint8), len(levels)
+        return (mask == 255).view("uint8"), 2, Objects(mask == 255)
+    labels = np.searchsorted(levels, mask).astype(np.uint8)
+    return labels, len(levels), Objects(labels == 1)
 
 
 def shares(labels: np.ndarray, phases: int) -> str:

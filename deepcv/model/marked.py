@@ -54,7 +54,13 @@ _HARD = 1e4
 
 
 def told(
-    image: np.ndarray, belief: np.ndarray, on: np.ndarray, off: np.ndarray, boxed: bool
+    image: np.ndarray,
+    belief: np.ndarray,
+    on: np.ndarray,
+    off: np.ndarray,
+    before: np.ndarray | None = None,
+    *,
+    boxed: bool,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The cut, bool, p, and how near the nearest mark is: `(h, w)` each.
 
@@ -64,6 +70,8 @@ def told(
     belief : numpy.ndarray of float32, `(h, w)`, in [0, 1]
     on, off : numpy.ndarray of bool, `(h, w)`
         Sure foreground and background.
+    before : numpy.ndarray of bool, `(h, w)`, optional
+        What clicks correct; default: the cut without marks. In a box it is no other than the belief.
     boxed : bool
         Whether what isn't background is a box that the object fills.
     """
@@ -71,7 +79,7 @@ def told(
         p, near = spread(image, belief, on, off, IN_BOX)
         return _cut_to_box(image, p, on, off), p, near
     nothing, belief = np.zeros_like(on), _around_otsu(belief)
-    alone = cut(image, belief, nothing, nothing, 0.5, BY_CLICKS.prior)
+    alone = cut(image, belief, nothing, nothing, 0.5, BY_CLICKS.prior) if before is None else before
     frame = np.ones_like(on)
     frame[1:-1, 1:-1] = False
     core = alone & (belief >= np.quantile(belief[alone], 0.9)) if alone.any() else nothing
