@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from deepcv.cli.options import Shared
 from deepcv.errors import InputError
 
 if TYPE_CHECKING:
@@ -77,24 +78,14 @@ class Work:
 # -- what there is to do -----------------------------------------------------------------------------------------------
 
 
-def wanted(
-    out: Path | None,
-    overlay: Path | None,
-    cutout: Path | None,
-    soft: Path | None,
-    objects: Path | None,
-    geojson: Path | None,
-    coco: Path | None,
-    largest: bool,
-    *,
-    two: bool = True,
-) -> dict[str, Path]:
+def wanted(out: Path | None, options: Shared, *, two: bool = True) -> dict[str, Path]:
     """The outputs of each picture that are wanted, by the keys of `deepcv.outputs.KINDS`."""
-    foreground = {"cutout": cutout, "soft": soft, "objects": objects, "geojson": geojson}
-    for name, path in {**foreground, "coco": coco, "largest": largest or None}.items():
+    foreground = {name: getattr(options, name) for name in ("cutout", "soft", "objects", "geojson")}
+    for name, path in {**foreground, "coco": options.coco, "largest": options.largest or None}.items():
         if path is not None and not two:
             raise InputError(f"--{name} needs a foreground and a background, and there are more regions; leave it out")
-    found = {name: path for name, path in {"out": out, "overlay": overlay, **foreground}.items() if path is not None}
+    found = {"out": out, "overlay": options.overlay, **foreground}
+    found = {name: path for name, path in found.items() if path is not None}
     if not found:
         raise InputError("there is nothing to write; name a mask, as in --out mask.png, or a folder for many")
     return found

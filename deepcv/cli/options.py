@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
@@ -76,16 +80,55 @@ Workers = Annotated[
 ]
 
 
-def reading(convert: bool, page: int | None, channel: int | None, limits: str | None) -> dict[str, Any]:
-    """Keyword arguments of `deepcv.pictures.read_picture`; `InputError` unless the range is two numbers."""
-    percentiles = None
-    if limits is not None:
-        try:
-            low, high = map(float, limits.replace(",", "-").split("-"))
-        except ValueError:
-            raise InputError(f"--range is {limits!r}; give two percentiles, such as 0.1,99.9") from None
-        percentiles = (low, high)
-    return {"convert": convert, "page": page, "channel": channel, "percentiles": percentiles}
+@dataclass(frozen=True)
+class Shared:
+    """What `deepcv segment` and `deepcv predict` both take."""
+
+    overlay: Overlay = None
+    cutout: Cutout = None
+    soft: Soft = None
+    objects: Objects = None
+    geojson: GeoJson = None
+    coco: Coco = None
+    areas: Areas = None
+    largest: Largest = False
+    convert: Convert = False
+    page: Page = None
+    channel: Channel = None
+    limits: Range = None
+    again: Again = False
+    device: Device = None
+
+    def reading(self) -> dict[str, Any]:
+        """Keyword arguments of `deepcv.pictures.read_picture`; `InputError` unless the range is two numbers."""
+        percentiles = None
+        if self.limits is not None:
+            try:
+                low, high = map(float, self.limits.replace(",", "-").split("-"))
+            except ValueError:
+                raise InputError(f"--range is {self.limits!r}; give two percentiles, such as 0.1,99.9") from None
+            percentiles = (low, high)
+        return {"convert": self.convert, "page": self.page, "channel": self.channel, "percentiles": percentiles}
+
+
+def with_shared(command: Callable[..., None]) -> Callable[..., None]:
+    """A command, whose last argument is a `Shared`, with the fields of that as options in its place."""
+    *own, last = inspect.signature(command).parameters.values()
+    added = [
+        inspect.Parameter(each.name, inspect.Parameter.KEYWORD_ONLY, default=each.default) for each in fields(Shared)
+    ]
+    hints = get_type_hints(command, include_extras=True) | get_type_hints(Shared, include_extras=True)
+
+    @functools.wraps(command)
+    def call(**options: Any) -> None:
+        shared = Shared(**{each.name: options.pop(each.name) for each in added})
+        command(**options, **{last.name: shared})
+
+    parameters = [each.replace(annotation=hints[each.name]) for each in (*own, *added)]
+    wrapped: Any = call
+    wrapped.__signature__ = inspect.Signature(parameters)
+    wrapped.__annotations__ = {each.name: each.annotation for each in parameters}
+    return call
 
 
 def given(**options: Any) -> dict[str, Any]:

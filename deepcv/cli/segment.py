@@ -13,26 +13,7 @@ import typer
 
 from deepcv.cli import many
 from deepcv.cli.marking import Background, BackgroundPoints, Box, Foreground, Hint, Invert, Marking, Points
-from deepcv.cli.options import (
-    LARGEST_SIDE,
-    Again,
-    Areas,
-    Channel,
-    Coco,
-    Convert,
-    Cutout,
-    Device,
-    GeoJson,
-    Largest,
-    Objects,
-    Overlay,
-    Page,
-    Range,
-    Soft,
-    Workers,
-    given,
-    reading,
-)
+from deepcv.cli.options import LARGEST_SIDE, Shared, Workers, given, with_shared
 from deepcv.errors import InputError
 
 if TYPE_CHECKING:
@@ -42,6 +23,7 @@ if TYPE_CHECKING:
     from deepcv.methods import Method
 
 
+@with_shared
 def segment(
     images: Annotated[
         list[Path],
@@ -58,14 +40,6 @@ def segment(
             "masks there that are newer than their pictures aren't made again."
         ),
     ] = None,
-    overlay: Overlay = None,
-    cutout: Cutout = None,
-    soft: Soft = None,
-    objects: Objects = None,
-    geojson: GeoJson = None,
-    coco: Coco = None,
-    areas: Areas = None,
-    largest: Largest = False,
     point: Points = None,
     background_point: BackgroundPoints = None,
     box: Box = None,
@@ -88,13 +62,9 @@ def segment(
         bool,
         typer.Option("--keep-frame", help="A frame of one colour belongs to the picture; otherwise it is left out."),
     ] = False,
-    device: Device = None,
-    convert: Convert = False,
-    page: Page = None,
-    channel: Channel = None,
-    limits: Range = None,
-    again: Again = False,
     workers: Workers = None,
+    *,
+    more: Shared,
 ) -> None:
     """Segment pictures and write their masks.
 
@@ -120,8 +90,8 @@ def segment(
 
     chosen = get_method(method)
     settings = _settings(chosen, preset, phases=phases, nu=nu, size=size)
-    on = device_kind(device)
-    said = Marking(foreground, background, point or (), background_point or (), box, hint, convert)
+    on = device_kind(more.device)
+    said = Marking(foreground, background, point or (), background_point or (), box, hint, more.convert)
     if said and not chosen.takes_hint(settings):
         raise InputError(
             f"{chosen.name} with these settings doesn't use a hint; leave --hint, points, boxes and scribbles out"
@@ -129,22 +99,22 @@ def segment(
     two = preset not in chosen.several and (settings.get("phases") or 2) == 2
     if invert and not two:
         raise InputError("--invert needs a foreground and a background, and there are more regions; leave it out")
-    wanted = many.wanted(out, overlay, cutout, soft, objects, geojson, coco, largest, two=two)
-    tables = many.Tables(areas, coco)
+    wanted = many.wanted(out, more, two=two)
+    tables = many.Tables(more.areas, more.coco)
     one = many.is_one(images, out)
     work = many.Work(
         partial(
             _labels,
             chosen.name,
-            settings | {"seed": seed, "device": device},
+            settings | {"seed": seed, "device": more.device},
             said,
             invert,
             keep_frame=keep_frame,
             choose_nu=nu is None,
             progress=one and sys.stderr.isatty(),
         ),
-        reading(convert, page, channel, limits) | {"longest": max(LARGEST_SIDE, 2 * (settings.get("size") or 0))},
-        largest=largest,
+        more.reading() | {"longest": max(LARGEST_SIDE, 2 * (settings.get("size") or 0))},
+        largest=more.largest,
         title=chosen.title,
     )
     if one:
@@ -152,7 +122,7 @@ def segment(
     else:
         pieces = many.several(images, wanted, tables.paths, said.paths)
         workers = workers or (None if on == "cpu" else 1)
-        many.do_many(work, pieces, wanted["out"], tables, started, workers=workers, batch=1, again=again)
+        many.do_many(work, pieces, wanted["out"], tables, started, workers=workers, batch=1, again=more.again)
 
 
 def _settings(method: Method, preset: str, **changes) -> dict[str, Any]:

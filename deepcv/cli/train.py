@@ -12,26 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deepcv.cli import many
-from deepcv.cli.options import (
-    LARGEST_SIDE,
-    Again,
-    Areas,
-    Channel,
-    Coco,
-    Convert,
-    Cutout,
-    Device,
-    GeoJson,
-    Largest,
-    Objects,
-    Overlay,
-    Page,
-    Range,
-    Soft,
-    Workers,
-    given,
-    reading,
-)
+from deepcv.cli.options import LARGEST_SIDE, Device, Shared, Workers, given, with_shared
 from deepcv.errors import InputError
 from deepcv.files import check_place
 
@@ -114,6 +95,7 @@ def train(
         print(done.summary())
 
 
+@with_shared
 def predict(
     images: Annotated[
         list[Path], typer.Argument(metavar="PICTURES...", help="Pictures of any size, or folders of them; `-` for one.")
@@ -131,22 +113,10 @@ def predict(
             help="A .safetensors file from `deepcv train`, or a run's folder. [default: the package's, for flowers]"
         ),
     ] = None,
-    overlay: Overlay = None,
-    cutout: Cutout = None,
-    soft: Soft = None,
-    objects: Objects = None,
-    geojson: GeoJson = None,
-    coco: Coco = None,
-    areas: Areas = None,
-    largest: Largest = False,
-    device: Device = None,
     batch: Annotated[int, typer.Option(min=1, help="Pictures per batch.")] = 8,
-    convert: Convert = False,
-    page: Page = None,
-    channel: Channel = None,
-    limits: Range = None,
-    again: Again = False,
     workers: Workers = 1,
+    *,
+    more: Shared,
 ) -> None:
     """Segment pictures with a trained network; each mask has the size and name of its picture.
 
@@ -162,16 +132,18 @@ def predict(
     from deepcv.devices import torch_device
 
     weights = _weights(model or MODEL)
-    _segmenter(weights, torch_device(device))
-    wanted = many.wanted(out, overlay, cutout, soft, objects, geojson, coco, largest)
-    tables = many.Tables(areas, coco)
-    options = reading(convert, page, channel, limits) | {"longest": LARGEST_SIDE}
-    work = many.Work(partial(_predicted, weights, torch_device(device)), options, largest=largest, title="the network")
+    _segmenter(weights, torch_device(more.device))
+    wanted = many.wanted(out, more)
+    tables = many.Tables(more.areas, more.coco)
+    options = more.reading() | {"longest": LARGEST_SIDE}
+    work = many.Work(
+        partial(_predicted, weights, torch_device(more.device)), options, largest=more.largest, title="the network"
+    )
     if out == many.STREAM:
         many.do_one(work, many.single(images[0], wanted, tables.paths, [weights]), tables, started)
     else:
         pieces = many.several(images, wanted, tables.paths, [weights])
-        many.do_many(work, pieces, out, tables, started, workers=workers, batch=batch, again=again)
+        many.do_many(work, pieces, out, tables, started, workers=workers, batch=batch, again=more.again)
 
 
 @functools.lru_cache(maxsize=1)

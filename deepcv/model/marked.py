@@ -71,7 +71,7 @@ def told(
     on, off : numpy.ndarray of bool, `(h, w)`
         Sure foreground and background.
     before : numpy.ndarray of bool, `(h, w)`, optional
-        What clicks correct; default: the cut without marks. In a box it is no other than the belief.
+        What clicks correct; default: the cut without marks. A box doesn't need it.
     boxed : bool
         Whether what isn't background is a box that the object fills.
     """
