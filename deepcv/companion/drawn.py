@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -81,6 +82,8 @@ def _intervals(container: Any, across: Words, down: Words) -> Iterator[dict[str,
     line, _, bars = container.lines
     along = 0 if container.has_xerr else 1
     for x, y, ends in zip(*line.get_data(), bars[0].get_segments(), strict=False):
+        if not len(ends):
+            continue  # what is not a number isn't drawn
         low, high = (float(end[along]) for end in (ends[0], ends[-1]))
         yield {"series": _name(container), "x": across(x), "y": down(y), "low": low, "high": high}
 
@@ -103,8 +106,16 @@ def _name(artist: Any) -> str | None:
 def _words(axis: Any) -> Words:
     from matplotlib.ticker import FixedLocator, FuncFormatter
 
+    beside = 0.3  # series are moved aside by less, and ticks with words are one apart
     words: dict[float, str] = {}
     if isinstance(axis.get_major_locator(), FixedLocator) and isinstance(axis.get_major_formatter(), FuncFormatter):
         places = axis.get_majorticklocs()
         words = dict(zip(map(float, places), axis.get_major_formatter().format_ticks(places), strict=True))
-    return lambda at: at if isinstance(at, str) else words.get(float(at)) or float(at)
+
+    def word(at: Any) -> float | str:
+        if isinstance(at, str):
+            return at
+        nearest = min(words, key=lambda place: abs(place - at), default=math.inf)
+        return words[nearest] if abs(nearest - at) < beside else float(at)
+
+    return word

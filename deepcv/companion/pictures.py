@@ -36,6 +36,8 @@ _DATASETS = {
     "weizmann2": "two objects",
     "ecssd": "ECSSD",
     "dsb2018": "cell nuclei",
+    "regions": "composites",
+    "weizmann2-regions": "two objects",
 }
 
 

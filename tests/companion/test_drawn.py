@@ -11,7 +11,7 @@ def test_marks_of_every_kind_are_listed():
     import matplotlib.pyplot as plt
 
     _, axes = plt.subplots(1, 4)
-    axes[0].errorbar([0.5, 0.75], [0, 1], xerr=[[0.25, 0.5], [0.125, 0.125]], label="F")
+    axes[0].errorbar([0.5, 0.75, np.nan], [0.12, 1, 0], xerr=[[0.25, 0.5, 1], [0.125, 0.125, 1]], label="F")
     axes[0].set(title="scores", yticks=[0, 1], yticklabels=["ours", "theirs"])
     axes[0].axvline(0.1)
     axes[1].plot([1, 2], [3, 4])

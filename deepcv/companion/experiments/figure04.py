@@ -25,7 +25,7 @@ from deepcv.companion.experiments import experiment
 from deepcv.companion.experiments.experiment import Experiment, Group, Images, Reduction, Variant, variant
 from deepcv.companion.experiments.table1 import of_counts
 from deepcv.companion.items import Item
-from deepcv.companion.pictures import COLOURS, interval, picture_grid
+from deepcv.companion.pictures import COLOURS, dataset_title, interval, picture_grid
 from deepcv.companion.recorded import full_names
 from deepcv.data import Sample
 from deepcv.errors import InputError
@@ -218,7 +218,7 @@ def summary(rows: DataFrame) -> DataFrame:
     """
     import pandas as pd
 
-    parts = {dataset: _summary(best_count(part)) for dataset, part in rows.groupby("dataset", sort=False)}
+    parts = {dataset_title(name): _summary(best_count(part)) for name, part in rows.groupby("dataset", sort=False)}
     return pd.concat(parts) if len(parts) > 1 else next(iter(parts.values()))
 
 

@@ -44,7 +44,7 @@ from deepcv.companion.claims import (
 from deepcv.companion.experiments import figure08
 from deepcv.companion.experiments.experiment import N_TUNING_IMAGES, REDUCED, Experiment, Reduction, by_title
 from deepcv.companion.items import Item
-from deepcv.companion.pictures import COLOURS, head_grid, show_mask
+from deepcv.companion.pictures import COLOURS, compact, head_grid, show_mask
 from deepcv.companion.recorded import full_names
 from deepcv.data import Sample, samples
 from deepcv.hints.hint import hint_for
@@ -59,6 +59,7 @@ from deepcv.segmentation import Segmentation
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame, Series
+    from pandas.io.formats.style import Styler
 
 WATCHED = (0, 10, 20, 40, 100)
 """The iterations that the paper shows, before the last."""
@@ -229,6 +230,13 @@ def summary(rows: DataFrame) -> DataFrame:
             "seeds": group["seed"].nunique(),
         }
     return pd.DataFrame.from_dict(table, orient="index")
+
+
+def readable(table: DataFrame) -> Styler:
+    """A styled `summary`, a column per loop."""
+    shown = table.T
+    counts = [shown.index.isin(["images", "seeds"]), list(shown.columns)]
+    return compact(shown.style.format(precision=3, na_rep="–").format("{:.0f}", subset=tuple(counts)))
 
 
 def plot(rows: DataFrame) -> Figure:

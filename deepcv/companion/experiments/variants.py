@@ -166,6 +166,8 @@ def readable(table: DataFrame, *, seconds: bool = True) -> Styler:
         numbers = table[title].map(lambda number, digits=digits: format(number, digits))
         intervals = " (" + numbers["low"] + " to " + numbers["high"] + ")"
         shown.insert(position, title, numbers["mean"] + intervals.where(table["run", "images"] > 1, ""))
+    if shown.index.nlevels > 1 and shown.index.get_level_values(0).nunique() == 1:
+        shown = shown.droplevel(0)  # one solver needs no name
     return compact(shown.style)
 
 

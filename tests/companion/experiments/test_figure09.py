@@ -101,6 +101,7 @@ def test_table_and_curves_say_what_the_rows_say():
     assert table["ΔF"].tolist() == pytest.approx([0.3, -0.5])
     assert table["energy at the end"].tolist() == [1, 1]
     assert table[["images", "seeds"]].to_numpy().tolist() == [[2, 2], [2, 2]]
+    assert "<td " in (shown := figure09.readable(table).to_html()) and ">2<" in shown and ">0.300<" in shown
     left, right = figure09.plot(rows).axes
     np.testing.assert_allclose(left.containers[0].lines[0].get_ydata(), [1, 0.8, 0.6, 0.4, 0.2])
     np.testing.assert_allclose(right.containers[1].lines[0].get_ydata(), np.linspace(0.5, 0, 6), atol=1e-12)
