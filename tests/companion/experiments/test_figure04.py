@@ -72,7 +72,7 @@ def test_photographs_stand_apart_and_decide_no_claim():
     both = pd.concat([ROWS, photographs], ignore_index=True)
     table = figure04.summary(both)
     pd.testing.assert_frame_equal(table.loc["composites"], figure04.summary(ROWS))
-    np.testing.assert_allclose(table.loc[figure04.PHOTOGRAPHS]["mean IoU"], 0.1)
+    np.testing.assert_allclose(table.loc["two objects"]["mean IoU"], 0.1)
     pd.testing.assert_frame_equal(figure04.by_kind(both), figure04.by_kind(ROWS))
     ours = "deep-cv:default"
     assert figure04.satisfactory_partitions(both, ours) == figure04.satisfactory_partitions(ROWS, ours)
