@@ -130,6 +130,25 @@ def test_a_thin_object_in_a_reduced_picture_is_said_to_need_more_pixels():
         assert any("--size 150 draws thin parts" in note for note in notes) == said
 
 
+def test_lines_are_not_balanced_by_area():
+    """A few thin objects are; thick ones and many aren't."""
+    rows, columns = np.mgrid[:60, :150]
+    for mask, lines in (
+        (abs(rows - 30) < 2, True),
+        (abs(rows - 30) < 9, False),
+        ((rows % 12 < 3) & (columns % 30 > 5), False),
+    ):
+        pixels, given = np.where(mask, 200, 60).astype(np.uint8), []
+
+        def method(image, hint=None, *, seed=0, device=None, balance=0.5, mask=mask, given=given):
+            given.append(balance)
+            return two_phase(mask)
+
+        chosen = replace(get_method("saliency"), function=method)
+        segment_picture(chosen, pixels, mask, {"balance": 0.5, "seed": 0})
+        assert given == ([0.5, 0.0] if lines else [0.5])
+
+
 @pytest.mark.parametrize("marked", [False, True])
 def test_python_and_the_command_line_give_the_same_mask(tmp_path, marked):
     """Of a framed picture, from which the frame is left out, and of one that is larger than the method's size."""

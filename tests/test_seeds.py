@@ -171,13 +171,20 @@ def test_a_click_corrects_what_was_found_without_it():
     assert not module.informed_hint(image, Seeds([(30, 24)]), before=DISC).cut[CORNER].any()
 
 
-def test_what_was_found_without_a_box_counts_if_it_lies_in_the_box():
-    near = np.hypot(ROWS - 24, COLUMNS - 24) < 8
-    box = Seeds(box=(14, 8, 46, 40))
-    alone = module.informed_hint(IMAGE, box).hint
-    assert np.abs(module.informed_hint(IMAGE, box, before=near).hint - alone).max() > 0.05
-    for other in (near | (ROWS < 8), DISC):  # outside, or what is found in the box, too
-        np.testing.assert_array_equal(module.informed_hint(IMAGE, box, before=other).hint, alone)
+def test_what_was_found_without_a_box_counts_if_it_lies_there_and_its_outline_has_more_contrast(monkeypatch):
+    whole, left, shifted = (DISC & ~CORNER, DISC & (COLUMNS < 28), np.roll(DISC, 9, axis=1))
+
+    def told(image, belief, on, off, before=None, *, boxed):
+        return belief > 0.5, belief, belief * 0
+
+    monkeypatch.setattr(module, "told", told)  # the cut is what is believed: of the maps, a part of the disc
+    box = Seeds(box=(16, 10, 45, 39))
+    window = module._window(box.box, DISC.shape)
+    maps = [left, left[window]]
+    monkeypatch.setattr(module, "_saliency", lambda image: np.float32(maps[image.shape != IMAGE.shape]))
+    for before, believed in ((whole, True), (shifted, False), (~DISC, False)):
+        cut = module.informed_hint(IMAGE, box, before=before).cut
+        np.testing.assert_array_equal(cut, (before & ~box.outside(DISC.shape))[window] if believed else left[window])
 
 
 def test_the_method_runs_without_marks_once():

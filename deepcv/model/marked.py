@@ -171,6 +171,19 @@ def cut(
     return inside
 
 
+def contrast_along(image: np.ndarray, mask: np.ndarray) -> float:
+    """Mean change of colour, ‖∇I‖, along the outline of a mask over its mean in the image `(h, w, 3)`.
+
+    0 for a bool mask `(h, w)` without an outline.
+    """
+    import cv2
+
+    down, across = np.gradient(image, axis=(0, 1))
+    change = np.sqrt((down**2).sum(axis=2) + (across**2).sum(axis=2))
+    outline = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
+    return float(change[outline].mean() / change.mean()) if outline.any() else 0.0
+
+
 def _cut_to_box(image: np.ndarray, p: np.ndarray, on: np.ndarray, off: np.ndarray) -> np.ndarray:
     """The cut with the first of `THRESHOLDS` with which it spans the box; the second's, if none does."""
     needed = [SPAN * length for length in _sides(~off)]
