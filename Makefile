@@ -76,12 +76,16 @@ picture: .make/installed
 			images=('coins', 'coffee', 'modes-ring', 'overlap-disk')); \
 		f.plot(f.EXPERIMENT.run(s)).savefig('book/overview.png', dpi=100)"
 
+TSC := npm_config_fetch_retries=0 npx --yes --package=typescript@7.0.2 tsc
 lint: .make/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/codespell
 	$(BIN)/nbstripout --verify --keep-id $(NOTEBOOKS)
 	$(BIN)/mypy
+	@if $(TSC) --version > /dev/null 2>&1; then echo "tsc book/_style/*.js"; \
+		$(TSC) --checkJs --noEmit --strict --target es2022 --lib es2022,dom,dom.iterable book/_style/*.js; \
+		else echo "Without npm the types in the pages' scripts are not checked."; fi
 
 # -- set-up ------------------------------------------------------------------------------------------------------------
 

@@ -136,7 +136,7 @@ def finding(rows: DataFrame) -> str:
     table = images(rows)
     table = table.loc[max(table.index.get_level_values(0))]  # Weizmann's photographs, where they are recorded
     ours, others = table.loc[OURS], table["times ours"].drop(index=["hint", OURS], errors="ignore")
-    told = ", ".join(f"{contender_title(name)} {ratio:.{0 if ratio >= 10 else 2}f}" for name, ratio in others.items())
+    told = "; ".join(f"{contender_title(name)} {ratio:.{0 if ratio >= 10 else 2}f}" for name, ratio in others.items())
     exact = energies(rows)["times faster"].xs("chan-vese:exact", level=1)
     return (
         f"On {ours['images']:.0f} photographs our default takes {ours['s/image']:.2f} s an image; the others take, as "
