@@ -128,6 +128,7 @@ def with_shared(command: Callable[..., None]) -> Callable[..., None]:
     wrapped: Any = call
     wrapped.__signature__ = inspect.Signature(parameters)
     wrapped.__annotations__ = {each.name: each.annotation for each in parameters}
+    del wrapped.__wrapped__  # in whose source Sphinx would look for the defaults of all options
     return call
 
 
