@@ -166,15 +166,18 @@ def segment_picture(
     image, hint = turn.there(pixels), None if hint is None else turn.there(hint)
     if hint is not None and not marked and method.has_setting("hint_weight"):  # the method is held to its hint
         hint = rough_hint(image, hint)
-    elif hint is None and not marked and method.takes_hint(settings):
-        small = as_image(resize(image, working_shape(image.shape[:2], WORKING_SIZE)))
-        objects = many_objects(small)
-        if objects is not None:
+    objects = None
+    if not marked and method.takes_hint(settings):
+        objects = many_objects(as_image(resize(image, working_shape(image.shape[:2], WORKING_SIZE))))
+    if objects is not None:
+        done = []
+        if hint is None:
             hint = resize(objects.astype(np.float32), image.shape[:2])
-            notes.append("many small objects of one tone: contours start there")
-            if method.name == "chan-vese" and choose_nu:
-                image, settings["nu"] = root(as_image(image)), NU
-                notes[-1] += f", in the square root of the picture, with ν = {NU}"
+            done.append("contours start there")
+        if method.name == "chan-vese" and choose_nu:
+            image, settings["nu"] = root(as_image(image)), NU
+            done.append(f"in the square root of the picture, with ν = {NU}")
+        notes += [f"many small objects of one tone: {', '.join(done)}"] * bool(done)
     reduction = max(image.shape[:2]) / (settings.get("size") or WORKING_SIZE)
     found = _at_bounded_size(method, image, hint, settings, progress)
     if _is_line(found) and method.has_setting("balance") and settings["balance"]:

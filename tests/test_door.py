@@ -110,6 +110,8 @@ def test_many_small_objects_are_found_by_chan_vese():
         result = found(pixels)
         assert iou(result.labels == 1, cells) > 0.97 and "many small objects" in result.notes[0]
     assert "ν" in result.notes[0] and "ν" not in found(grey, choose_nu=False).notes[0]
+    hinted = segment(grey, "chan-vese", hint=cells)
+    assert iou(hinted.mask, cells) > 0.97 and "ν" in hinted.notes[0]
 
 
 def test_photographs_have_no_many_small_objects_and_nuclei_do():
