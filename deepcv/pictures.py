@@ -174,7 +174,10 @@ def read_picture(
 
 def alpha_channel(path) -> np.ndarray | None:
     """The alpha channel of a picture file, uint8 `(H, W)`, upright; None if it has none or is opaque throughout."""
-    with contextlib.suppress(Exception), opened(Path(path)) as picture:  # `read_image` says what is wrong with a file
+    path = Path(path)
+    if not path.is_file():  # opening a pipe would wait for its writer
+        return None
+    with contextlib.suppress(Exception), opened(path) as picture:  # `read_image` says what is wrong with a file
         if "A" in picture.getbands() or "transparency" in picture.info:
             alpha = np.asarray(picture.convert("RGBA").getchannel("A"))
             return None if (alpha == 255).all() else _upright(alpha, alpha.shape, _orientation(picture), ()).pixels

@@ -92,6 +92,8 @@ def check(
             (differ if wrong else agree)[item.experiment] += 1
             if wrong:
                 report(f"{item.experiment}: {item}: {wrong}")
+    if differ:
+        report("what fits networks moves with the processor, now and then by thousandths: see book/broken.md")
     for name in items:
         report(f"{name}: {agree[name]} of {agree[name] + differ[name]} rows agree")
     report(f"in all {agree.total()} of {len(drawn)} recomputed rows agree")

@@ -13,7 +13,7 @@ from deepcv.amortized import model as amortized
 from deepcv.amortized import redo
 from deepcv.amortized.model import Augmentation, Model
 from deepcv.amortized.segmenter import FORMAT, VERSION, Segmenter, as_input
-from deepcv.amortized.settings import Settings, settings_for
+from deepcv.amortized.settings import Settings, Trained, resolve_trained, settings_for
 from deepcv.errors import InputError
 from deepcv.model.networks import Discriminator, UNet
 
@@ -71,6 +71,19 @@ def test_presets_have_the_networks_of_the_paper_and_of_the_released_code():
     assert (Settings.paper().width, Settings.paper().batch, Settings.paper().learning_rate) == (64, 128, 1e-3)
     counts = [sum(isinstance(each, UNet) for each in Model(preset, 0).modules()) for preset in (paper, released)]
     assert counts == [3, 5]
+
+
+def test_presets_change_what_the_paper_says_otherwise_and_no_more():
+    default, paper, released = (dataclasses.asdict(each()) for each in (Settings, Settings.paper, Settings.released))
+    widths, regularised = {"width": 64, "model_width": 64}, {"hint": "", "conservation": True, "joint": False}
+    training = {"distortion": 0.0, "batch": 128, "learning_rate": 1e-3, "decay": False, "restarts": 0}
+    assert paper == default | widths | regularised | training
+    assert released == paper | {"separate_encoders": True, "separate_decoders": True, "channel_mean": True}
+
+
+def test_settings_of_the_training_may_be_given_beside_those_of_the_method():
+    found = resolve_trained(Settings, {"images": 5, "size": 64, "training": {"batch": 4}})
+    assert found == Trained(images=5, training=Settings(size=64, batch=4))
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,9 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from deepcv.cli import main
 
@@ -62,3 +64,12 @@ def test_loops_pipes_and_long_names_are_sentences(arguments, tmp_path, monkeypat
     said = capsys.readouterr().err
     assert said.startswith("deepcv: ") and said.count("\n") == 1
     assert sorted(os.listdir()) == ["loop.png", "pipe.png"]
+
+
+@pytest.mark.parametrize("option", ["--hint", "--foreground", "--background"])
+def test_a_pipe_in_place_of_a_hint_is_refused_and_not_waited_for(option, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe.png")
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (16, 20), np.uint8)).save("p.png")
+    assert main.main(["segment", "p.png", "--method", "chan-vese", option, "pipe.png", "--out", "m.png"]) == 2
+    assert "pipe.png is no regular file" in capsys.readouterr().err and not os.path.exists("m.png")

@@ -69,6 +69,7 @@ def test_a_number_that_disagrees_is_named_with_both_values(table):
     (wrong,) = [each for each in said if item.image in each]
     assert f"f_measure {mine['f_measure'] + 0.003:.4f} recorded, {mine['f_measure']:.4f} here" in wrong
     assert "iou" not in wrong and "seconds" not in wrong
+    assert "what fits networks moves with the processor" in said[-3]
 
 
 def test_the_draw_has_as_many_rows_as_asked_for_and_depends_on_the_seed(table, monkeypatch):

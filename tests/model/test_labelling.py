@@ -131,9 +131,10 @@ def test_so_many_iterations_as_are_allowed_and_not_one_more(most):
 
 
 def test_where_nothing_is_to_be_decided_the_first_look_ends_it():
-    """The gap is 0 then, and so is what is allowed."""
+    """The gap is 0 then, and so is what is allowed. Ties go to the background."""
     for solved in (labelling.solve(torch.zeros(2, 5, 6), 0.5), labelling.partition(torch.zeros(2, 3, 5, 6), 0.5)):
         assert solved.iterations == 10 and solved.gap.tolist() == [0, 0]
+    assert not labelling.solve(torch.zeros(2, 5, 6), 0.5).mask.any()
 
 
 def test_pairs_across_the_frame_have_no_dual():
@@ -327,11 +328,12 @@ def test_a_partition_costs_at_most_its_gap_more_than_any_other():
 
 
 @pytest.mark.parametrize("count", [2, 3, 7])
-def test_the_projection_gives_the_nearest_point_of_the_simplex(count):
-    given = 2 * random(5, count, 6, 4)
+@pytest.mark.parametrize("shape", [(6, 4), (1, 1)])
+def test_the_projection_gives_the_nearest_point_of_the_simplex(count, shape):
+    given = 2 * random(25, count, *shape)
     found = given.clone()
     labelling._PhasesSaddle.project(found)
-    torch.testing.assert_close(found.sum(dim=1), torch.ones(5, 6, 4, dtype=torch.float64))
+    torch.testing.assert_close(found.sum(dim=1), torch.ones(25, *shape, dtype=torch.float64))
     assert (found >= 0).all()
     # the nearest point of a convex set: no corner lies beyond the plane through it, upright on the way there
     for corner in torch.eye(count, dtype=torch.float64):
