@@ -210,6 +210,7 @@ def test_every_picture_has_a_caption_and_says_what_is_seen():
         assert all("CSV</a>" in caption for caption in captions), page.name
         assert sum("SVG</a>" in caption for caption in captions) == len(pictures), page.name
         assert len(re.findall(r'<table id="T_', text)) == len(captions) - len(pictures), page.name
+        assert not re.search(r"<td[^>]*>\s*(nan|NaN|None)\s*</td>", text), page.name
 
 
 @needs_book

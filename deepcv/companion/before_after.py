@@ -79,9 +79,9 @@ def choice(label: str, name: str, entries: dict[str, str], chosen: str) -> str:
 
 
 _STYLE = """
-.before-after { max-width: 22rem; margin: 0 auto 1.5rem; }
+.before-after { max-width: 34rem; margin: 0 auto 1.5rem; }
 .before-after label { display: inline-block; margin: 0 1rem 0.3rem 0; }
-.before-after .views { display: grid; position: relative; cursor: ew-resize; touch-action: pan-y; }
+.before-after .views { display: grid; position: relative; max-width: 22rem; cursor: ew-resize; touch-action: pan-y; }
 .before-after .views::after { content: ""; position: absolute; top: 0; bottom: 0; left: var(--at); width: 2px;
   background: #fff; box-shadow: 0 0 2px #000; }
 .before-after .views img { grid-area: 1 / 1; width: 100%; margin: 0; user-select: none; pointer-events: none; }

@@ -169,7 +169,7 @@ def summary(rows: DataFrame) -> DataFrame:
 
 def readable(table: DataFrame) -> Styler:
     """A styled `summary`: the scores and the energy with their intervals, the rest without."""
-    shown = table[["one region", "empty", "lower", "images", "seeds"]].map("{:.3g}".format)
+    shown = table[["one region", "empty", "lower", "images", "seeds"]].map("{:.3g}".format).replace("nan", "–")
     for position, name in enumerate(("mean IoU", "Rand index", "energy")):
         shown.insert(position, name, table[name].map("{:.3f}".format) + " (" + table[f"{name}, interval"] + ")")
     return compact(shown.style)
