@@ -14,7 +14,6 @@ from deepcv.errors import InputError
 from deepcv.frames import described, scene
 from deepcv.images import SMALLEST_SIDE, as_array, as_colour, as_hint, as_image, resize, to_uint8, working_shape
 from deepcv.methods import Method, get_method
-from deepcv.model.marked import contrast_along
 from deepcv.orientation import Turn, canonical
 from deepcv.pictures import enlarged
 from deepcv.seeds import Seeds, as_marks, marks_in, rough_hint, seeds_of
@@ -270,7 +269,7 @@ def with_warnings(found: Found, pixels: np.ndarray) -> Found:
         note = "nothing is foreground; say where the object is: a point or a box"
     elif share > NEARLY:
         note = f"{share:.1%} of the picture is foreground; say where the background is: a point, or the object's box"
-    elif (contrast := _contrast_along(pixels, found.labels)) < SUPPORT:
+    elif (contrast := contrast_along(pixels, found.labels)) < SUPPORT:
         note = (
             f"the picture barely supports this outline: the contrast along it is {contrast:.1f} times the picture's "
             "mean, and that of most objects 2 to 4; mark the object by points or a box"
@@ -280,8 +279,13 @@ def with_warnings(found: Found, pixels: np.ndarray) -> Found:
     return replace(found, notes=(*found.notes, f"warning: {note}"))
 
 
-def _contrast_along(pixels: np.ndarray, labels: np.ndarray) -> float:
-    """`contrast_along` at 160 pixels; infinite if nothing is left at this size."""
+def contrast_along(pixels: np.ndarray, labels: np.ndarray) -> float:
+    """Mean change of colour, ‖∇I‖, along the outline of a mask over its mean in the picture, at 160 pixels."""
+    import cv2
+
     shape = working_shape(labels.shape, 160)
-    mask = resize(labels * np.uint8(255), shape) > 127
-    return contrast_along(resize(as_colour(as_image(pixels)), shape), mask) if 0 < mask.mean() < 1 else np.inf
+    image, mask = resize(as_colour(as_image(pixels)), shape), resize(labels * np.uint8(255), shape) > 127
+    down, across = np.gradient(image, axis=(0, 1))
+    change = np.sqrt((down**2).sum(axis=2) + (across**2).sum(axis=2))
+    outline = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
+    return float(change[outline].mean() / change.mean()) if outline.any() else np.inf  # nothing left at this size

@@ -3,30 +3,28 @@
 Marks and a rough belief become a hint, from which the method starts as from any other (`informed_hint`):
 
 1. With a box, only its surroundings are looked at, a fifth of its size wider on each side.
-2. Marks correct what the method finds without them. Without a box the belief s is ¾ of its mask and ¼ of the saliency
-   map [34], or of the user's rough hint; the surest tenth of the mask, and what it leaves out of the picture's frame,
-   count as marks of half the weight, or a click on a thin part would flood the rest. With a box s is the mean of this
-   map and the surroundings' own, whose border is background by what the box says; and if most of the mask lies in the
-   box, also ¾ of it and ¼ of the surroundings' map: of the two cuts of step 4 this one is taken if the picture supports
-   its outline clearly better (`contrast_along`).
+2. The belief s is the saliency map [34], or the user's rough hint; in a box the mean of it and of the surroundings'
+   map, whose border is background by what the box says. Without a box a click corrects what is found without it: s
+   becomes ¾ of the cut of step 4 without marks and ¼ s; the surest tenth of that cut, and what it leaves out of the
+   picture's frame, count as marks of half the weight, or a click on a thin part would flood the rest.
 3. Marks spread to what is like them and what they reach through few changes of colour: with wᵢ = exp(-dᵢ/τ) for the
    distances d₁, d₂ to sure foreground and background (`distance`), p = (w₁ + κ s) / (w₁ + w₂ + κ).
 4. A minimum cut (3.16) with a linear encoder of colour (`deepcv.model.colours`), the prior p, and marked pixels fixed.
    An object fills its box: the cut is repeated with a lower threshold of p until it spans `SPAN` of the box both ways
    (after Lempitsky, Kohli, Rother and Sharp, "Image segmentation with a bounding box prior", ICCV 2009, who pose this
    as a constraint).
-5. The hint is 0.9 of the cut and 0.1 of p.
+5. The hint is ¾ of the cut and ¼ of p.
 
 No method fixes pixels itself, so what is marked is imposed on every method's result (`held`): marked pixels have their
-side, and where a mark's w is at least `NEAR` the cut of step 4 decides. Geodesic distances from scribbles are those of
-Bai and Sapiro ("Geodesic matting", IJCV 82, 2009), the formulas are ours.
+side, and where a mark's w is at least ½ the cut of step 4 decides. Geodesic distances from scribbles are those of Bai
+and Sapiro ("Geodesic matting", IJCV 82, 2009), the formulas are ours.
 
 A rough hint without marks is not held: it is a belief, s in steps 2 to 5, after a blur (`rough_hint`, for
 `deepcv.segment` and `deepcv segment --hint`). The functions of the methods take a hint as it is, except for two kinds
 that can only be marks (`marks_in`).
 
-Constants are chosen among a handful of values on images of Weizmann's first 20 and of ECSSD 0001 to 0200, at least
-seven of each (`deepcv.companion.experiments.interaction` reports on others).
+Constants are chosen among a handful of values on images of Weizmann's first 20 and of ECSSD 0001 to 0200: for boxes on
+ten of each, for clicks on seven of each (`deepcv.companion.experiments.interaction` reports on others).
 """
 
 from __future__ import annotations
@@ -43,23 +41,12 @@ import numpy as np
 from deepcv.errors import InputError
 from deepcv.hints.saliency import structured_matrix_decomposition
 from deepcv.images import as_array, as_colour, as_hint, as_image, resize, working_shape
-from deepcv.model.marked import SIZE, contrast_along, told
+from deepcv.model.marked import SIZE, told
 from deepcv.segmentation import Segmentation
 
 UNDECIDED = 128
 """The value that leaves a pixel open in marks of uint8, beside 0, sure background, and 255, sure foreground."""
 
-WITHIN = 0.7
-"""Share of what is found without marks that lies in the box, from which it is taken to be the box's object."""
-SUPPORTED = 1.2
-"""Contrast along the outline of the cut from it, in that of the cut without it, from which the former is taken.
-
-F of the cut on 29 images of ECSSD and 12 of Weizmann is 0.917 and 0.900 in exact boxes, 0.880 and 0.908 in those 20 %
-too large, the same with 1.05 to 1.3; never from it 0.883, 0.900, 0.850 and 0.908. With 0.95 it is 0.924, 0.902, 0.910
-and 0.908, but on twelve other images of Weizmann it was 0.02 lower than never. Without a box our model has 0.859 and
-0.852."""
-NEAR = 0.35
-"""How near the nearest mark is, w, where the cut decides and not the method."""
 MARGIN = 0.2
 """Of a box's width and height, on each side, that is looked at."""
 POINT = 0.004
@@ -307,7 +294,7 @@ class Informed(NamedTuple):
     near: np.ndarray
 
 
-def informed_hint(image: np.ndarray, seeds, hint=None, before: np.ndarray | None = None) -> Informed:
+def informed_hint(image: np.ndarray, seeds, hint=None) -> Informed:
     """What marks, with the saliency map or a rough hint, say: steps 1 to 5 above.
 
     Parameters
@@ -318,8 +305,6 @@ def informed_hint(image: np.ndarray, seeds, hint=None, before: np.ndarray | None
         As for `as_marks`; None for a rough hint alone.
     hint : array_like, `(H, W)`, optional
         A belief in [0, 1], in the saliency map's place.
-    before : numpy.ndarray of bool, `(H, W)`, optional
-        What was found without marks; default: the cut without marks.
     """
     shape = image.shape[:2]
     marks = np.full(shape, np.nan, np.float32) if seeds is None else as_marks(seeds, shape)
@@ -329,46 +314,32 @@ def informed_hint(image: np.ndarray, seeds, hint=None, before: np.ndarray | None
     part, marks = np.ascontiguousarray(image[window]), marks[window]
     if (part == part[:1, :1]).all():
         raise InputError("in and around the box the image has one colour; move or enlarge the box")
+    if box is not None:
+        belief = (belief + _saliency(part)) / 2
     small = working_shape(part.shape[:2], SIZE)
     pixels = as_colour(resize(part, small))
     on, off = (_reduced(marks == side, small) for side in (1, 0))
     off &= ~on
-    if box is None:
-        earlier = None if before is None else resize(before[window].astype(np.float32), small) > 0.5
-        found, p, reach = told(pixels, resize(belief, small), on, off, earlier, boxed=False)
-    else:
-        around, inside = _saliency(part), ~seeds.outside(shape)
-        found, p, reach = told(pixels, resize((belief + around) / 2, small), on, off, boxed=True)
-        if before is not None and np.count_nonzero(before & inside) > WITHIN * np.count_nonzero(before):
-            earlier = resize((before & inside)[window].astype(np.float32), small)
-            other = told(pixels, 0.75 * earlier + 0.25 * resize(around, small), on, off, boxed=True)
-            if contrast_along(pixels, other[0]) > SUPPORTED * contrast_along(pixels, found):
-                found, p, reach = other
+    found, p, reach = told(pixels, resize(belief, small), on, off, boxed=box is not None)
     enlarged, believed, near = (resize(each.astype(np.float32), part.shape[:2]) for each in (found, p, reach))
-    surer = np.where(np.isnan(marks), 0.9 * enlarged + 0.1 * believed, marks)
+    surer = np.where(np.isnan(marks), 0.75 * enlarged + 0.25 * believed, marks)
     if np.ptp(surer) < 1e-3:  # nothing is told apart
         surer = belief
-    return Informed(window, surer.astype(np.float32), enlarged > 0.5, near >= NEAR)
+    return Informed(window, surer.astype(np.float32), enlarged > 0.5, near >= 0.5)
 
 
 def _saliency(image: np.ndarray) -> np.ndarray:
-    """The saliency map."""
-    return _once(lambda: structured_matrix_decomposition(image), "saliency", image)
+    """The saliency map; those of the last images are kept, since a second click comes soon after the first."""
+    key = image.shape, hashlib.sha256(image.tobytes()).hexdigest()
+    if key not in _maps:
+        _maps[key] = structured_matrix_decomposition(image)
+        while len(_maps) > _KEPT:
+            del _maps[next(iter(_maps))]
+    return _maps[key]
 
 
-def _once(compute: Callable[[], np.ndarray], what: str, *given: np.ndarray | None) -> np.ndarray:
-    """What is computed from arrays; the last results are kept, since a second click comes soon after the first."""
-    parts = [what, *((each.shape, hashlib.sha256(each.tobytes()).hexdigest()) for each in given if each is not None)]
-    key = repr(parts)
-    if key not in _kept:
-        _kept[key] = compute()
-        while len(_kept) > _KEPT:
-            del _kept[next(iter(_kept))]
-    return _kept[key]
-
-
-_kept: dict[str, np.ndarray] = {}
-_KEPT = 6
+_maps: dict[tuple, np.ndarray] = {}
+_KEPT = 4
 
 
 def _window(box: Sequence[float] | None, shape: tuple[int, int]) -> tuple[slice, slice]:
@@ -416,8 +387,7 @@ def rough_hint(image, hint) -> np.ndarray:
 def with_seeds(function: Callable[..., Segmentation], image, hint, seeds, **keywords) -> Segmentation:
     """Run a method from what is marked, and hold it to that: `informed_hint`, the method, `held`.
 
-    Before that the method is run without marks, unless this was done for the image shortly before. Without seeds, and
-    unless the hint can only be marks (`marks_in`), the method is called as it is.
+    Without seeds, and unless the hint can only be marks (`marks_in`), the method is called as it is.
 
     Raises
     ------
@@ -431,13 +401,9 @@ def with_seeds(function: Callable[..., Segmentation], image, hint, seeds, **keyw
     if keywords.get("phases", 2) > 2 or not keywords.get("merge", True):
         raise InputError("seeds tell an object from its background; ask for two regions, or omit the seeds")
     image = as_image(image)
-    marks = as_marks(seeds, image.shape[:2])
-    hint = None if hint is None else as_hint(hint, image.shape[:2])
-    what = f"{function.__module__}.{function.__qualname__} {sorted(keywords.items())}"
-    before = _once(lambda: function(image, hint, **keywords).mask, what, image, hint)
-    informed = informed_hint(image, seeds, hint, before)
+    informed = informed_hint(image, seeds, hint)
     found = function(np.ascontiguousarray(image[informed.window]), informed.hint, **keywords)
-    return held(found, informed, marks)
+    return held(found, informed, as_marks(seeds, image.shape[:2]))
 
 
 def held(found: Segmentation, informed: Informed, marks: np.ndarray) -> Segmentation:

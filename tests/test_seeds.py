@@ -13,7 +13,6 @@ from deepcv.hints import hint as hints
 from deepcv.methods import METHODS
 from deepcv.model import marked
 from deepcv.seeds import UNDECIDED, Seeds, as_marks, marks_in, rough_hint
-from deepcv.segmentation import two_phase
 
 HEIGHT, WIDTH = 48, 64
 ROWS, COLUMNS = np.mgrid[:HEIGHT, :WIDTH]
@@ -37,7 +36,7 @@ def no_saliency(monkeypatch):
 
     monkeypatch.setattr(module, "structured_matrix_decomposition", centred)
     monkeypatch.setattr(hints, "structured_matrix_decomposition", centred)
-    monkeypatch.setattr(module, "_kept", {})
+    monkeypatch.setattr(module, "_maps", {})
 
 
 def test_points_boxes_and_scribbles_become_marks():
@@ -158,46 +157,6 @@ def test_the_object_fills_its_box():
     found, p, near = marked.told(image, belief, np.zeros_like(off), off, boxed=True)
     assert marked._sides(found)[1] >= marked.SPAN * marked._sides(~off)[1]
     assert (p >= 0).all() and (p <= 1).all() and near[off].min() == pytest.approx(1)
-
-
-def test_a_click_corrects_what_was_found_without_it():
-    """Far from the click, and unlike what is clicked, the mask stays, even where the saliency map disagrees."""
-    image = np.where(DISC[..., None], (0.8, 0.3, 0.2), np.where(CORNER[..., None], (0.2, 0.3, 0.9), (0.2, 0.5, 0.3)))
-    image = (image + np.random.default_rng(0).normal(0, 0.02, image.shape)).astype(np.float32)
-    for before in (CORNER, ~DISC & ~CORNER):
-        informed = module.informed_hint(image, Seeds([(30, 24)]), before=before)
-        assert informed.cut[DISC].mean() > 0.9
-        assert (informed.cut[CORNER].mean() > 0.9) == before[40, 60]
-    assert not module.informed_hint(image, Seeds([(30, 24)]), before=DISC).cut[CORNER].any()
-
-
-def test_what_was_found_without_a_box_counts_if_it_lies_there_and_its_outline_has_more_contrast(monkeypatch):
-    whole, left, shifted = (DISC & ~CORNER, DISC & (COLUMNS < 28), np.roll(DISC, 9, axis=1))
-
-    def told(image, belief, on, off, before=None, *, boxed):
-        return belief > 0.5, belief, belief * 0
-
-    monkeypatch.setattr(module, "told", told)  # the cut is what is believed: of the maps, a part of the disc
-    box = Seeds(box=(16, 10, 45, 39))
-    window = module._window(box.box, DISC.shape)
-    maps = [left, left[window]]
-    monkeypatch.setattr(module, "_saliency", lambda image: np.float32(maps[image.shape != IMAGE.shape]))
-    for before, believed in ((whole, True), (shifted, False), (~DISC, False)):
-        cut = module.informed_hint(IMAGE, box, before=before).cut
-        np.testing.assert_array_equal(cut, (before & ~box.outside(DISC.shape))[window] if believed else left[window])
-
-
-def test_the_method_runs_without_marks_once():
-    calls = []
-
-    @module.takes_seeds
-    def method(image, hint=None, *, seed=0, device=None):
-        calls.append(seed)
-        return two_phase(np.linalg.norm(image - (0.8, 0.3, 0.2), axis=2) < 0.2)
-
-    for points, seed in (([(30, 24)], 0), ([(30, 24), (58, 42)], 0), ([(30, 24)], 1)):
-        method(IMAGE, seeds=Seeds(points), seed=seed)
-    assert calls == [0, 0, 0, 1, 1]
 
 
 def test_distance_goes_around_edges():

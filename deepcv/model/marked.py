@@ -54,13 +54,7 @@ _HARD = 1e4
 
 
 def told(
-    image: np.ndarray,
-    belief: np.ndarray,
-    on: np.ndarray,
-    off: np.ndarray,
-    before: np.ndarray | None = None,
-    *,
-    boxed: bool,
+    image: np.ndarray, belief: np.ndarray, on: np.ndarray, off: np.ndarray, boxed: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The cut, bool, p, and how near the nearest mark is: `(h, w)` each.
 
@@ -70,8 +64,6 @@ def told(
     belief : numpy.ndarray of float32, `(h, w)`, in [0, 1]
     on, off : numpy.ndarray of bool, `(h, w)`
         Sure foreground and background.
-    before : numpy.ndarray of bool, `(h, w)`, optional
-        What clicks correct; default: the cut without marks. A box doesn't need it.
     boxed : bool
         Whether what isn't background is a box that the object fills.
     """
@@ -79,7 +71,7 @@ def told(
         p, near = spread(image, belief, on, off, IN_BOX)
         return _cut_to_box(image, p, on, off), p, near
     nothing, belief = np.zeros_like(on), _around_otsu(belief)
-    alone = cut(image, belief, nothing, nothing, 0.5, BY_CLICKS.prior) if before is None else before
+    alone = cut(image, belief, nothing, nothing, 0.5, BY_CLICKS.prior)
     frame = np.ones_like(on)
     frame[1:-1, 1:-1] = False
     core = alone & (belief >= np.quantile(belief[alone], 0.9)) if alone.any() else nothing
@@ -169,19 +161,6 @@ def cut(
         if (inside != before).mean() < 0.003:
             break
     return inside
-
-
-def contrast_along(image: np.ndarray, mask: np.ndarray) -> float:
-    """Mean change of colour, ‖∇I‖, along the outline of a mask over its mean in the image `(h, w, 3)`.
-
-    0 for a bool mask `(h, w)` without an outline.
-    """
-    import cv2
-
-    down, across = np.gradient(image, axis=(0, 1))
-    change = np.sqrt((down**2).sum(axis=2) + (across**2).sum(axis=2))
-    outline = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
-    return float(change[outline].mean() / change.mean()) if outline.any() else 0.0
 
 
 def _cut_to_box(image: np.ndarray, p: np.ndarray, on: np.ndarray, off: np.ndarray) -> np.ndarray:
