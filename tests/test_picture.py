@@ -1,5 +1,6 @@
 """The page “Your own picture”: its solvers against Python's, and what a reader does with it."""
 
+import importlib
 import io
 import json
 from pathlib import Path
@@ -11,6 +12,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 from skimage.filters import threshold_otsu
 
+from deepcv.amortized import pretrained
 from deepcv.baselines.appearance import ridge
 from deepcv.baselines.chan_vese import centred_disk, chan_vese, evolve
 from deepcv.data import samples
@@ -31,7 +33,9 @@ SOLVE = """
   const {method, width, height, channels, image, hint, threshold, nu, steps} = JSON.parse(problem);
   const held = new Uint8Array(width * height);
   const picture = {width, height, channels, image: Float32Array.from(image)};
-  const solver = new ({ChanVese, Ridge}[method])({...picture, hint: Float32Array.from(hint), threshold, held});
+  const more = method === "TrainedNetwork" ? {weights: TrainedNetwork.read(network)} : {};
+  const methods = {ChanVese, Ridge, TrainedNetwork};
+  const solver = new methods[method]({...picture, hint: Float32Array.from(hint), threshold, held, ...more});
   let taken = 0;
   for (taken of solver.evolve(nu)) if (taken === steps) break;
   return JSON.stringify([taken, Array.from(solver.field)]);
@@ -44,8 +48,12 @@ def solve(browser):
     """A solver of the page alone, from the class's name, an image `(H, W)` or `(H, W, 3)`, a hint with the threshold
     above which it starts, ν and at most so many steps to the steps taken and the field `(H, W)`."""
     page = browser.new_page()
-    for script in ("chan_vese", "minimum_cut", "ridge"):
+    for script in ("chan_vese", "minimum_cut", "ridge", "network"):
         page.add_script_tag(path=BOOK / f"{script}.js")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(BOOK.parent / "_ext")
+        script = importlib.import_module("network").script()
+    page.add_script_tag(content=f"const receiveNetwork = (given) => (globalThis.network = given); {script}")
 
     def solved(method, image, hint, threshold, nu, steps=0):
         height, width = hint.shape
@@ -85,6 +93,16 @@ def test_the_regression_finds_the_mask_of_python(solve, name, nu):
     hint = np.round(255 * gaussian_filter(resize(sample.mask.astype(np.float32), shape), 3)).astype(np.float32) / 255
     _, field = solve("Ridge", image, hint, float(threshold_otsu(hint)), nu)
     assert iou(field > 0, ridge(image, hint, nu=nu).mask) >= 0.9
+
+
+@pytest.mark.parametrize("name, shape", [("coffee", (96, 144)), ("astronaut", (70, 64)), ("coins", (48, 64))])
+def test_the_network_computes_what_python_does(solve, name, shape):
+    """In single precision both; measured, memberships differ by at most 5e-5."""
+    image = as_image(resize(samples.load(name).image, shape))
+    _, field = solve("TrainedNetwork", image, np.zeros(shape), 0.5, 0)
+    found = pretrained.segment("amortized", image)
+    np.testing.assert_allclose((field + 1) / 2, found.memberships[1], atol=5e-3)
+    assert iou(field > 0, found.mask) >= 0.9
 
 
 # -- the page ----------------------------------------------------------------------------------------------------------
@@ -187,6 +205,10 @@ def test_a_mask_is_that_of_python(page, name):
     mask = mask_of(page)
     assert 0 < mask.mean() < 1 and "rounds" in page.locator("#picture-result").inner_text()
     assert iou(mask, ridge(pixels, hint).mask) >= 0.9
+    page.check("input[name=method][value=network]")
+    mask = mask_of(page)
+    assert "1 pass" in page.locator("#picture-result").inner_text() and page.locator("#picture-nu").is_disabled()
+    assert iou(mask, pretrained.segment("amortized", pixels).mask) >= 0.9
     page.check("input[name=method][value=chan-vese]")
 
 

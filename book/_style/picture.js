@@ -12,7 +12,11 @@
   const PEN = 2.5; // radius in working pixels
   const COLOURS = { object: [0, 114, 255], background: [255, 120, 0], contour: [255, 225, 0] };
   /** What the slider's ν counts, where it stands at first, and what the method goes through. */
-  const METHODS = { "chan-vese": { unit: 1, exponent: "-2", parts: "steps" }, ridge: { unit: 600, exponent: "0", parts: "rounds" } };
+  const METHODS = {
+    "chan-vese": { unit: 1, exponent: "-2", parts: "steps" },
+    ridge: { unit: 600, exponent: "0", parts: "rounds" },
+    network: { unit: 0, exponent: "0", parts: "pass" }, // which takes neither ν nor a hint
+  };
   const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
   /** @template {HTMLElement} T @param {string} id @param {new () => T} type @returns {T} */
@@ -188,15 +192,32 @@
     solve();
   }
 
-  function solve() {
-    newest++;
+  /** @type {Promise<Weights> | undefined} */
+  let weights;
+
+  /** The trained network, from a script of its own, which is loaded when it is first asked for. */
+  function network() {
+    weights ??= new Promise((resolve) => {
+      Object.assign(window, { receiveNetwork: resolve });
+      const script = document.createElement("script");
+      script.src = "_static/trained_network.js";
+      script.onerror = () => say("picture-result", "The network's file is missing beside this page.");
+      document.head.append(script);
+    }).then(TrainedNetwork.read);
+    return weights;
+  }
+
+  async function solve() {
+    const id = ++newest;
+    slider.disabled = thresholds.disabled = !method().unit;
     const label = nu().toLocaleString("en", { maximumSignificantDigits: 3 });
     element("picture-nu-value", HTMLOutputElement).value = label;
     slider.setAttribute("aria-valuetext", label);
     element("picture-threshold-value", HTMLOutputElement).value = known.threshold.toFixed(2);
     form.setAttribute("aria-busy", "true");
-    worker.postMessage({ id: newest, method: chosen("method"), nu: nu(), ...picture, ...known });
     show();
+    const more = method().unit ? {} : { weights: await network() };
+    if (id === newest) worker.postMessage({ id, method: chosen("method"), nu: nu(), ...picture, ...known, ...more });
   }
 
   /** @param {MessageEvent<Answer>} message */

@@ -39,7 +39,7 @@ function solveTheNewest(methods) {
 
 /** A worker that posts an `Answer` or more to each problem with an `id`, a `method` and a `nu`. */
 function startWorker() {
-  const methods = `{"chan-vese": ChanVese, ridge: Ridge}`;
-  const text = [ChanVese, MinimumCut, Ridge, `(${solveTheNewest})(${methods})`].join(";");
+  const methods = `{"chan-vese": ChanVese, ridge: Ridge, network: TrainedNetwork}`;
+  const text = [ChanVese, MinimumCut, Ridge, TrainedNetwork, `(${solveTheNewest})(${methods})`].join(";");
   return new Worker(URL.createObjectURL(new Blob([text], { type: "text/javascript" })));
 }
