@@ -210,7 +210,7 @@
   async function solve() {
     const id = ++newest;
     slider.disabled = thresholds.disabled = !method().unit;
-    const label = nu().toLocaleString("en", { maximumSignificantDigits: 3 });
+    const label = method().unit ? nu().toLocaleString("en", { maximumSignificantDigits: 3 }) : "–";
     element("picture-nu-value", HTMLOutputElement).value = label;
     slider.setAttribute("aria-valuetext", label);
     element("picture-threshold-value", HTMLOutputElement).value = known.threshold.toFixed(2);
