@@ -260,17 +260,18 @@ def test_a_method_that_works_at_the_pictures_size_is_bounded(deepcv, folder, mon
 
 @pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="only Linux tells the peak of one program")
-def test_a_photograph_of_108_million_pixels_stays_under_1_gib(folder):
+def test_a_photograph_of_108_million_pixels_takes_less_than_three_quarters_of_a_gib_more(folder):
+    """Beside the libraries: torch alone takes 0.1 or, built for CUDA, 0.4 GiB. 0.54 and 0.61 measured."""
     large = cv2.resize(read_image("disc.png"), (12000, 9000), interpolation=cv2.INTER_LINEAR)
     Image.fromarray(large).save("large.jpg")
     # the kernel's ru_maxrss would count the process that started it, too
-    measured = "import atexit, runpy; atexit.register(lambda: print(open('/proc/self/status').read()));"
-    measured += "runpy.run_module('deepcv', run_name='__main__')"
+    measured = "import atexit, runpy, deepcv; deepcv.segment; said = lambda: print(open('/proc/self/status').read());"
+    measured += "said(); atexit.register(said); runpy.run_module('deepcv', run_name='__main__')"
     command = [sys.executable, "-c", measured, "segment", "large.jpg", "--out", "mask.png", "--size", "64"]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     found = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
-    (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", found)
-    assert int(peak) * 1024 < 2**30
+    before, peak = map(int, re.findall(r"VmHWM:\s+(\d+) kB", found))
+    assert (peak - before) * 1024 < 0.75 * 2**30, (before, peak)
     mask = read_image("mask.png")
     assert mask.shape == (9000, 12000) and set(np.unique(mask)) == {0, 255}
 
