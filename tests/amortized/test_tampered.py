@@ -81,16 +81,24 @@ def test_a_model_of_whole_numbers_is_refused(tmp_path):
 # -- checkpoints -------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def checkpoint(tmp_path):
-    """A run after two epochs: its folder, its content, and a function that restores what is in the folder."""
+@pytest.fixture(scope="module")
+def written_run(tmp_path_factory):
+    """The bytes of the checkpoint of a run after two epochs."""
     model = Model(SETTINGS, 0)
     optimizers = model.optimizers()
     sum(parameter.sum() for parameter in model.parameters()).backward()
     for optimizer in optimizers.values():
         optimizer.step()
     rows = [{"attempt": 0, "epoch": n, "smaller_side": 0.2, "foreground": 1} for n in (1, 2)]
-    Run(tmp_path, model, epoch=2, history=rows).save({"width": 4}, optimizers)
+    folder = tmp_path_factory.mktemp("run")
+    Run(folder, model, epoch=2, history=rows).save({"width": 4}, optimizers)
+    return (folder / CHECKPOINT).read_bytes()
+
+
+@pytest.fixture
+def checkpoint(written_run, tmp_path):
+    """The file of such a checkpoint, its content, and a function that restores what is in its folder."""
+    (tmp_path / CHECKPOINT).write_bytes(written_run)
     content = load_checkpoint(tmp_path / CHECKPOINT)
 
     def restore():

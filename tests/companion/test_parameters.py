@@ -10,6 +10,7 @@ from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 from traitlets.config import Config
 
+from deepcv.companion import store
 from deepcv.companion.experiments import choices, readings, table1
 from deepcv.companion.experiments.figure07 import Settings
 from deepcv.errors import InputError
@@ -79,7 +80,10 @@ def run(path, **parameters):
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_refuses_an_unknown_profile_or_name_before_it_computes(path):
+def test_a_notebook_refuses_an_unknown_profile_or_name_before_it_computes(path, tmp_path, monkeypatch):
+    """Where nothing is recorded, so that there is nothing to show before."""
+    monkeypatch.setenv("DEEPCV_RESULTS", str(tmp_path))
+    monkeypatch.setattr(store, "_REPOSITORY", tmp_path)
     with pytest.raises(InputError, match=r"^there is no profile 'fast'; there are quick, cpu, paper$"):
         run(path, **dict.fromkeys(inspect_notebook(str(path))) | {"profile": "fast"})
     with pytest.raises(
