@@ -24,13 +24,14 @@ export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 
-.PHONY: help book test $(CHECKS) bench picture lint lock clean
+.PHONY: help book test $(CHECKS) bench bench-check picture lint lock clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make book    run the notebooks (profile $(PROFILE)) and build the book"
 	@echo "make test    the tests, the notebooks once more, the book's links"
 	@echo "make bench   ours and the peers side by side, about ten minutes (BENCH='--help' shows the options)"
+	@echo "make bench-check  in two minutes: are ours slower than recorded, in units of the peers?"
 	@echo "make lint    style, spelling, types, notebooks without outputs"
 	@echo "make picture the picture in the README"
 	@echo "make lock    write requirements.lock and sbom.cdx.json anew from pyproject.toml"
@@ -68,6 +69,10 @@ $(CHECKS): .make/installed
 # On an idle machine; into results/benchmarks/, or with BENCH=--record into results/recorded/.
 bench: .make/installed
 	$(BIN)/python -m benchmarks $(BENCH)
+
+# Fails with a sentence for each method that is slower.
+bench-check: .make/installed
+	$(BIN)/python -m benchmarks --check $(BENCH)
 
 # The README's picture: the embedded images, seed 0.
 picture: .make/installed

@@ -45,8 +45,11 @@ BLOCK = 10
 SCALED = {"dataset": "samples", "image": "coffee"}
 """The image that is resized to show how time and memory grow."""
 
-LONGEST_STEP = 30.0
-"""Seconds; a contender is left out where a single step would take longer."""
+LONGEST_STEP = 120.0
+"""Seconds; a contender is left out where a single step would take longer, by its time at a smaller size."""
+
+MOST_MEMORY = 0.5
+"""Share of the machine's memory; a contender is left out where it would take more."""
 
 CHECKED = 5
 """Images per data set that `--check` takes, unless told otherwise."""
@@ -56,7 +59,7 @@ TOLERATED = 1.5
 
 COLUMNS = (
     *("part", "device", "dataset", "image", "contender", "repeat", "height", "width", "size", "nu"),
-    *("seconds", "timed", "seconds_a_step", "baseline_mib", "peak_mib", "gpu_mib"),
+    *("seconds", "cpu_seconds", "timed", "seconds_a_step", "baseline_mib", "peak_mib", "gpu_mib"),
     *("f_measure", "iou", "f_from", "energy"),
 )
 
@@ -70,12 +73,14 @@ def main(arguments: list[str] | None = None) -> int:
         if unknown:
             raise InputError(f"there is no part {unknown[0]!r}; there are {', '.join(PARTS)}")
         device_kind(options.device)
-        for name in options.contenders:
+        for name in options.contenders or ():
             contenders.function(name, options.device)
+        named = options.contenders
         with temporary_folder(Path(tempfile.gettempdir()), "deepcv-hints-") as hints:
             if options.check:
-                return _check(str(hints), options)
+                return _check(str(hints), named or contenders.names(), options)
             for part in options.parts:
+                options.contenders = named or (contenders.SCALING if part == "scaling" else contenders.names())
                 _run(part, str(hints), options)
     except InputError as error:
         print(f"benchmarks: {error}", file=sys.stderr)
@@ -97,15 +102,20 @@ def _run(part: str, hints: str, options) -> None:
     _write(rows, name, options)
 
 
-def _check(hints: str, options) -> int:
+def _check(hints: str, given: list[str], options) -> int:
     """Print how much slower ours are than the recorded run, in units of the peers; 1 if one is by `TOLERATED`."""
-    quick = [name for name in options.contenders if name not in contenders.STEPWISE]
+    quick = [name for name in given if name not in contenders.STEPWISE]
     options.contenders = [*quick, *(name for name in timings.YARDSTICKS if name not in quick)]
     table = timings.slower(_table(_images(hints, options), "images", options), timings.recorded("benchmark")[0])
     print(f"\n{table.to_string(float_format=lambda value: f'{value:.3g}')}")
-    late = table.index[table["times slower"] > TOLERATED]
-    if len(late):
-        print(f"slower than {TOLERATED:g} times the recorded ratio: {', '.join(late)}", file=sys.stderr)
+    late = table[table["times slower"] > TOLERATED]
+    for name, row in late.iterrows():
+        print(
+            f"{timings.contender_title(name)} takes {row['here']:.3g} times as long as the peers, {row['before']:.3g} "
+            f"times when it was recorded: {row['times slower']:.3g} times slower on {row['images']:.0f} images, and "
+            f"{TOLERATED:g} is tolerated",
+            file=sys.stderr,
+        )
     return int(len(late) > 0)
 
 
@@ -117,10 +127,10 @@ def _parser() -> argparse.ArgumentParser:
         "--images", type=int, help=f"at most this many per data set (default 20, with --check {CHECKED})"
     )
     parser.add_argument("--repeats", type=int, default=1, help="in parts images and chan-vese (default 1)")
-    parser.add_argument("--contenders", nargs="+", default=contenders.names(), metavar="NAME", help="(default all)")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[64, 128, 256, 512, 1024], help="of part scaling")
+    parser.add_argument("--contenders", nargs="+", metavar="NAME", help="(default all; of scaling, six)")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[2**n for n in range(6, 13)], help="of part scaling")
     parser.add_argument("--patience", type=float, default=8.0, help="seconds of timing single steps (default 8)")
-    parser.add_argument("--longest", type=float, default=240.0, help="most seconds per process (default 240)")
+    parser.add_argument("--longest", type=float, default=600.0, help="most seconds per process (default 600)")
     parser.add_argument(
         "--profiled",
         nargs="+",
@@ -173,16 +183,30 @@ def _chan_vese(hints: str, options) -> Iterator[dict[str, Any]]:
 def _scaling(hints: str, options) -> Iterator[dict[str, Any]]:
     """How seconds and memory grow with the image, each contender and size in its own process."""
     _find_hints([SCALED], hints, options)
-    step = dict.fromkeys(options.contenders, 0.0)
-    for size in options.sizes:
+    smaller: dict[str, dict[str, Any]] = {}
+    for size in sorted(options.sizes):
         for name in options.contenders:
             task = SCALED | {"size": size}
-            if step[name] > LONGEST_STEP:
-                yield task | {"contender": name, "timed": f"left out: a step would take some {step[name]:.0f} s"}
+            if name in smaller and (reason := too_much(smaller[name], size, options.longest)):
+                yield task | {"contender": name, "timed": f"left out: {reason}"}
                 continue
             for row in _rows(name, [task], hints, options):
-                step[name] = 4 * row.get("seconds_a_step", 0.0)  # at the next size, four times the pixels
+                smaller[name] = {"seconds": options.longest, "peak_mib": 0, "baseline_mib": 0} | row
                 yield row
+
+
+def too_much(smaller: dict[str, Any], size: int, longest: float) -> str:
+    """Why a contender is left out at a size, by its row at a smaller one, if both grow like the pixels; or nothing."""
+    pixels = (size / smaller["size"]) ** 2
+    step = pixels * smaller.get("seconds_a_step", 0.0)
+    if step > LONGEST_STEP:
+        return f"a step would take some {step:.0f} s"
+    if not step and pixels * smaller["seconds"] > longest:
+        return f"it would take some {pixels * smaller['seconds']:.0f} s"
+    memory = pixels * (smaller["peak_mib"] - smaller["baseline_mib"]) * 2**20
+    if memory > MOST_MEMORY * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"):
+        return f"it would take some {memory / 2**30:.0f} GiB"
+    return ""
 
 
 _DATASETS = ("samples", "weizmann")

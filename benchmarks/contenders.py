@@ -15,9 +15,12 @@ from deepcv.methods import METHODS, get_method
 METHODS_TIMED = ("deep-cv", "chan-vese", "grabcut", "double-dip")
 """Methods of the registry timed by default; the others would double the benchmark's time."""
 
-STEPWISE = ("deep-cv:released", "deep-cv:paper", "deep-cv:printed", "double-dip")
-"""Too slow to finish here: some steps on one image per data set are timed and scaled to all. Double-DIP may stop before
-its last step."""
+STEPWISE = ("deep-cv:released", "deep-cv:paper", "deep-cv:printed", "double-dip", "feature-clustering")
+"""Too slow to finish here: some steps on one image per data set are timed and scaled to all. Double-DIP and the
+clustering may stop before their last step."""
+
+SCALING = ("deep-cv", "chan-vese:exact", "grabcut", "skimage:chan_vese", "feature-clustering", "deep-cv:paper")
+"""Of part scaling, unless others are named."""
 
 WEIGHTED = ("chan-vese", "chan-vese:exact", "skimage:chan_vese")
 """Contenders with a weight ν of the length, scikit-image's `mu`."""
@@ -66,17 +69,19 @@ def seconds_a_step(
 ) -> tuple[float, int, int]:
     """Time single steps of a loop, at the image's size, for `patience` seconds and at least one step.
 
-    The first step isn't counted. Returns the mean seconds per step, the number timed, and the number in a run.
+    The first step isn't counted. Returns the mean seconds per step (on a CPU, of the processor), the number timed, and
+    the number in a run.
     """
     states, steps = _loop(name, image, hint, device)
+    clock = time.process_time if device == "cpu" else time.perf_counter
     next(states)
     synchronise(device)
-    start, timed = time.perf_counter(), 0
-    while timed == 0 or time.perf_counter() - start < patience:
+    start, timed = clock(), 0
+    while timed == 0 or clock() - start < patience:
         next(states)
         synchronise(device)
         timed += 1
-    return (time.perf_counter() - start) / timed, timed, steps
+    return (clock() - start) / timed, timed, steps
 
 
 def _loop(name: str, image: np.ndarray, hint: np.ndarray, device: str):
@@ -92,8 +97,21 @@ def _loop(name: str, image: np.ndarray, hint: np.ndarray, device: str):
         settings = double_dip.Settings(**given)
         posed = double_dip.pose(image, hint, settings, 0, device)
         return double_dip.iterate(posed, settings), settings.first_steps + settings.second_steps
+    if method == "feature-clustering":
+        return _clustering(image, **get_method(method).settings(preset or "default"))
     settings = Settings(**given | {"size": max(image.shape[:2])})
     return solver.iterate(segment.pose(image, hint, settings, 0, device), settings), settings.steps
+
+
+def _clustering(image: np.ndarray, *, channels: int, convolutions: int, steps: int, continuity: float, **others):
+    """Steps of Kanezaki's clustering on the CPU, which never stop early."""
+    import torch
+
+    from deepcv.baselines.feature_clustering import cluster, network
+
+    pixels = torch.from_numpy(np.atleast_3d(image).transpose(2, 0, 1).copy())
+    layers = network(len(pixels), channels, convolutions, 0)
+    return (cluster(layers, pixels, 0, 1, others["learning_rate"], continuity) for _ in range(steps)), steps
 
 
 def synchronise(device: str) -> None:

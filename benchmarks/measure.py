@@ -51,10 +51,11 @@ def measure(job: dict[str, Any]) -> Iterator[dict[str, Any]]:
             settings = {"nu": task["nu"]} if "nu" in task and name.split()[0] in contenders.WEIGHTED else {}
             if name == "deep-cv" and "size" in task:
                 settings["size"] = task["size"]
-            start = time.perf_counter()
+            start, spent = time.perf_counter(), time.process_time()
             found = _call(name, image, hint, device, settings)
             contenders.synchronise(device)
             row["seconds"] = time.perf_counter() - start
+            row["cpu_seconds"] = time.process_time() - spent if device == "cpu" else None
             if name == HINT:
                 np.save(hint_path(hints, task), found)
             else:

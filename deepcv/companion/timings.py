@@ -158,7 +158,8 @@ def slower(rows: DataFrame, before: DataFrame) -> DataFrame:
     """How much slower ours have become, from part "images" of two benchmarks, whichever machines ran them.
 
     A row per contender of ours that both timed. `here` and `before` are the median over the images that both timed of
-    its seconds over the geometric mean of its `YARDSTICKS`', and `times slower` is their ratio.
+    its seconds over the geometric mean of its `YARDSTICKS`', and `times slower` is their ratio. The processor's seconds
+    count where they were measured, as other jobs on the machine disturb them less.
 
     Raises
     ------
@@ -169,7 +170,7 @@ def slower(rows: DataFrame, before: DataFrame) -> DataFrame:
 
     def ratios(table: DataFrame) -> DataFrame:
         table = table[(table["part"] == "images") & (table["timed"] == "whole run")]
-        seconds = table.pivot_table("seconds", ["dataset", "image"], "contender", aggfunc="median")
+        seconds = _of_the_processor(table).pivot_table("seconds", ["dataset", "image"], "contender", aggfunc="median")
         peers = np.log(seconds.reindex(columns=list(YARDSTICKS))).mean(axis=1, skipna=False)
         return seconds.drop(columns=list(YARDSTICKS), errors="ignore").div(np.exp(peers), axis=0)
 
@@ -183,6 +184,11 @@ def slower(rows: DataFrame, before: DataFrame) -> DataFrame:
     return pd.DataFrame(
         {"here": here.median(), "before": then.median(), "times slower": (here / then).median(), "images": len(here)}
     )
+
+
+def _of_the_processor(rows: DataFrame) -> DataFrame:
+    """The rows with the processor's seconds for `seconds` where they were measured."""
+    return rows.assign(seconds=rows["cpu_seconds"].fillna(rows["seconds"])) if "cpu_seconds" in rows else rows
 
 
 def energies(rows: DataFrame) -> DataFrame:
@@ -228,7 +234,8 @@ def growth(rows: DataFrame) -> tuple[DataFrame, DataFrame]:
 
 def _scaling(rows: DataFrame) -> DataFrame:
     """The rows of part "scaling", with `memory`: the rise to its peak, MiB."""
-    return rows[rows["part"] == "scaling"].assign(memory=lambda each: each["peak_mib"] - each["baseline_mib"])
+    rows = _of_the_processor(rows[rows["part"] == "scaling"])
+    return rows.assign(memory=rows["peak_mib"] - rows["baseline_mib"])
 
 
 def _exponent(values) -> float:
@@ -284,10 +291,12 @@ def plot_operations(rows: DataFrame) -> Figure:
 def plot_growth(rows: DataFrame) -> Figure:
     """Seconds, and the rise of memory to its peak, against the side of a square image, log-log.
 
-    Dashed lines: timed over some steps and scaled to all.
+    Dashed lines: timed over some steps and scaled to all. The legend has the exponents of `growth`, of seconds and of
+    memory; below stands which contenders are left out from which size on, and why.
     """
     import matplotlib.pyplot as plt
 
+    exponents = [table["exponent"] for table in growth(rows)]
     rows = _scaling(rows)
     names = list(dict.fromkeys(rows["contender"]))
     colours = dict(zip(names, itertools.cycle(COLOURS), strict=False))
@@ -298,7 +307,9 @@ def plot_growth(rows: DataFrame) -> Figure:
             group = group.dropna(subset=["seconds"]).sort_values("size")
             scaled = group["timed"].str.contains("scaled").any()
             style = {"color": colours[name], "marker": markers[name], "ls": "--" if scaled else "-"}
-            axis.plot(group["size"], group[value].clip(lower=1e-3), label=contender_title(name), ms=5, lw=1, **style)
+            powers = ", ".join(f"{exponent.get(name, np.nan):.2f}".replace("nan", "–") for exponent in exponents)
+            label = f"{contender_title(name)}: {powers}"
+            axis.plot(group["size"], group[value].clip(lower=1e-3), label=label, ms=5, lw=1, **style)
         sides = sorted(rows["size"].dropna().unique())
         axis.set(xscale="log", yscale="log", xlabel="side of the square image, pixels", xticks=sides)
         axis.set_xticklabels([f"{side:.0f}" for side in sides])
@@ -306,6 +317,13 @@ def plot_growth(rows: DataFrame) -> Figure:
         axis.grid(alpha=0.25)
     axes[0].set_ylabel("seconds per image, one thread, without the hint")
     axes[1].set_ylabel("peak memory above the start, MiB")
-    figure.tight_layout(rect=(0, 0, 0.8, 1))
-    figure.legend(*axes[0].get_legend_handles_labels(), fontsize=8, loc="center right")
+    left_out = rows[rows["timed"].str.startswith("left out", na=False)].drop_duplicates("contender")
+    notes = [
+        f"{contender_title(row.contender)}: {row.size:.0f}² pixels and more {row.timed}"
+        for row in left_out.itertuples()
+    ]
+    figure.tight_layout(rect=(0, 0.04 * len(notes), 0.76, 1))
+    legend = {"fontsize": 8, "loc": "center right", "title": "exponents of the pixels:\nseconds, memory"}
+    figure.legend(*axes[0].get_legend_handles_labels(), title_fontsize=8, **legend)
+    figure.text(0.01, 0.01, "\n".join(notes), fontsize=8, color="0.3")
     return figure

@@ -1,5 +1,6 @@
 """`deepcv run`, `record` and `verdict`."""
 
+import functools
 import json
 import os
 import re
@@ -10,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from deepcv.companion import recorded, store
+from deepcv.companion import recorded, store, verdict
 from deepcv.companion.store import Store
 
 
@@ -139,7 +140,8 @@ def one_recorded_run(tmp_path, monkeypatch):
     monkeypatch.setenv("DEEPCV_RESULTS", str(tmp_path))
 
 
-def test_the_verdict_is_told_as_text_and_as_json(deepcv, one_recorded_run, capsys):
+def test_the_verdict_is_told_as_text_and_as_json(deepcv, one_recorded_run, monkeypatch, capsys):
+    monkeypatch.setattr(verdict, "decide", functools.cache(verdict.decide))
     assert deepcv("verdict") == 0
     text = capsys.readouterr().out
     assert deepcv("verdict", "--format", "json") == 0

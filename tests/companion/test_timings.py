@@ -69,13 +69,18 @@ def test_growth_is_drawn_for_every_contender_and_scaled_times_dashed():
     rows = [
         {
             **{"part": "scaling", "contender": name, "size": size, "timed": timed},
-            **{"seconds": 1e-5 * size**2, "baseline_mib": 100.0, "peak_mib": 101.0},
+            **{"seconds": 1e-5 * size**2, "baseline_mib": 100.0, "peak_mib": 100 + 1e-3 * size},
         }
         for name, timed in (("ours", "whole run"), ("theirs", "2 of 401 steps, scaled"))
         for size in (64, 128)
     ]
-    seconds, _ = timings.plot_growth(pd.DataFrame(rows)).axes
-    assert {line.get_label(): line.get_linestyle() for line in seconds.lines} == {"ours": "-", "theirs": "--"}
+    rows += [
+        {"part": "scaling", "contender": "theirs", "size": size, "timed": "left out: too long"} for size in (256, 512)
+    ]
+    figure = timings.plot_growth(pd.DataFrame(rows))
+    drawn = {line.get_label(): line.get_linestyle() for line in figure.axes[0].lines}
+    assert drawn == {"ours: 1.00, 0.50": "-", "theirs: 1.00, 0.50": "--"}
+    assert [text.get_text() for text in figure.texts] == ["theirs: 256² pixels and more left out: too long"]
 
 
 def test_phases_stand_above_the_step_and_its_floor():
