@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import inspect
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from deepcv.confidence import DOUBTFUL, belief, told
+from deepcv.confidence import confidence as confidence_in
 from deepcv.contours import Objects
 from deepcv.errors import InputError
 from deepcv.frames import described, scene
+from deepcv.hints.hint import hint_for
 from deepcv.images import SMALLEST_SIDE, as_array, as_colour, as_hint, as_image, resize, to_uint8, working_shape
 from deepcv.methods import Method, get_method
 from deepcv.orientation import Turn, canonical
@@ -35,9 +39,16 @@ class Found(Segmentation):
         Of `segment_picture` at the size that the method worked on or the picture's.
     notes : tuple of str
         What was done to the picture, and warnings, a clause each.
+    belief : numpy.ndarray of float32, `(h, w)`, optional
+        How probably each pixel is foreground (`deepcv.confidence.belief`), at the memberships' size, where two phases
+        started from the saliency map.
+    confidence : float, optional
+        Of the whole mask (`deepcv.confidence.confidence`), likewise, if it was asked for.
     """
 
     notes: tuple[str, ...] = ()
+    belief: np.ndarray | None = None
+    confidence: float | None = None
 
 
 def segment(
@@ -48,6 +59,7 @@ def segment(
     seeds=None,
     preset: str = "default",
     keep_frame: bool = False,
+    confidence: bool = False,
     seed: int = 0,
     device: str | None = None,
     **settings,
@@ -71,6 +83,8 @@ def segment(
         side with every method.
     keep_frame : bool
         Whether a frame of one colour is part of the scene.
+    confidence : bool
+        Whether to ask for a second opinion, which takes about a fifth of the time.
     preset, seed, device, **settings
         The method's; and `size` for those without it.
 
@@ -104,9 +118,12 @@ def segment(
     if seeds is not None:
         resolved["seeds"] = seeds if isinstance(seeds, Seeds) else seeds_of(as_marks(seeds, pixels.shape[:2]))
     resolved |= size | {"seed": seed, "device": device}
-    found = segment_picture(chosen, pixels, hint, resolved, keep_frame=keep_frame, choose_nu=choose_nu)
+    found = segment_picture(
+        chosen, pixels, hint, resolved, keep_frame=keep_frame, choose_nu=choose_nu, confidence=confidence
+    )
     memberships = np.stack([resize(each, pixels.shape[:2]) for each in found.memberships])
-    return with_warnings(replace(found, memberships=memberships), pixels)
+    believed = None if found.belief is None else resize(found.belief, pixels.shape[:2])
+    return with_warnings(replace(found, memberships=memberships, belief=believed), pixels)
 
 
 def segment_picture(
@@ -117,6 +134,7 @@ def segment_picture(
     *,
     keep_frame: bool = False,
     choose_nu: bool = True,
+    confidence: bool = False,
     progress: bool = False,
 ) -> Found:
     """Run a method on what a picture shows, at a bounded size.
@@ -141,6 +159,8 @@ def segment_picture(
         Whether a frame is part of the scene.
     choose_nu : bool
         Whether Chan-Vese's ν may be chosen here, for many small objects.
+    confidence : bool
+        Whether to ask for a second opinion where the method starts from the saliency map.
     progress : bool
         Whether the method may show its steps on stderr.
 
@@ -177,21 +197,35 @@ def segment_picture(
             image, settings["nu"] = root(as_image(image)), NU
             done.append(f"in the square root of the picture, with ν = {NU}")
         notes += [f"many small objects of one tone: {', '.join(done)}"] * bool(done)
-    reduction = max(image.shape[:2]) / (settings.get("size") or WORKING_SIZE)
-    found = _at_bounded_size(method, image, hint, settings, progress)
+    turned = image.shape[:2]
+    reduction = max(turned) / (settings.get("size") or WORKING_SIZE)
+    image, hint, working = _bounded(method, image, hint, settings)
+    if "progress" in inspect.signature(method.function).parameters:
+        working["progress"] = progress
+    alone = hint is None and not marked and method.takes_hint(settings)
+    if alone:
+        hint = hint_for(as_image(image))
+    found = method.function(image, hint, **working)
     if _is_line(found) and method.has_setting("balance") and settings["balance"]:
-        found = _at_bounded_size(method, image, hint, settings | {"balance": 0.0}, progress)
-    labels, memberships = turn.back(found.labels), np.stack([turn.back(each) for each in found.memberships])
+        found = method.function(image, hint, **working | {"balance": 0.0})
+    believed, certainty = None, None
+    if alone and hint is not None and len(found.memberships) == 2:
+        believed = turn.back(belief(found.memberships[1], resize(hint, found.memberships.shape[1:])))
+        certainty = confidence_in(image, found.labels == 1) if confidence else None
+    labels = turn.back(enlarged(found.labels, len(found.memberships), turned))
+    memberships = np.stack([turn.back(each) for each in found.memberships])
     if within is not None:
         others = [within.framed(resize(each, labels.shape), shape) for each in memberships[1:]]
         memberships = np.stack([1 - np.sum(others, axis=0), *others])
+        believed = None if believed is None else within.framed(resize(believed, labels.shape), shape)
         labels = within.framed(labels, shape)
     if reduction > 1 and len(memberships) == 2 and 0 < (width := mean_width(labels == 1)) < THIN * reduction:
         notes.append(
             f"what was found is about {width:.0f} pixels wide, and the picture was reduced {reduction:.1f} times to be "
-            f"segmented; --size {math.ceil(max(image.shape[:2]) / 10) * 10} draws thin parts finer, in more time"
+            f"segmented; --size {math.ceil(max(turned) / 10) * 10} draws thin parts finer, in more time"
         )
-    return replace(found, labels=labels, memberships=memberships, notes=tuple(notes))
+    changed = {"labels": labels, "memberships": memberships}
+    return Found(**vars(found) | changed, notes=tuple(notes), belief=believed, confidence=certainty)
 
 
 def _levels(pixels: np.ndarray) -> np.ndarray:
@@ -208,7 +242,7 @@ keep what is beside it: of a line of 2.6 pixels in 200 our model makes 4.5, with
 LINES = 7
 
 
-def _is_line(found: Found) -> bool:
+def _is_line(found: Segmentation) -> bool:
     if len(found.memberships) != 2:
         return False
     mask = found.labels == 1
@@ -225,30 +259,28 @@ def mean_width(mask: np.ndarray) -> float:
     return 2 * np.count_nonzero(mask) / outline if outline else 0.0
 
 
-def _at_bounded_size(
-    method: Method, image: np.ndarray, hint: np.ndarray | None, settings: dict[str, Any], progress: bool
-) -> Found:
-    shape = image.shape[:2]
-    if not method.has_setting("size"):
-        longest = settings.pop("size", WORKING_SIZE)
-        if longest < SMALLEST_SIDE:
-            raise InputError(f"--size is {longest}; it must be at least {SMALLEST_SIDE} pixels")
-        working = working_shape(shape, longest)
-        image = resize(as_image(image), working)
-        hint = None if hint is None else resize(hint, working)
-        if seeds := settings.get("seeds"):
-            settings["seeds"] = seeds.scaled(working[1] / shape[1], working[0] / shape[0])
-    elif settings["size"] is None:  # the image's own size
-        settings["size"] = WORKING_SIZE
-    if "progress" in inspect.signature(method.function).parameters:
-        settings["progress"] = progress
-    found = method.function(image, hint, **settings)
-    return Found(**vars(found) | {"labels": enlarged(found.labels, len(found.memberships), shape)})
+def _bounded(
+    method: Method, image: np.ndarray, hint: np.ndarray | None, settings: Mapping[str, Any]
+) -> tuple[np.ndarray, np.ndarray | None, dict[str, Any]]:
+    """Image, hint and settings for the method's own function, with a bound on the size."""
+    settings = dict(settings)
+    if method.has_setting("size"):
+        if settings["size"] is None:  # the image's own size
+            settings["size"] = WORKING_SIZE
+        return image, hint, settings
+    longest, shape = settings.pop("size", WORKING_SIZE), image.shape[:2]
+    if longest < SMALLEST_SIDE:
+        raise InputError(f"--size is {longest}; it must be at least {SMALLEST_SIDE} pixels")
+    working = working_shape(shape, longest)
+    if seeds := settings.get("seeds"):
+        settings["seeds"] = seeds.scaled(working[1] / shape[1], working[0] / shape[0])
+    return resize(as_image(image), working), None if hint is None else resize(hint, working), settings
 
 
 def inverted(found: Found) -> Found:
     """The same with foreground and background exchanged."""
-    return replace(found, labels=(1 - found.labels).astype(np.uint8), memberships=found.memberships[::-1].copy())
+    labels, believed = (1 - found.labels).astype(np.uint8), None if found.belief is None else 1 - found.belief
+    return replace(found, labels=labels, memberships=found.memberships[::-1].copy(), belief=believed)
 
 
 NEARLY = 0.98
@@ -261,7 +293,7 @@ Of the ground truths of 20 photographs of Weizmann and 20 of ECSSD 38 have 1.7 o
 
 
 def with_warnings(found: Found, pixels: np.ndarray) -> Found:
-    """The same, with a note if the foreground is empty, (nearly) everything, or barely supported by the picture."""
+    """The same, with a note if the foreground is empty, (nearly) everything, barely supported, or doubtful."""
     if len(found.memberships) != 2:
         return found
     share = float(np.count_nonzero(found.labels)) / found.labels.size
@@ -274,6 +306,9 @@ def with_warnings(found: Found, pixels: np.ndarray) -> Found:
             f"the picture barely supports this outline: the contrast along it is {contrast:.1f} times the picture's "
             "mean, and that of most objects 2 to 4; mark the object by points or a box"
         )
+    elif found.confidence is not None and found.confidence < DOUBTFUL:
+        opinion = "a second opinion, from the colours alone, differs; mark the object by a box or points"
+        note = f"{told(found.confidence)}: {opinion}"
     else:
         return found
     return replace(found, notes=(*found.notes, f"warning: {note}"))

@@ -37,8 +37,9 @@ KINDS = {
 }
 """By option: the outputs that each picture has of its own."""
 
-COLUMNS = ("picture", "width", "height", "region", "pixels", "share", "objects", "largest", "problem")
-"""Of the table of areas. `largest` is the largest object's pixels; `problem` says why a picture has no mask."""
+COLUMNS = ("picture", "width", "height", "region", "pixels", "share", "objects", "largest", "confidence", "problem")
+"""Of the table of areas. `largest` is the largest object's pixels; `confidence` is empty where it isn't known, as for a
+mask that was there; `problem` says why a picture has no mask."""
 
 
 def check_suffix(kind: str, path: Path) -> None:
@@ -154,7 +155,9 @@ def coco(pictures: Mapping[str, tuple[tuple[int, int], list[dict[str, Any]]]]) -
     return {"images": images, "annotations": numbered, "categories": [{"id": 1, "name": "foreground"}]}
 
 
-def areas(labels: np.ndarray, phases: int, picture: str, objects: Objects) -> list[dict[str, Any]]:
+def areas(
+    labels: np.ndarray, phases: int, picture: str, objects: Objects, confidence: float | None = None
+) -> list[dict[str, Any]]:
     """Rows of the table of areas (`COLUMNS`): the foreground's, or of more than two regions each one's."""
     height, width = labels.shape
     rows = []
@@ -171,6 +174,7 @@ def areas(labels: np.ndarray, phases: int, picture: str, objects: Objects) -> li
                 "share": f"{pixels / labels.size:.6f}",
                 "objects": len(boxes),
                 "largest": int(boxes[:, 4].max(initial=0)),
+                "confidence": "" if confidence is None else f"{confidence:.3f}",
             }
         )
     return rows

@@ -248,7 +248,10 @@ def _failed(piece: Piece, error: Exception, alone: bool) -> Report:
 
 
 def _written(work: Work, piece: Piece, picture, found: Found) -> Report:
+    import numpy as np
+
     from deepcv import outputs
+    from deepcv.confidence import told
     from deepcv.contours import Objects
     from deepcv.pictures import enlarged, read_checked, write_images
 
@@ -261,17 +264,21 @@ def _written(work: Work, piece: Piece, picture, found: Found) -> Report:
     pixels = picture.pixels
     if "cutout" in piece.places and pixels.shape[:2] != picture.shape:
         pixels = read_checked(piece.path, **{**work.reading, "longest": None}).pixels
-    content = outputs.encoded(piece.places, labels, found.memberships, pixels, piece.name, objects)
+    soft = found.memberships if found.belief is None else np.stack((1 - found.belief, found.belief))
+    content = outputs.encoded(piece.places, labels, soft, pixels, piece.name, objects)
     write_images(content)
-    report = _reported(work, piece, labels, phases, objects)
+    report = _reported(work, piece, labels, phases, objects, found.confidence)
     notes = found.notes if work.say else (*picture.notes, *found.notes)
-    return replace(report, notes=notes, line=shares(labels, phases))
+    line = shares(labels, phases) + ("" if found.confidence is None else f", {told(found.confidence)}")
+    return replace(report, notes=notes, line=line)
 
 
-def _reported(work: Work, piece: Piece, labels: np.ndarray, phases: int, objects: Objects) -> Report:
+def _reported(
+    work: Work, piece: Piece, labels: np.ndarray, phases: int, objects: Objects, confidence: float | None = None
+) -> Report:
     from deepcv import outputs
 
-    rows = outputs.areas(labels, phases, piece.name, objects) if work.rows else ()
+    rows = outputs.areas(labels, phases, piece.name, objects, confidence) if work.rows else ()
     return Report(piece, rows=rows, objects=(labels.shape, outputs.coco_objects(objects)) if work.objects else None)
 
 

@@ -55,7 +55,7 @@ Cutout = Annotated[
 ]
 Soft = Annotated[
     Path | None,
-    typer.Option(help=f"Also write the soft membership: 0 background, 65535 foreground; TIFF or PNG. {_EACH}"),
+    typer.Option(help=f"Also write how probably each pixel is foreground, from 0 to 65535; TIFF or PNG. {_EACH}"),
 ]
 Objects = Annotated[
     Path | None,

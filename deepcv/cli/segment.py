@@ -111,6 +111,7 @@ def segment(
             invert,
             keep_frame=keep_frame,
             choose_nu=nu is None,
+            confidence=one or more.areas is not None,
             progress=one and sys.stderr.isatty(),
         ),
         more.reading() | {"longest": max(LARGEST_SIDE, 2 * (settings.get("size") or 0))},

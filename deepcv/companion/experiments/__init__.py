@@ -10,6 +10,7 @@ from deepcv.checks import check_known
 from deepcv.companion.experiments import (
     algorithm2,
     choices,
+    confidence,
     domains,
     epochs,
     figure01,
@@ -42,6 +43,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         table1,
         domains,
         interaction,
+        confidence,
         readings,
         ladder,
         figure03,
