@@ -323,7 +323,8 @@ def plot_growth(rows: DataFrame) -> Figure:
         for row in left_out.itertuples()
     ]
     figure.tight_layout(rect=(0, 0.04 * len(notes), 0.76, 1))
-    legend = {"fontsize": 8, "loc": "center right", "title": "exponents of the pixels:\nseconds, memory"}
+    title = "exponents of the pixels:\nseconds, memory"
+    legend: dict[str, Any] = {"fontsize": 8, "loc": "center right", "title": title}
     figure.legend(*axes[0].get_legend_handles_labels(), title_fontsize=8, **legend)
     figure.text(0.01, 0.01, "\n".join(notes), fontsize=8, color="0.3")
     return figure

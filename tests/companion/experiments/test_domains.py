@@ -75,3 +75,17 @@ def test_each_data_set_has_a_panel_with_means_and_medians():
     assert (first.get_title(), second.get_title()) == ("ECSSD", "embedded nuclei")
     drawn = first.containers[0].lines[0].get_xdata().astype(float)
     np.testing.assert_allclose(drawn, table.loc["ecssd"]["F", "mean"])
+
+
+def test_kinds_count_alike_and_want_all_images(monkeypatch):
+    more = pd.DataFrame([row("ridge", "a", 1.0), row("ridge", "e", 1.0, "nuclei")])
+    recorded = pd.DataFrame([row(OURS, f"{number:02d}", 1 - number / 100, "weizmann") for number in range(22)])
+    other = recorded.assign(method=THEIRS, f_measure=0.5)
+    monkeypatch.setattr(domains, "full_run", lambda name: pd.concat([recorded, other]))
+    table = domains.over_kinds(pd.concat([ROWS, more]))
+    assert list(table.index) == ["Deep Chan-Vese", "GrabCut"]  # ridge has one image of ECSSD
+    ours = table.loc["Deep Chan-Vese"]
+    assert ours["weizmann"] == pytest.approx(0.795) and ours["ecssd"] == pytest.approx(0.75)
+    assert ours["mean"] == pytest.approx((0.795 + 0.75 + 0.2) / 3) and ours["lowest"] == pytest.approx(0.2)
+    assert table.loc["GrabCut", "least lead"] == pytest.approx(-0.1) and np.isnan(ours["least lead"])
+    assert "-0.100" in domains.readable_kinds(table).to_html()
