@@ -70,21 +70,28 @@ class Settings(experiment.Settings):
 
 def groups(settings: Settings) -> list[Group]:
     """Our model on what nothing was chosen on, then on the rest."""
+    return [
+        Group(images, [variant("deep-cv", settings.size, conditions={"images": part})])
+        for part, images in both_parts(settings)
+    ]
+
+
+def both_parts(settings: Any) -> list[tuple[str, Images]]:
+    """Images of each data set that nothing was chosen on, then evenly spread ones of those for choosing.
+
+    `settings` have `dataset`, `datasets` and `n_images` as here.
+    """
     datasets = settings.datasets or {}
     if settings.dataset:
         datasets = {settings.dataset: datasets.get(settings.dataset, (0, 10))}
-    parts = [(name, UNSEEN, unseen(name).first(counts[1])) for name, counts in datasets.items()]
-    for name, counts in datasets.items():
-        images = Images.load(name)
-        names = for_choosing(name, images.samples.names)
-        every = max(1, len(names) // counts[0]) if counts[0] else 1
-        kept = images.samples.only(names[::every][: counts[0]]) if counts[0] and names else images.samples[:0]
-        parts.append((name, CHOSEN, replace(images, samples=kept)))
-    return [
-        Group(images.first(settings.n_images), [variant("deep-cv", settings.size, conditions={"images": part})])
-        for _, part, images in parts
-        if len(images.samples)
-    ]
+    parts = [(UNSEEN, unseen(name).first(counts[1])) for name, counts in datasets.items()]
+    for name, (count, _) in datasets.items():
+        if count:
+            images = Images.load(name)
+            names = for_choosing(name, images.samples.names)
+            kept = names[:: max(1, len(names) // count)][:count]
+            parts.append((CHOSEN, replace(images, samples=images.samples.only(kept))))
+    return [(part, images.first(settings.n_images)) for part, images in parts]
 
 
 def measure(item: Item, sample: Sample, hint: np.ndarray, device: str | None) -> tuple[Segmentation, dict[str, float]]:

@@ -1,0 +1,205 @@
+"""The hint is the bottleneck: how far each idea for a better one went.
+
+Not in the paper. The methods start from the saliency map, and where it errs they do. Each variant is another map of the
+same image; none looks at a truth but the last, which says what a perfect hint would be worth.
+
+Reported apart: images of `deepcv.companion.experiments.domains.for_choosing`, and others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from deepcv.companion.claims import Estimate
+from deepcv.companion.compute import segment
+from deepcv.companion.experiments import experiment
+from deepcv.companion.experiments.confidence import CHOSEN, UNSEEN, both_parts
+from deepcv.companion.experiments.experiment import Experiment, Group, variant
+from deepcv.companion.items import Item
+from deepcv.companion.pictures import COLOURS, compact, dataset_title
+from deepcv.companion.recorded import full_names
+from deepcv.data import Sample
+from deepcv.hints.saliency import structured_matrix_decomposition
+from deepcv.methods import title
+from deepcv.segmentation import Segmentation
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+    from pandas.io.formats.style import Styler
+
+REFERENCE, TRUTH = "the map", "the truth"
+MAPS: dict[str, tuple[dict[str, Any], ...]] = {
+    REFERENCE: (),
+    "250 superpixels alone": ({"superpixels": (250,)},),
+    "160 pixels": ({"longest_side": 160},),
+    "300 and 160 pixels": ({}, {"longest_side": 160}),
+    "three sizes, one count each": tuple(
+        {"longest_side": side, "superpixels": (count,)} for side, count in ((300, 400), (220, 250), (160, 150))
+    ),
+    "colours alone": ({"texture_weight": 0.0},),
+    "with and without texture": ({}, {"texture_weight": 0.0}),
+    "no centre": ({"centre_width": 10.0, "object_bias": 0.0},),
+    "with and without centre": ({}, {"centre_width": 10.0, "object_bias": 0.0}),
+    TRUTH: (),
+}
+"""Settings of the saliency map, by variant; several maps are averaged."""
+
+# -- what is run -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Settings(experiment.Settings):
+    """What to run; besides the fields of every experiment:
+
+    Attributes
+    ----------
+    methods, maps : tuple of str
+        "method" or "method:preset", and keys of `MAPS`.
+    datasets : dict of str to tuple
+        As of `deepcv.companion.experiments.confidence.Settings`.
+    """
+
+    profiles = {
+        "quick": {"datasets": {"samples": (0, 1)}, "methods": ("saliency",), "maps": (REFERENCE, "160 pixels", TRUTH)},
+        "cpu": {
+            "datasets": {"weizmann": (20, 80), "ecssd": (50, 60)},
+            "methods": ("saliency", "ridge", "deep-cv"),
+            "maps": tuple(MAPS),
+        },
+        "paper": {
+            "datasets": {"weizmann": (20, 80), "ecssd": (200, 800)},
+            "methods": ("saliency", "ridge", "deep-cv"),
+            "maps": tuple(MAPS),
+        },
+    }
+
+    seeds: tuple[int, ...] = field(default=(0,))
+    methods: tuple[str, ...] | None = None
+    maps: tuple[str, ...] | None = None
+    datasets: Mapping[str, tuple[int, int]] | None = None
+
+
+_IN_TURN = 10  # images of a data set before the next one's turn
+
+
+def groups(settings: Settings) -> list[Group]:
+    """Each method from each map, the cheapest first, on some images of each data set in turn."""
+    found = []
+    for number, name in enumerate(settings.methods or ()):
+        for part, images in both_parts(settings):
+            conditions = [{"variant": each, "images": part} for each in settings.maps or ()]
+            variants = [variant(name, settings.size, conditions=each) for each in conditions]
+            for turn, at in enumerate(range(0, len(images.samples), _IN_TURN)):
+                piece = replace(images, samples=images.samples[at : at + _IN_TURN])
+                found.append(((number, turn), Group(piece, variants)))
+    return [group for _, group in sorted(found, key=lambda each: each[0])]
+
+
+def measure(item: Item, sample: Sample, hint: np.ndarray, device: str | None) -> tuple[Segmentation, dict[str, float]]:
+    """Segment from the variant's map."""
+    assert sample.mask is not None
+    wanted = item.conditions["variant"]
+    if wanted == TRUTH:
+        hint = sample.mask.astype(np.float32)
+    elif MAPS[wanted]:
+        own = [hint if not each else structured_matrix_decomposition(sample.image, **each) for each in MAPS[wanted]]
+        hint = np.mean(own, axis=0)
+    return segment(item, sample, hint, device), {}
+
+
+# -- what is shown -----------------------------------------------------------------------------------------------------
+
+
+def summary(rows: DataFrame) -> DataFrame:
+    """F from each map, and its paired difference to the map as it is, by data set, images and method.
+
+    Each with its 95 % bootstrap interval over images, seeds averaged first: columns `F`, `ΔF` and `images`.
+    """
+    import pandas as pd
+
+    table = {}
+    parts = rows.assign(name=full_names(rows)).groupby(["dataset", "images", "name"], sort=False)
+    for (dataset, part, name), own in parts:
+        scores = own.pivot_table("f_measure", "image", "variant", sort=False)
+        for map_ in [each for each in MAPS if each in scores]:
+            row = _named("F", Estimate.over(scores[map_].dropna())) | {("run", "images"): scores[map_].count()}
+            if REFERENCE in scores and len(change := (scores[map_] - scores[REFERENCE]).dropna()):
+                row |= _named("ΔF", Estimate.over(change))
+            table[dataset, part, title(name), map_] = row
+    result = pd.DataFrame.from_dict(table, orient="index")
+    result.columns = pd.MultiIndex.from_tuples(result.columns)
+    return result
+
+
+def _named(group: str, estimate: Estimate) -> dict[tuple[str, str], float]:
+    return {(group, "mean"): estimate.mean, (group, "low"): estimate.low, (group, "high"): estimate.high}
+
+
+def readable(table: DataFrame) -> Styler:
+    """A styled `summary`: a row by map and method, a column by data set and part; changes in brackets."""
+    text = table["F", "mean"].map("{:.3f}".format) + table["ΔF", "mean"].map(" ({:+.3f})".format)
+    wide = text.unstack([0, 1]).fillna("–")
+    order = [(map_, name) for map_ in MAPS for name in dict.fromkeys(table.index.get_level_values(2))]
+    wide = wide.reorder_levels([1, 0]).reindex([each for each in order if each[::-1] in wide.index])
+    return compact(wide.rename(columns=dataset_title, level=0).style)
+
+
+def plot(table: DataFrame) -> Figure:
+    """The change of F with each map but the truth, with its interval, a panel for each data set; from `summary`."""
+    import matplotlib.pyplot as plt
+
+    shown = table[~table.index.get_level_values(3).isin((REFERENCE, TRUTH))]
+    unseen = shown[shown.index.get_level_values(1) == UNSEEN]
+    shown = unseen if len(unseen) else shown
+    datasets = list(dict.fromkeys(shown.index.get_level_values(0)))
+    methods = list(dict.fromkeys(shown.index.get_level_values(2)))
+    maps = [each for each in MAPS if each in set(shown.index.get_level_values(3))]
+    figure, axes = plt.subplots(
+        1, max(1, len(datasets)), figsize=(3 + 2.6 * max(1, len(datasets)), 0.42 * len(maps) + 1.3), sharey=True,
+        squeeze=False, layout="constrained",
+    )  # fmt: skip
+    for axis, dataset in zip(axes[0], datasets, strict=False):
+        for number, name in enumerate(methods):
+            own = shown[[(where, each) == (dataset, name) for where, _, each, _ in shown.index]].droplevel((0, 1, 2))
+            change = own["ΔF"].reindex([each for each in maps if each in own.index])
+            heights = [-maps.index(each) - 0.2 * (number - (len(methods) - 1) / 2) for each in change.index]
+            reach = np.abs(change[["low", "high"]].to_numpy().T - change["mean"].to_numpy())
+            style = {"color": COLOURS[number], "fmt": "osD^"[number % 4], "ms": 4, "lw": 1}
+            axis.errorbar(change["mean"], heights, xerr=reach, label=name, **style)
+        axis.axvline(0, color="0.5", ls="--", lw=1)
+        axis.set(title=dataset_title(dataset), xlabel="change of F", yticks=[-place for place in range(len(maps))])
+        axis.set_yticklabels(maps)
+        axis.grid(axis="x", alpha=0.25)
+    axes[0, 0].legend(fontsize=7, loc="best")
+    return figure
+
+
+def finding(rows: DataFrame) -> str:
+    """The best map by its mean change where maps are chosen, what it does on other images; what the truth would do."""
+    changes = summary(rows)["ΔF", "mean"].dropna().rename("change").reset_index()
+    changes.columns = ["dataset", "images", "name", "map", "change"]
+    means = changes.groupby(["images", "map"])["change"].mean()
+    others = means.drop(index=[REFERENCE, TRUTH], level=1)
+    if CHOSEN not in others.index.get_level_values(0) or UNSEEN not in others.index.get_level_values(0):
+        return "Not all maps are recorded yet."
+    best = others[CHOSEN].idxmax()
+    told = f"Of {len(others[CHOSEN])} other maps “{best}” is the best where maps are chosen: mean change of F"
+    told += f" {others[CHOSEN][best]:+.3f} there, {others[UNSEEN].get(best, np.nan):+.3f} on unseen images"
+    return f"{told}. The truth as hint would change it by {means[UNSEEN].get(TRUTH, np.nan):+.3f}."
+
+
+EXPERIMENT = Experiment(
+    name="hints",
+    title="A better hint",
+    settings=Settings,
+    groups=groups,
+    summary=summary,
+    finding=finding,
+    plot=plot,
+    measure=measure,
+)
