@@ -57,8 +57,8 @@ CHECKED = 5
 TOLERATED = 1.3
 """`--check` calls this slower.
 
-Of five rounds over two images, beside three other jobs on two cores, any two differed by a factor of 0.78 to 1.28 in the
-processor's seconds, and of 0.32 to 3.14 in the clock's; our model by 0.96 to 1.05, whose calls are the longest."""
+Of five rounds over two images, beside three other jobs on two cores, any two differed by a factor of 0.78 to 1.28 in
+the processor's seconds, and of 0.32 to 3.14 in the clock's; our model by 0.96 to 1.05, whose calls are the longest."""
 
 COLUMNS = (
     *("part", "device", "dataset", "image", "contender", "repeat", "height", "width", "size", "nu"),
@@ -108,9 +108,10 @@ def _run(part: str, hints: str, options) -> None:
 def _check(hints: str, given: list[str], options) -> int:
     """Print how much slower ours are than the recorded run, in units of the peers; 1 if one is by `TOLERATED`."""
     before = timings.recorded("benchmark")[0]
-    options.contenders = [
-        name for name in given if name not in contenders.STEPWISE and name in set(before["contender"])
-    ]
+    if before.empty:
+        raise InputError("no benchmark is recorded to compare with; record one with --record")
+    known = set(before["contender"]) - set(contenders.STEPWISE)
+    options.contenders = [name for name in given if name in known]
     options.contenders += [name for name in timings.YARDSTICKS if name not in options.contenders]
     table = timings.slower(_table(_images(hints, options), "images", options), before)
     print(f"\n{table.to_string(float_format=lambda value: f'{value:.3g}')}")

@@ -102,6 +102,12 @@ def test_check_writes_nothing_and_tells_by_its_status(factor, status, tmp_path, 
     assert not (tmp_path / "benchmarks").exists()
 
 
+def test_check_without_a_recorded_benchmark_is_a_sentence(monkeypatch, capsys):
+    monkeypatch.setattr(timings, "recorded", lambda name: (pd.DataFrame(columns=["part"]), {}))
+    assert bench.main(["--check"]) == 2
+    assert "no benchmark is recorded to compare with; record one with --record" in capsys.readouterr().err
+
+
 def test_every_preset_of_the_methods_that_are_timed_takes_part():
     taking_part = {*contenders.names(), *contenders.SCALING}
     assert {"deep-cv", "chan-vese", "chan-vese:exact", "grabcut", *contenders.STEPWISE} <= taking_part
