@@ -31,7 +31,7 @@ class Objects:
     def _numbered(self) -> tuple[np.ndarray, np.ndarray]:
         import cv2
 
-        _, labels, boxes, _ = cv2.connectedComponentsWithStats(self.mask.astype(np.uint8), connectivity=4)
+        _, labels, boxes, _ = cv2.connectedComponentsWithStats(self.mask.view(np.uint8), connectivity=4)
         return labels, boxes[1:]
 
     @property
@@ -94,16 +94,15 @@ def doubled_area(ring: Ring) -> int:
 def _edges(mask: np.ndarray) -> dict[tuple[int, int], list[tuple[int, int]]]:
     """From each corner the steps along the boundary that have the foreground on their right (y points down)."""
     padded = np.pad(mask, 1)
-    below, right = padded[1:] > padded[:-1], padded[:, 1:] > padded[:, :-1]
-    above, left = padded[1:] < padded[:-1], padded[:, 1:] < padded[:, :-1]
+    upper, lower, left, right = padded[:-1], padded[1:], padded[:, :-1], padded[:, 1:]
     following: dict[tuple[int, int], list[tuple[int, int]]] = {}
-    for edges, way, (y, x) in (
-        (below, (1, 0), (0, -1)),
-        (above, (-1, 0), (0, 0)),
-        (left, (0, 1), (-1, 0)),
-        (right, (0, -1), (0, 0)),
+    for inside, outside, way, (y, x) in (
+        (lower, upper, (1, 0), (0, -1)),
+        (upper, lower, (-1, 0), (0, 0)),
+        (left, right, (0, 1), (-1, 0)),
+        (right, left, (0, -1), (0, 0)),
     ):
-        rows, columns = np.nonzero(edges)
+        rows, columns = np.nonzero(inside > outside)
         for corner in zip((columns + x).tolist(), (rows + y).tolist(), strict=True):
             following.setdefault(corner, []).append(way)
     return following

@@ -16,7 +16,17 @@ from deepcv.contours import Objects
 from deepcv.errors import InputError
 from deepcv.frames import described, scene
 from deepcv.hints.hint import hint_for
-from deepcv.images import SMALLEST_SIDE, as_array, as_colour, as_hint, as_image, resize, to_uint8, working_shape
+from deepcv.images import (
+    SMALLEST_SIDE,
+    as_array,
+    as_colour,
+    as_hint,
+    as_image,
+    checked,
+    resize,
+    to_uint8,
+    working_shape,
+)
 from deepcv.methods import Method, get_method
 from deepcv.orientation import Turn, canonical
 from deepcv.pictures import enlarged
@@ -113,15 +123,16 @@ def segment(
     resolved = chosen.settings(preset, **settings)
     if (hint is not None or seeds is not None) and not chosen.takes_hint(resolved):
         raise InputError(f"{chosen.name} with these settings doesn't use a hint; omit hint and seeds")
-    array, checked = as_array(image, "the image"), as_image(image)
-    pixels = array if array.dtype == np.uint8 else checked
+    pixels = checked(image)
     if seeds is not None:
         resolved["seeds"] = seeds if isinstance(seeds, Seeds) else seeds_of(as_marks(seeds, pixels.shape[:2]))
     resolved |= size | {"seed": seed, "device": device}
     found = segment_picture(
         chosen, pixels, hint, resolved, keep_frame=keep_frame, choose_nu=choose_nu, confidence=confidence
     )
-    memberships = np.stack([resize(each, pixels.shape[:2]) for each in found.memberships])
+    memberships = found.memberships
+    if memberships.shape[1:] != pixels.shape[:2]:
+        memberships = np.stack([resize(each, pixels.shape[:2]) for each in memberships])
     believed = None if found.belief is None else resize(found.belief, pixels.shape[:2])
     return with_warnings(replace(found, memberships=memberships, belief=believed), pixels)
 

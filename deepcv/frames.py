@@ -193,12 +193,17 @@ def _around_rectangle(filled: np.ndarray) -> np.ndarray | None:
     import cv2
 
     height, width = filled.shape
-    y, x = np.nonzero(1 - filled)
-    if not len(y) or filled.mean() < _WEDGE or max(x.min(), y.min(), width - 1 - x.max(), height - 1 - y.max()) > 2:
+    shown = filled == 0
+    y = np.flatnonzero(shown.any(axis=1))
+    if not len(y) or filled.mean() < _WEDGE:
         return None
-    rectangle = cv2.minAreaRect(np.stack([x, y], axis=1).astype(np.float32))
+    left, right = shown[y].argmax(axis=1), width - 1 - shown[y, ::-1].argmax(axis=1)
+    if max(left.min(), y[0], width - 1 - right.max(), height - 1 - y[-1]) > 2:
+        return None
+    ends = np.stack([np.concatenate([left, right]), np.tile(y, 2)], axis=1)  # with the convex hull of all pixels shown
+    rectangle = cv2.minAreaRect(ends.astype(np.float32))
     inside = cv2.fillConvexPoly(np.zeros_like(filled), np.rint(cv2.boxPoints(rectangle)).astype(np.int32), 1)
-    if not 0.5 < rectangle[2] % 90 < 89.5 or np.count_nonzero(inside != 1 - filled) > 0.03 * len(y) or inside.all():
+    if not 0.5 < rectangle[2] % 90 < 89.5 or np.count_nonzero(inside != shown) > 0.03 * shown.sum() or inside.all():
         return None
     return 1 - inside
 

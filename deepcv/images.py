@@ -76,6 +76,25 @@ def as_image(image) -> np.ndarray:
     return np.ascontiguousarray(array)
 
 
+def checked(image) -> np.ndarray:
+    """An image that `as_image` accepts: of uint8 as it is, not as floats of four times the memory.
+
+    Raises
+    ------
+    InputError
+        As `as_image`.
+    """
+    array = as_array(image, "the image")
+    if array.dtype != np.uint8 or array.ndim < 2:
+        return as_image(array)
+    every = max(1, min(array.shape[:2]) // 256)
+    try:
+        as_image(array[::every, ::every])  # if these pixels have two colours, all have
+    except InputError:
+        as_image(array)
+    return array
+
+
 def check_image(image, name: str) -> None:
     """Raise the error of `as_image`, with the image's name, unless the image can be segmented."""
     try:

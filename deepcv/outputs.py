@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 
 from deepcv.contours import Objects
 from deepcv.errors import InputError
-from deepcv.images import as_colour, resize
+from deepcv.images import resize
 from deepcv.pictures import outlined, picture_name, spread
 
 
@@ -56,8 +56,9 @@ def encoded(
     pixels: np.ndarray,
     picture: str,
     objects: Objects,
-) -> dict[Path, np.ndarray | bytes]:
-    """The content of each output, for `deepcv.pictures.write_images`.
+    whole: Callable[[], np.ndarray] | None = None,
+) -> Iterator[tuple[Path, np.ndarray | bytes]]:
+    """Each output's path and content, for `deepcv.pictures.write_images`, the largest first.
 
     Parameters
     ----------
@@ -68,29 +69,37 @@ def encoded(
     memberships : `(N, h, w)`
         Of any size; for "soft" and, by their number, "out".
     pixels : `(H, W)` or `(H, W, 3)`, uint8
-        The picture: of full size for "cutout"; for "overlay" of any size.
+        The picture, for "overlay" of any size.
     picture
         Its name, in GeoJSON.
     objects
         Of the foreground.
+    whole
+        Reads the picture at full size for "cutout", if `pixels` aren't.
     """
     phases = 2 if memberships is None else len(memberships)
-    made: dict[str, Any] = {}
-    if "out" in wanted:
-        made["out"] = spread(labels, phases)
-    if "overlay" in wanted:
-        made["overlay"] = outlined(pixels, _nearest(labels, pixels.shape[:2]))
     if "cutout" in wanted:
-        made["cutout"] = np.dstack([as_colour(pixels), labels * np.uint8(255)])
+        yield wanted["cutout"], _cut_out(whole() if whole else pixels, labels)
+    if "out" in wanted:
+        yield wanted["out"], spread(labels, phases)
+    if "overlay" in wanted:
+        yield wanted["overlay"], outlined(pixels, _nearest(labels, pixels.shape[:2]))
     if "soft" in wanted and memberships is not None:
-        made["soft"] = resize(np.rint(memberships[1] * np.float32(65535)).astype(np.uint16), labels.shape)
+        soft = np.rint(memberships[1] * np.float32(65535)).astype(np.uint16)
+        yield wanted["soft"], resize(soft, labels.shape)
     if "objects" in wanted:
         if len(objects.boxes) >= 2**16:
             raise InputError(f"{picture} has {len(objects.boxes)} objects, too many for 16 bits; try a larger --nu")
-        made["objects"] = objects.labels.astype(np.uint16)
+        yield wanted["objects"], objects.labels.astype(np.uint16)
     if "geojson" in wanted:
-        made["geojson"] = json.dumps(geojson(objects, picture)).encode()
-    return {wanted[kind]: content for kind, content in made.items()}
+        yield wanted["geojson"], json.dumps(geojson(objects, picture)).encode()
+
+
+def _cut_out(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    import cv2
+
+    found = cv2.cvtColor(pixels, cv2.COLOR_RGB2RGBA if pixels.ndim == 3 else cv2.COLOR_GRAY2RGBA)
+    return cv2.insertChannel(labels * np.uint8(255), found, 3)
 
 
 def _nearest(labels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

@@ -6,7 +6,7 @@ import contextlib
 import io
 import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import numpy as np
 from deepcv.errors import InputError
 from deepcv.files import remedy_for, write_together
 from deepcv.formats import is_cut_short, is_heif, register_heif, what_it_is
-from deepcv.images import as_colour, check_image, resize
+from deepcv.images import as_colour, checked, resize
 from deepcv.levels import CONVERT, Samples, eight_bits
 from deepcv.rasters import (
     Frame,
@@ -29,6 +29,7 @@ from deepcv.rasters import (
     read_deep,
     read_dicom,
     read_tiff,
+    samples_of,
 )
 
 OUTLINE = (255, 225, 0)
@@ -37,11 +38,13 @@ OUTLINE = (255, 225, 0)
 
 def enlarged(labels: np.ndarray, phases: int, shape: tuple[int, int]) -> np.ndarray:
     """Labels at a larger size; each pixel gets the phase with the greatest share there."""
+    import cv2
+
     if labels.shape == shape:
         return labels
     share = resize((labels == 1) * np.uint8(255), shape)  # in steps of 1/255: a quarter of the memory of floats
     if phases == 2:
-        return (share > 127).view(np.uint8)
+        return cv2.threshold(share, 127, 1, cv2.THRESH_BINARY, dst=share)[1]
     enlarged, largest = np.zeros(shape, np.uint8), resize((labels == 0) * np.uint8(255), shape)
     for phase in range(1, phases):
         share = resize((labels == phase) * np.uint8(255), shape)
@@ -54,6 +57,8 @@ def spread(labels: np.ndarray, phases: int) -> np.ndarray:
     """Labels 0..N-1 as equidistant grey levels 0..255, uint8 `(H, W)`."""
     import cv2
 
+    if phases == 2:
+        return labels * np.uint8(255)
     levels = np.zeros(256, np.uint8)
     levels[:phases] = np.rint(np.linspace(0, 255, phases))
     return cv2.LUT(labels, levels)  # indexing would make each label a number of 8 bytes
@@ -187,7 +192,10 @@ def alpha_channel(path) -> np.ndarray | None:
 def read_checked(path, **options) -> Picture:
     """`read_picture` for a picture to be segmented; raises the error of `as_image` unless that accepts it."""
     picture = read_picture(path, **options)
-    check_image(picture.pixels, str(path))
+    try:
+        checked(picture.pixels)
+    except InputError as error:
+        raise InputError(f"{path} can't be used: {error}") from None
     return picture
 
 
@@ -290,7 +298,7 @@ def _samples(picture, path: Path, convert: bool, longest: int | None) -> Samples
     if factor > 1:
         picture = picture.reduce(factor)
     bands = len(picture.getbands())
-    return Samples(np.asarray(picture), bands > 2, "straight" if bands in (2, 4) else "")
+    return Samples(samples_of(picture), bands > 2, "straight" if bands in (2, 4) else "")
 
 
 def _orientation(picture) -> int:
@@ -316,14 +324,16 @@ def _upright(pixels: np.ndarray, shape: tuple[int, int], orientation: int, notes
     return Picture(pixels, shape, notes)
 
 
-def write_images(pictures: Mapping[Path, np.ndarray | bytes]) -> None:
+def write_images(pictures: Mapping[Path, np.ndarray | bytes] | Iterable[tuple[Path, np.ndarray | bytes]]) -> None:
     """Write arrays as picture files, and bytes as they are, all or none; "-" is standard output, a PNG.
 
-    Arrays are uint8, `(H, W)`, `(H, W, 3)` or `(H, W, 4)`, or uint16 `(H, W)`.
+    Arrays are uint8, `(H, W)`, `(H, W, 3)` or `(H, W, 4)`, or uint16 `(H, W)`. A generator of pairs saves having all
+    of them in memory.
 
     `InputError` is raised when a folder is missing, a suffix names no picture format, or a file can't be written.
     """
-    encoded = {path: each if isinstance(each, bytes) else _encoded(path, each) for path, each in pictures.items()}
+    pairs = pictures.items() if isinstance(pictures, Mapping) else pictures
+    encoded = {path: each if isinstance(each, bytes) else _encoded(path, each) for path, each in pairs}
     streamed = encoded.pop(Path("-"), None)
     try:
         write_together(encoded)
@@ -343,6 +353,8 @@ def _encoded(path: Path, array: np.ndarray) -> bytes:
     if path != Path("-"):
         check_picture(path)
         kind = Image.EXTENSION[path.suffix.lower()]
+    if kind == "PNG" and array.ndim < 4 and max(array.shape) <= 10**6:  # libpng's limit in OpenCV
+        return _png(array)
     stream, picture = io.BytesIO(), Image.fromarray(array)
     try:
         picture.save(stream, kind)
@@ -350,6 +362,21 @@ def _encoded(path: Path, array: np.ndarray) -> bytes:
         reason = error.strerror or error
         raise InputError(f"can't write {path} ({reason}); make room or call it {picture_name(path)}.png") from None
     return stream.getvalue()
+
+
+def _png(array: np.ndarray) -> bytes:
+    """A PNG: of masks runs of equal levels, smaller than Pillow's in a quarter of the time; of others what differs from
+    the line above, in a seventh of the time and 2 to 20 % larger."""
+    import cv2
+
+    runs = array.ndim == 2 and array.dtype == np.uint8
+    options = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY]
+    options.append(cv2.IMWRITE_PNG_STRATEGY_RLE if runs else cv2.IMWRITE_PNG_STRATEGY_DEFAULT)
+    if hasattr(cv2, "IMWRITE_PNG_FILTER"):  # not in older OpenCV
+        options += [cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_NONE if runs else cv2.IMWRITE_PNG_FILTER_UP]
+    if array.ndim == 3:
+        array = cv2.cvtColor(array, cv2.COLOR_RGB2BGR if array.shape[2] == 3 else cv2.COLOR_RGBA2BGRA)
+    return cv2.imencode(".png", array, options)[1].tobytes()
 
 
 def write_image(path, array: np.ndarray) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import math
 import threading
@@ -59,6 +60,20 @@ def opened(path: Path):
         with picture:
             check_pixels(str(path), math.prod(picture.size))
             yield picture
+
+
+def samples_of(picture) -> np.ndarray:
+    """`numpy.asarray` of a picture of Pillow's, in bands: at once it would take twice the memory of the result."""
+    width, height = picture.size
+    rows = max(1, 2**24 // width)
+    bands = (np.asarray(picture.crop((0, top, width, min(top + rows, height)))) for top in range(0, height, rows))
+    first = next(bands)
+    if len(first) == height:
+        return first
+    samples = np.empty((height, *first.shape[1:]), first.dtype)
+    for number, band in enumerate(itertools.chain([first], bands)):
+        samples[number * rows : number * rows + len(band)] = band
+    return samples
 
 
 def chosen_page(name: str, pages: int, page: int | None, convert: bool, notes: list[str], *, kind: str = "page") -> int:
@@ -173,7 +188,9 @@ def _page_of(stack, index: int, path: Path) -> np.ndarray:
     else:  # only the pages needed are decoded
         numbers = np.arange(math.prod(leading)).reshape(leading)[tuple(where[: len(leading)])]
         planes = [_decoded(stack.pages[number], path) for number in numbers.ravel()]
-        values = np.stack(planes).reshape(*numbers.shape, *planes[0].shape)[(..., *where[len(leading) :])]
+        first = planes[0]
+        values = first if len(planes) == 1 else np.stack(planes)  # which would copy it
+        values = values.reshape(*numbers.shape, *first.shape)[(..., *where[len(leading) :])]
     left = [axis for axis, chosen in zip(_axes(stack), where, strict=True) if isinstance(chosen, slice)]
     order = [left.index(axis) for axis in ("Y", "X", "S", "C") if axis in left]
     return np.transpose(values, order)
@@ -225,7 +242,7 @@ def _by_pillow(page, path: Path) -> np.ndarray | None:
             picture.seek(page.index)
             if picture.mode not in ("1", "L", "RGB", "RGBA"):
                 return None
-            values = np.array(picture)
+            values = samples_of(picture)
     except (UnidentifiedImageError, NotImplementedError):
         return None
     except OSError as error:

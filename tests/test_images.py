@@ -2,6 +2,7 @@
 
 import io
 import re
+import tracemalloc
 
 import cv2
 import numpy as np
@@ -221,6 +222,22 @@ def test_a_picture_cut_short_anywhere_is_refused(tmp_path, kind, recwarn):
         path.write_bytes(whole[:length])
         refused(read_image, path)
     assert not recwarn.list
+
+
+def test_8_bits_are_checked_without_a_copy():
+    large = np.arange(9_000_000).astype(np.uint8).reshape(1500, 2000, 3)
+    tracemalloc.start()
+    try:
+        assert images.checked(large) is large
+        assert tracemalloc.get_traced_memory()[1] < large.nbytes / 4
+    finally:
+        tracemalloc.stop()
+    hidden = np.zeros((600, 600), np.uint8)
+    hidden[501, 501] = 1  # not among the pixels that are looked at first
+    assert images.checked(hidden) is hidden
+    np.testing.assert_array_equal(images.checked(RGB / 255), as_image(RGB / 255))
+    for wrong in (np.zeros((20, 20), np.uint8), RGB[:5], RGB[..., :2], RGB.astype(int), np.uint8(3), RGB[0, 0]):
+        assert refused(images.checked, wrong) == refused(as_image, wrong)
 
 
 def test_a_picture_is_written_whole_or_not_at_all(tmp_path):

@@ -106,7 +106,7 @@ def test_objects_are_numbered_and_traced_once(monkeypatch, tmp_path):
     watch(contours, "polygons")
     objects = contours.Objects(RING == 1)
     wanted = {"objects": tmp_path / "n.tif", "geojson": tmp_path / "a.geojson"}
-    outputs.encoded(wanted, RING, None, RING, "ring", objects)
+    dict(outputs.encoded(wanted, RING, None, RING, "ring", objects))
     outputs.coco_objects(objects)
     outputs.areas(RING, 2, "ring", objects)
     assert sorted(called) == ["connectedComponentsWithStats", "polygons"]

@@ -161,15 +161,22 @@ class TrainedNetwork {
     });
   }
 
-  /** @param {Maps} x @param {number[]} across @param {number[]} down */
-  static bilinear(x, across, down) {
-    return TrainedNetwork.eachPixel(x, across, down, (channel, left, top) => {
-      const [first, second] = [top, top + 1].map((row) => Math.min(Math.floor(row), x.height - 1) * x.width);
-      const [one, two] = [left, left + 1].map((column) => Math.min(Math.floor(column), x.width - 1));
-      const above = channel[first + one] + (left % 1) * (channel[first + two] - channel[first + one]);
-      const below = channel[second + one] + (left % 1) * (channel[second + two] - channel[second + one]);
-      return above + (top % 1) * (below - above);
-    });
+  /** @param {Maps} x @param {number[]} across @param {number[]} down @returns {Maps} */
+  static bilinear({ width, height, values }, across, down) {
+    const pixels = width * height;
+    const found = new Float32Array((values.length / pixels) * across.length * down.length);
+    for (let from = 0, to = 0; from < values.length; from += pixels) {
+      for (const top of down) {
+        const above = from + Math.floor(top) * width, below = from + Math.min(Math.floor(top) + 1, height - 1) * width;
+        const line = values.slice(above, above + width);
+        line.forEach((value, x) => (line[x] += (top % 1) * (values[below + x] - value)));
+        for (const left of across) {
+          const one = Math.floor(left), two = Math.min(one + 1, width - 1);
+          found[to++] = line[one] + (left % 1) * (line[two] - line[one]);
+        }
+      }
+    }
+    return { width: across.length, height: down.length, values: found };
   }
 
   /**

@@ -250,24 +250,10 @@
    * @param {number} height
    */
   function positive(field, width, height) {
+    const values = field.map((value) => Math.min(Math.max(value, -1), 1)); // φ may grow without bound
+    const found = TrainedNetwork.resized({ width: picture.width, height: picture.height, values }, width, height);
     const mask = new Uint8Array(width * height);
-    const bounded = field.map((value) => Math.min(Math.max(value, -1), 1)); // φ may grow without bound
-    /** The two pixels that one lies between, and how far from the first. @param {number} side @param {number} from */
-    const between = (side, from) =>
-      Array.from({ length: side }, (_, to) => {
-        const at = Math.min(Math.max(((to + 0.5) * from) / side - 0.5, 0), from - 1);
-        return [Math.floor(at), Math.min(Math.floor(at) + 1, from - 1), at % 1];
-      });
-    const columns = between(width, picture.width);
-    between(height, picture.height).forEach(([above, below, down], y) => {
-      const line = bounded.subarray(0, picture.width).map((_, x) => {
-        const [first, second] = [bounded[above * picture.width + x], bounded[below * picture.width + x]];
-        return first + down * (second - first);
-      });
-      columns.forEach(([left, right, across], x) => {
-        if (line[left] + across * (line[right] - line[left]) > 0) mask[y * width + x] = 1;
-      });
-    });
+    found.values.forEach((value, pixel) => (mask[pixel] = Number(value > 0)));
     return mask;
   }
 

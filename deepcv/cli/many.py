@@ -252,21 +252,22 @@ def _written(work: Work, piece: Piece, picture, found: Found) -> Report:
 
     from deepcv import outputs
     from deepcv.confidence import told
-    from deepcv.contours import Objects
-    from deepcv.pictures import enlarged, read_checked, write_images
+    from deepcv.pictures import enlarged, read_picture, write_images
 
     phases = len(found.memberships)
     labels = enlarged(found.labels, phases, picture.shape)
-    objects = Objects(labels == 1)
+    objects = _foreground(labels, phases)
     if work.largest:
         labels = objects.largest().view("uint8")
-        objects = Objects(labels == 1)
-    pixels = picture.pixels
-    if "cutout" in piece.places and pixels.shape[:2] != picture.shape:
-        pixels = read_checked(piece.path, **{**work.reading, "longest": None}).pixels
+        objects = _foreground(labels, phases)
     soft = found.memberships if found.belief is None else np.stack((1 - found.belief, found.belief))
-    content = outputs.encoded(piece.places, labels, soft, pixels, piece.name, objects)
-    write_images(content)
+
+    def whole() -> np.ndarray:
+        if picture.pixels.shape[:2] == picture.shape:
+            return picture.pixels
+        return read_picture(piece.path, **{**work.reading, "longest": None}).pixels
+
+    write_images(outputs.encoded(piece.places, labels, soft, picture.pixels, piece.name, objects, whole))
     report = _reported(work, piece, labels, phases, objects, found.confidence)
     notes = found.notes if work.say else (*picture.notes, *found.notes)
     line = shares(labels, phases) + ("" if found.confidence is None else f", {told(found.confidence)}")
@@ -282,19 +283,26 @@ def _reported(
     return Report(piece, rows=rows, objects=(labels.shape, outputs.coco_objects(objects)) if work.objects else None)
 
 
+def _foreground(labels: np.ndarray, phases: int) -> Objects:
+    """The objects of region 1; of two regions without a copy."""
+    from deepcv.contours import Objects
+
+    return Objects(labels.view(bool) if phases == 2 else labels == 1)
+
+
 def _there(piece: Piece) -> tuple[np.ndarray, int, Objects]:
     """Labels, number of regions and the foreground's objects of a mask that is there."""
     import numpy as np
 
-    from deepcv.contours import Objects
     from deepcv.pictures import read_image
 
     mask = read_image(piece.places["out"])
     levels = np.unique(mask)
-    if not set(levels.tolist()) - {0, 255}:
-        return (mask == 255).view("uint8"), 2, Objects(mask == 255)
-    labels = np.searchsorted(levels, mask).astype(np.uint8)
-    return labels, len(levels), Objects(labels == 1)
+    if set(levels.tolist()) <= {0, 255}:
+        labels, phases = (mask == 255).view("uint8"), 2
+    else:
+        labels, phases = np.searchsorted(levels, mask).astype(np.uint8), len(levels)
+    return labels, phases, _foreground(labels, phases)
 
 
 def shares(labels: np.ndarray, phases: int) -> str:
