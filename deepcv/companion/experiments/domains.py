@@ -219,7 +219,7 @@ def plot(table: DataFrame) -> Figure:
         axis.plot(scores["median"], heights, "|", color=light, ms=11, mew=2, label="median")
         axis.set(title=dataset_title(dataset), xlabel="F", yticks=list(places.values()), yticklabels=list(places))
         axis.grid(axis="x", alpha=0.25)
-    axes[0, 0].legend(fontsize=7, loc="best")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), fontsize=7, loc="outside lower right", ncols=2)
     return figure
 
 
