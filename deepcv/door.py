@@ -213,7 +213,7 @@ def segment_picture(
     image, hint, working = _bounded(method, image, hint, settings)
     if "progress" in inspect.signature(method.function).parameters:
         working["progress"] = progress
-    alone = hint is None and not marked and method.takes_hint(settings)
+    alone = hint is None and not marked and method.takes_hint(settings) and working.get("phases", 2) == 2
     if alone:
         hint = hint_for(as_image(image))
     found = method.function(image, hint, **working)

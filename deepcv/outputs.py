@@ -38,8 +38,8 @@ KINDS = {
 """By option: the outputs that each picture has of its own."""
 
 COLUMNS = ("picture", "width", "height", "region", "pixels", "share", "objects", "largest", "confidence", "problem")
-"""Of the table of areas. `largest` is the largest object's pixels; `confidence` is empty where it isn't known, as for a
-mask that was there; `problem` says why a picture has no mask."""
+"""Of the table of areas. `largest` is the largest object's pixels; `confidence` is empty where it isn't known, as of
+more than two regions; `problem` says why a picture has no mask."""
 
 
 def check_suffix(kind: str, path: Path) -> None:

@@ -346,6 +346,9 @@ class Tables:
 
         content: dict[Path, Any] = {}
         if self.areas:
+            known = _confidences(self.areas)
+            for row in self.rows:
+                row["confidence"] = row.get("confidence") or known.get((row["picture"], str(row.get("pixels"))), "")
             text = io.StringIO(newline="")
             table = csv.DictWriter(text, outputs.COLUMNS, lineterminator="\n")
             table.writeheader()
@@ -354,6 +357,16 @@ class Tables:
         if self.coco:
             content[self.coco] = json.dumps(outputs.coco(dict(sorted(self.objects.items())))).encode()
         write_images(content)
+
+
+def _confidences(table: Path) -> dict[tuple[str, str], str]:
+    """What an earlier table of areas says of masks that weren't made again, by picture and pixels."""
+    try:
+        with open(table, encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeError, csv.Error):
+        return {}
+    return {(row.get("picture") or "", row.get("pixels") or ""): row.get("confidence") or "" for row in rows}
 
 
 def do_one(work: Work, piece: Piece, tables: Tables, started: float) -> None:
