@@ -208,8 +208,9 @@ def too_much(smaller: dict[str, Any], size: int, longest: float) -> str:
     step = pixels * smaller.get("seconds_a_step", 0.0)
     if step > LONGEST_STEP:
         return f"a step would take some {step:.0f} s"
-    if not step and pixels * smaller["seconds"] > longest:
-        return f"it would take some {pixels * smaller['seconds']:.0f} s"
+    whole = pixels * (smaller.get("cpu_seconds") or smaller["seconds"])
+    if not step and whole > longest:
+        return f"it would take some {whole:.0f} s"
     memory = pixels * (smaller["peak_mib"] - smaller["baseline_mib"]) * 2**20
     if memory > MOST_MEMORY * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"):
         return f"it would take some {memory / 2**30:.0f} GiB"

@@ -301,7 +301,13 @@ def plot_growth(rows: DataFrame) -> Figure:
     names = list(dict.fromkeys(rows["contender"]))
     colours = dict(zip(names, itertools.cycle(COLOURS), strict=False))
     markers = dict(zip(names, "osD^vP<X>*hd"[: len(names)], strict=True))
-    figure, axes = plt.subplots(1, 2, figsize=(10.5, 4.2))
+    left_out = rows[rows["timed"].str.startswith("left out", na=False)].drop_duplicates("contender")
+    notes = [
+        f"{contender_title(row.contender)}: {row.size:.0f}² pixels and more {row.timed}"
+        for row in left_out.itertuples()
+    ]
+    below = 0.17 * len(notes)  # inches
+    figure, axes = plt.subplots(1, 2, figsize=(12, 4.4 + below))
     for axis, value in zip(axes, ("seconds", "memory"), strict=True):
         for name, group in rows.groupby("contender", sort=False):
             group = group.dropna(subset=["seconds"]).sort_values("size")
@@ -317,12 +323,7 @@ def plot_growth(rows: DataFrame) -> Figure:
         axis.grid(alpha=0.25)
     axes[0].set_ylabel("seconds per image, one thread, without the hint")
     axes[1].set_ylabel("peak memory above the start, MiB")
-    left_out = rows[rows["timed"].str.startswith("left out", na=False)].drop_duplicates("contender")
-    notes = [
-        f"{contender_title(row.contender)}: {row.size:.0f}² pixels and more {row.timed}"
-        for row in left_out.itertuples()
-    ]
-    figure.tight_layout(rect=(0, 0.04 * len(notes), 0.76, 1))
+    figure.tight_layout(rect=(0, below / (4.4 + below), 0.7, 1))
     title = "exponents of the pixels:\nseconds, memory"
     legend: dict[str, Any] = {"fontsize": 8, "loc": "center right", "title": title}
     figure.legend(*axes[0].get_legend_handles_labels(), title_fontsize=8, **legend)
