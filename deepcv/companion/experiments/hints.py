@@ -180,17 +180,24 @@ def plot(table: DataFrame) -> Figure:
 
 
 def finding(rows: DataFrame) -> str:
-    """The best map by its mean change where maps are chosen, what it does on other images; what the truth would do."""
+    """The best map by its mean change where maps are chosen, what it does on other images; what the truth would do.
+
+    Where nothing is recorded of the images for choosing, the best map of the others.
+    """
     changes = summary(rows)["ΔF", "mean"].dropna().rename("change").reset_index()
     changes.columns = ["dataset", "images", "name", "map", "change"]
     means = changes.groupby(["images", "map"])["change"].mean()
-    others = means.drop(index=[REFERENCE, TRUTH], level=1)
-    if CHOSEN not in others.index.get_level_values(0) or UNSEEN not in others.index.get_level_values(0):
-        return "Not all maps are recorded yet."
-    best = others[CHOSEN].idxmax()
-    told = f"Of {len(others[CHOSEN])} other maps “{best}” is the best where maps are chosen: mean change of F"
-    told += f" {others[CHOSEN][best]:+.3f} there, {others[UNSEEN].get(best, np.nan):+.3f} on unseen images"
-    return f"{told}. The truth as hint would change it by {means[UNSEEN].get(TRUTH, np.nan):+.3f}."
+    others = means.drop(index=[REFERENCE, TRUTH], level=1, errors="ignore")
+    if others.empty:
+        return "No other map is recorded yet."
+    part = CHOSEN if CHOSEN in others.index.get_level_values(0) else UNSEEN
+    best = others[part].idxmax()
+    told = f"Of {len(others[part])} other maps “{best}” changes F the most on images {part}: {others[part][best]:+.3f}"
+    if part == CHOSEN and (UNSEEN, best) in others.index:
+        told += f"; on unseen ones {others[UNSEEN, best]:+.3f}"
+    if (UNSEEN, TRUTH) in means.index:
+        told += f". The truth as hint would change it by {means[UNSEEN, TRUTH]:+.3f} there"
+    return f"{told}."
 
 
 EXPERIMENT = Experiment(
