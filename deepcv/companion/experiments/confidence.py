@@ -149,8 +149,8 @@ def summary(rows: DataFrame) -> DataFrame:
 def calibration(rows: DataFrame) -> DataFrame:
     """By data set and images: the expected calibration error of the belief, and Brier scores, means over images.
 
-    The error is the mean over pixels, all images together, of the distance between their bin's mean belief and its share
-    of foreground.
+    The error is the mean over pixels, all images together, of the distance between their bin's mean belief and its
+    share of foreground.
     """
     import pandas as pd
 
