@@ -192,7 +192,8 @@ def finding(rows: DataFrame) -> str:
         return "No other map is recorded yet."
     part = CHOSEN if CHOSEN in others.index.get_level_values(0) else UNSEEN
     best = others[part].idxmax()
-    told = f"Of {len(others[part])} other maps “{best}” is the best on images {part}: change of F {others[part][best]:+.3f}"
+    told = f"Of {len(others[part])} other maps “{best}” is the best on images {part}: change of F "
+    told += f"{others[part][best]:+.3f}"
     if part == CHOSEN and (UNSEEN, best) in others.index:
         told += f"; on unseen ones {others[UNSEEN, best]:+.3f}"
     if (UNSEEN, TRUTH) in means.index:
