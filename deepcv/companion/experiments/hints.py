@@ -174,6 +174,7 @@ def plot(table: DataFrame) -> Figure:
         axis.axvline(0, color="0.5", ls="--", lw=1)
         axis.set(title=dataset_title(dataset), xlabel="change of F", yticks=[-place for place in range(len(maps))])
         axis.set_yticklabels(maps)
+        axis.locator_params(axis="x", nbins=4)
         axis.grid(axis="x", alpha=0.25)
     axes[0, 0].legend(fontsize=7, loc="best")
     return figure
@@ -192,8 +193,8 @@ def finding(rows: DataFrame) -> str:
         return "No other map is recorded yet."
     part = CHOSEN if CHOSEN in others.index.get_level_values(0) else UNSEEN
     best = others[part].idxmax()
-    told = f"Of {len(others[part])} other maps “{best}” is the best on images {part}: change of F "
-    told += f"{others[part][best]:+.3f}"
+    where = "on the images for choosing" if part == CHOSEN else "on unseen images"
+    told = f"Of {len(others[part])} other maps “{best}” is the best {where}: change of F {others[part][best]:+.3f}"
     if part == CHOSEN and (UNSEEN, best) in others.index:
         told += f"; on unseen ones {others[UNSEEN, best]:+.3f}"
     if (UNSEEN, TRUTH) in means.index:
