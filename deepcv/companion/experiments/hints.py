@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deepcv.companion.claims import Estimate
 from deepcv.companion.compute import segment
 from deepcv.companion.experiments import experiment
 from deepcv.companion.experiments.confidence import CHOSEN, UNSEEN, both_parts
 from deepcv.companion.experiments.experiment import Experiment, Group, variant
+from deepcv.companion.experiments.variants import mean_of, plot_intervals
 from deepcv.companion.items import Item
 from deepcv.companion.pictures import COLOURS, compact, dataset_title
 from deepcv.companion.recorded import full_names
@@ -127,17 +127,14 @@ def summary(rows: DataFrame) -> DataFrame:
     for (dataset, part, name), own in parts:
         scores = own.pivot_table("f_measure", "image", "variant", sort=False)
         for map_ in [each for each in MAPS if each in scores]:
-            row = _named("F", Estimate.over(scores[map_].dropna())) | {("run", "images"): scores[map_].count()}
+            row = {("F", key): number for key, number in mean_of(scores[map_].dropna()).items()}
+            row["run", "images"] = scores[map_].count()
             if REFERENCE in scores and len(change := (scores[map_] - scores[REFERENCE]).dropna()):
-                row |= _named("ΔF", Estimate.over(change))
+                row |= {("ΔF", key): number for key, number in mean_of(change).items()}
             table[dataset, part, title(name), map_] = row
     result = pd.DataFrame.from_dict(table, orient="index")
     result.columns = pd.MultiIndex.from_tuples(result.columns)
     return result
-
-
-def _named(group: str, estimate: Estimate) -> dict[tuple[str, str], float]:
-    return {(group, "mean"): estimate.mean, (group, "low"): estimate.low, (group, "high"): estimate.high}
 
 
 def readable(table: DataFrame) -> Styler:
@@ -166,16 +163,11 @@ def plot(table: DataFrame) -> Figure:
     for axis, dataset in zip(axes[0], datasets, strict=False):
         for number, name in enumerate(methods):
             own = shown[[(where, each) == (dataset, name) for where, _, each, _ in shown.index]].droplevel((0, 1, 2))
-            change = own["ΔF"].reindex([each for each in maps if each in own.index])
-            heights = [-maps.index(each) - 0.2 * (number - (len(methods) - 1) / 2) for each in change.index]
-            reach = np.abs(change[["low", "high"]].to_numpy().T - change["mean"].to_numpy())
-            style = {"color": COLOURS[number], "fmt": "osD^"[number % 4], "ms": 4, "lw": 1}
-            axis.errorbar(change["mean"], heights, xerr=reach, label=name, **style)
+            style = {"color": COLOURS[number], "marker": "osD^"[number % 4], "label": name}
+            plot_intervals(axis, own["ΔF"].reindex(maps), 0.2 * (number - (len(methods) - 1) / 2), **style)
         axis.axvline(0, color="0.5", ls="--", lw=1)
-        axis.set(title=dataset_title(dataset), xlabel="change of F", yticks=[-place for place in range(len(maps))])
-        axis.set_yticklabels(maps)
+        axis.set(title=dataset_title(dataset), xlabel="change of F")
         axis.locator_params(axis="x", nbins=4)
-        axis.grid(axis="x", alpha=0.25)
     axes[0, 0].legend(fontsize=7, loc="best")
     return figure
 

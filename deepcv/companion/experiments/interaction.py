@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deepcv.companion.claims import Estimate
 from deepcv.companion.compute import segment
 from deepcv.companion.experiments import experiment
 from deepcv.companion.experiments.domains import unseen
 from deepcv.companion.experiments.experiment import Experiment, Group, variant
+from deepcv.companion.experiments.variants import mean_of
 from deepcv.companion.items import Item
 from deepcv.companion.pictures import COLOURS, compact, dataset_title, faded, head_grid
 from deepcv.companion.recorded import full_names
@@ -180,8 +180,8 @@ def summary(rows: DataFrame) -> DataFrame:
                 continue
             without = CLICKS_AT[0] if marked in CLICKS_AT else NOTHING
             gain = (scores[marked] - scores[without]).dropna() if without in scores else values[:0]
-            row = {("F", key): number for key, number in _estimate(values).items()}
-            row |= {("gain", key): number for key, number in _estimate(gain).items()}
+            row = {("F", key): number for key, number in mean_of(values).items()}
+            row |= {("gain", key): number for key, number in mean_of(gain).items()}
             table[dataset, title(name), marked] = row | {("run", "images"): len(values)}
     result = pd.DataFrame.from_dict(table, orient="index")
     result.columns = pd.MultiIndex.from_tuples(result.columns)
@@ -203,13 +203,6 @@ def _scores(rows: DataFrame) -> DataFrame:
         clicks = clicks[[]]
     order = [name for name in (NOTHING, *BOXES) if name in boxes]
     return pd.concat([boxes[order], clicks], axis=1)
-
-
-def _estimate(values: Any) -> dict[str, float]:
-    if values.empty:
-        return dict.fromkeys(("mean", "low", "high"), np.nan)
-    found = Estimate.over(values)
-    return {"mean": found.mean, "low": found.low, "high": found.high}
 
 
 def readable(table: DataFrame) -> Styler:

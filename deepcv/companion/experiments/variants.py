@@ -23,7 +23,7 @@ from deepcv.metrics import bootstrap_interval
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from pandas import DataFrame
+    from pandas import DataFrame, Series
     from pandas.io.formats.style import Styler
 
 Variants = Mapping[str, Mapping[str, Any]]
@@ -137,7 +137,7 @@ def summary(rows: DataFrame, names: Collection[str], reference: str, solver: str
             continue
         values = {title: group[score] for title, score in _SCORES.items()}
         values["ΔF"] = (group["f_measure"] - compared).dropna()
-        row = {(title, each): number for title, of in values.items() for each, number in _mean(of).items()}
+        row = {(title, each): number for title, of in values.items() for each, number in mean_of(of).items()}
         row["run", "s/image"] = group["seconds"].median()
         row["run", "images"] = group.index.get_level_values("image").nunique()
         row["run", "seeds"] = group.index.get_level_values("seed").nunique()
@@ -171,7 +171,8 @@ def readable(table: DataFrame, *, seconds: bool = True) -> Styler:
     return compact(shown.style)
 
 
-def _mean(values) -> dict[str, float]:
+def mean_of(values: Series) -> dict[str, float]:
+    """`mean`, and `low` and `high` of its 95 % bootstrap interval, over images, by which `values` are indexed."""
     by_image = values.groupby("image").mean()
     mean = by_image.mean()
     low, high = bootstrap_interval(by_image) if len(by_image) else (mean, mean)
