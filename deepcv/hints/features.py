@@ -69,7 +69,8 @@ def pixel_features(image: np.ndarray) -> np.ndarray:
     grey = image.mean(axis=2)
     textures = steerable_magnitudes(grey), log_gabor_magnitudes(grey)
     features = np.concatenate([np.moveaxis(image, 2, 0), [hue / 360 - 0.5, saturation], *textures])
-    return np.moveaxis(np.ascontiguousarray(np.moveaxis(features, 0, 2)), 2, 0)
+    by_pixel = cv2.transpose(features.reshape(len(features), -1))
+    return by_pixel.T.reshape(features.shape)
 
 
 def _mirrored(grey: np.ndarray, margin: int = 24) -> tuple[np.ndarray, tuple[slice, ...]]:
@@ -129,20 +130,24 @@ def log_gabor_magnitudes(grey: np.ndarray) -> np.ndarray:
     A filter is a Gaussian in log frequency (Field 1987) times a Gaussian in angle. The bandwidth ratio 0.65 is about
     one and a half octaves; the angular width is two thirds of the step between orientations.
     """
+    import cv2
     from scipy import fft
 
     padded, inside = _mirrored(grey)
     scales, orientations = GABOR_SHAPE
     frequency, direction = _polar(*(fft.fftfreq(side) for side in padded.shape))
-    spectrum = fft.fft2(padded.astype(np.float32))
+    spectrum = cv2.dft(padded.astype(np.float32), flags=cv2.DFT_COMPLEX_OUTPUT)  # (.., .., 2): real, imaginary
     spectrum[0, 0] = 0
     wavelengths = SHORTEST_WAVELENGTH * 2.0 ** np.arange(scales)
     radial = [gaussian(np.log(frequency * np.float32(wavelength)), np.log(0.65)) for wavelength in wavelengths]
+    radial = [cv2.merge([factor, factor]) for factor in radial]
     magnitudes = np.empty((scales, orientations, *grey.shape), dtype=np.float32)
+    band, answer = np.empty_like(spectrum), np.empty_like(spectrum)
     for orientation in range(orientations):
         turn = np.abs(direction - np.float32(orientation * np.pi / orientations))
-        turned = spectrum * gaussian(np.minimum(turn, 2 * np.pi - turn), np.pi / orientations / 1.5)
+        angular = gaussian(np.minimum(turn, 2 * np.pi - turn), np.pi / orientations / 1.5)
+        turned = spectrum * cv2.merge([angular, angular])
         for scale in range(scales):
-            band = fft.ifft2(turned * radial[scale], overwrite_x=True)
-            np.abs(band[inside], out=magnitudes[scale, orientation])
+            cv2.idft(np.multiply(turned, radial[scale], out=band), answer, cv2.DFT_SCALE)
+            np.abs(answer.view(np.complex64)[..., 0][inside], out=magnitudes[scale, orientation])
     return magnitudes.reshape(-1, *grey.shape)
