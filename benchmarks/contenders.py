@@ -37,7 +37,7 @@ def names() -> list[str]:
         method if preset == "default" else f"{method}:{preset}"
         for method, each in METHODS.items()
         for preset in each.presets
-        if method in METHODS_TIMED and preset not in ("textbook-filter", "gradient", "no-decoder")  # same loop
+        if method in METHODS_TIMED and preset not in ("textbook-filter", "gradient", "auto-encoder")  # same loop
     ]
     return [*ours, *_PEERS]
 

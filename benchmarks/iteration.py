@@ -187,7 +187,8 @@ def _profile(shape: tuple[int, ...], device: str, rates: dict[str, float]):
 
 
 _STEP = "step"
-_BACKWARD, _OPTIMISER = "autograd::engine::evaluate_function", "Optimizer.step"
+_BACKWARD = "autograd::engine::evaluate_function"
+_OPTIMISER = ("Optimizer.step", "aten::_foreach_add_", "aten::_fused_adam_")  # torch's, and the two kernels of ours
 
 
 def _phases(profiler, step: float):

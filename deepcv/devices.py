@@ -1,10 +1,6 @@
-"""Torch devices, and torch without its compiler."""
+"""Torch devices."""
 
 from __future__ import annotations
-
-import sys
-import types
-from typing import Any
 
 import torch
 
@@ -46,31 +42,3 @@ def torch_device(name: str | None) -> torch.device:
         reason = str(error).splitlines()[0]
         raise InputError(f"there is no device {name!r} here ({reason}); use cpu, or leave it out") from None
     return device
-
-
-class _Uncompiled(types.ModuleType):
-    """In place of `torch._dynamo`: nothing is compiled; whoever asks for more gets the compiler after all."""
-
-    @staticmethod
-    def disable(function, *_, **__):
-        return function
-
-    @staticmethod
-    def graph_break() -> None:
-        pass
-
-    def __getattr__(self, name: str) -> Any:
-        if sys.modules.get(self.__name__) is self:
-            del sys.modules[self.__name__]
-        from torch import _dynamo
-
-        return getattr(_dynamo, name)
-
-
-def without_compiler() -> None:
-    """Spare a process that segments one picture torch's compiler, which takes as long to import as torch itself.
-
-    Torch's optimisers import it at their first step, only to tell it that they aren't to be compiled.
-    """
-    if "torch._dynamo" not in sys.modules:
-        sys.modules["torch._dynamo"] = _Uncompiled("torch._dynamo")

@@ -54,7 +54,7 @@ _PRESET_TITLES = {
     "textbook-filter": "textbook filter",
     "otsu": "surer hint",
     "gradient": "Algorithm 2",
-    "no-decoder": "no decoder",
+    "auto-encoder": "with a decoder",
     "grabcut": "GrabCut's energy",
 }
 

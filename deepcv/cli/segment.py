@@ -146,11 +146,9 @@ def _labels(
     **options: bool,
 ) -> list[Found]:
     """What the method finds in pictures of these full shapes; options are those of `segment_picture`."""
-    from deepcv.devices import without_compiler
     from deepcv.door import inverted, segment_picture, with_warnings
     from deepcv.methods import get_method
 
-    without_compiler()
     found = []
     for pixels, shape in zip(pictures, shapes, strict=True):
         seeds, hint = said.read(shape, pixels.shape[:2])

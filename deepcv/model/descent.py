@@ -9,10 +9,66 @@ import torch
 from torch import Tensor
 
 
-def adam(parameters, learning_rate: float, device: torch.device) -> torch.optim.Optimizer:
-    """Adam as one kernel for all parameters, which a CUDA graph can record."""
-    fused = device.type in ("cpu", "cuda")
-    return torch.optim.Adam(parameters, lr=learning_rate, fused=fused, capturable=device.type == "cuda")
+class Adam:
+    """Adam [Kingma and Ba, 2015] with one kernel per group of parameters, which a CUDA graph can record.
+
+    Its steps are those of `torch.optim.Adam(fused=True)`, bit by bit. That class imports torch's compiler, which takes
+    as long as torch itself.
+
+    Parameters
+    ----------
+    groups : list of dict
+        As in `torch.optim`: "params", tensors on a CPU or CUDA GPU, and "lr", their learning rate.
+    """
+
+    def __init__(self, groups: list[dict[str, Any]]):
+        self.param_groups = groups
+        self.state = {each: _moments(each) for group in groups for each in group["params"]}
+
+    def zero_grad(self) -> None:
+        """Drop the gradients."""
+        for parameter in self.state:
+            parameter.grad = None
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Move the parameters that have a gradient."""
+        for group in self.param_groups:
+            moved = [each for each in group["params"] if each.grad is not None]
+            if not moved:
+                continue
+            first, second, steps = (
+                [self.state[each][name] for each in moved] for name in ("exp_avg", "exp_avg_sq", "step")
+            )
+            torch._foreach_add_(steps, 1)
+            torch._fused_adam_(
+                moved,
+                [each.grad for each in moved],
+                first,
+                second,
+                [],
+                steps,
+                lr=group["lr"],
+                beta1=0.9,
+                beta2=0.999,
+                weight_decay=0.0,
+                eps=1e-8,
+                amsgrad=False,
+                maximize=False,
+            )
+
+
+def _moments(parameter: Tensor) -> dict[str, Tensor]:
+    moments = {name: torch.zeros_like(parameter, requires_grad=False) for name in ("exp_avg", "exp_avg_sq")}
+    return moments | {"step": torch.zeros((), device=parameter.device)}
+
+
+def adam(parameters, learning_rate: float, device: torch.device) -> Adam | torch.optim.Optimizer:
+    """Adam on parameters, or groups of them, as one kernel for each where the device has it."""
+    if device.type not in ("cpu", "cuda"):
+        return torch.optim.Adam(parameters, lr=learning_rate)
+    groups = list(parameters)
+    return Adam(groups if isinstance(groups[0], dict) else [{"params": groups, "lr": learning_rate}])
 
 
 class Descent:
@@ -25,7 +81,7 @@ class Descent:
     ----------
     loss : callable
         Returns the losses `(B,)`, and tensors to pass on.
-    optimiser : torch.optim.Optimizer
+    optimiser : Adam or torch.optim.Optimizer
     image : Tensor, `(B, C, H, W)`
         The losses are divided by its number of pixels; a graph is used if it is on a GPU.
     afterwards : callable, optional
@@ -37,7 +93,7 @@ class Descent:
     def __init__(
         self,
         loss: Callable[[], tuple[Tensor, tuple[Tensor, ...]]],
-        optimiser: torch.optim.Optimizer,
+        optimiser: Adam | torch.optim.Optimizer,
         image: Tensor,
         afterwards: Callable[[], None] | None = None,
         changes: Sequence[Tensor] = (),

@@ -29,6 +29,13 @@ def softmax_memberships(phi: Tensor) -> Tensor:
     return torch.softmax(phi, dim=1)
 
 
+def labels_of(memberships: Tensor) -> Tensor:
+    """The phase of the greatest membership, the first of equal ones; `(B, N, H, W)` to `(B, H, W)`."""
+    if memberships.shape[1] == 2:  # a comparison takes a tenth of the time of torch's argmax
+        return (memberships[:, 1] > memberships[:, 0]).long()
+    return memberships.argmax(dim=1)
+
+
 def contours(memberships: Tensor) -> Tensor:
     """The memberships whose boundaries the length term counts.
 

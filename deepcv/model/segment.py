@@ -16,6 +16,7 @@ from deepcv.errors import InputError
 from deepcv.hints.hint import hint_for
 from deepcv.images import resize, working_shape
 from deepcv.model.batches import checked_batch, side_by_side, solve_alike, traces_of, watched
+from deepcv.model.phases import labels_of
 from deepcv.model.refinement import guided_filter
 from deepcv.model.settings import Settings
 from deepcv.model.solver import Problem, iterate
@@ -173,7 +174,7 @@ def _solve(problem: Problem, settings: Settings, progress: bool) -> tuple[np.nda
     for state in watched(iterate(problem, settings), settings.steps + later_steps, "deep Chan-Vese", progress):
         changed = unchanged
         if state.memberships is not before:
-            changed = (state.memberships.argmax(1) != before.argmax(1)).float().mean(dim=(1, 2))
+            changed = (labels_of(state.memberships) != labels_of(before)).float().mean(dim=(1, 2))
         before = state.memberships
         unsettled.append(~state.settled)
         for name, value in (*state.energy.items(), ("changed", changed)):

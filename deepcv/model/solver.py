@@ -164,7 +164,7 @@ def _gradient(problem: Problem, settings: Settings) -> Iterator[State]:
     phi = phases.initial_phi(u[:, 1], settings.start_limit) if two else torch.log(u.clamp(min=1e-2))
     phi = phi.clone().requires_grad_()
     w = energy.gradient(phases.contours(memberships_of(phi.detach())))
-    noise = _Noise(problem, settings.samples, model.dimensions)
+    noise = _Noise(problem, settings, model.dimensions)
 
     def loss() -> tuple[Tensor, tuple[Tensor, ...]]:
         """E_LS of (3.18) or (4.5), without the term in w alone."""
@@ -203,7 +203,7 @@ def _exact(problem: Problem, settings: Settings) -> Iterator[State]:
     """Rounds of Adam steps on the networks with u fixed, then the best u for these networks, until labels settle."""
     image, u = problem.image, problem.memberships
     model = Model(image.shape[1], settings, problem.seeds).to(image.device)
-    noise, weights = _Noise(problem, settings.samples, model.dimensions), torch.empty_like(u)
+    noise, weights = _Noise(problem, settings, model.dimensions), torch.empty_like(u)
     loss = functools.partial(_fit, model, image, noise, weights)
     descent = Descent(loss, adam(model.parameters(), settings.learning_rate, image.device), image)
     terms, solution, step = _terms_of(u, problem, settings), None, 0
@@ -217,7 +217,7 @@ def _exact(problem: Problem, settings: Settings) -> Iterator[State]:
             if not left:
                 solution = _best_partition(model, problem, settings, solution)
                 found = torch.where(settled[:, None, None, None], u, nonempty(solution.mask, u))
-                changed = (found.argmax(dim=1) != u.argmax(dim=1)).float().mean(dim=(1, 2))
+                changed = (phases.labels_of(found) != phases.labels_of(u)).float().mean(dim=(1, 2))
                 settled = settled | (changed < settings.settled)
                 u, terms = found, _terms_of(found, problem, settings)
             yield _state(step, u, mean, fit, kl, terms, settled)
@@ -249,10 +249,11 @@ def nonempty(mask: Tensor, u: Tensor) -> Tensor:
 
 
 class _Noise:
-    """Draws of η, `(M, B, d, H, W)` in `value`, each image's from its own generator."""
+    """Draws of η, `(M, B, d, H, W)` in `value`, each image's from its own generator; none without a decoder."""
 
-    def __init__(self, problem: Problem, samples: int, dimensions: int):
+    def __init__(self, problem: Problem, settings: Settings, dimensions: int):
         device = problem.image.device
+        samples = settings.samples if settings.decoder else 0
         shape = (samples, len(problem.image), dimensions, *problem.image.shape[-2:])
         self.value = torch.empty(shape, device=device)
         self.generators = [torch.Generator(device).manual_seed(seed) for seed in problem.seeds]

@@ -133,19 +133,21 @@ def test_the_arctan_is_refused_only_where_it_would_be_used_for_more_than_two_pha
 
 
 EXACT_ONLY = {"rounds", "settled", "more_steps"}
+DECODED = {"pixel_range", "samples", "channel_mean"}
 GRADIENT_ONLY = {"penalty", "warmup", "learning_rate_phi", "relaxation", "sureness", "start_limit"}
 
 
 @pytest.mark.parametrize(
     ("given", "unused"),
     [
-        ({}, GRADIENT_ONLY),
-        ({"phases": 3}, GRADIENT_ONLY),
-        ({"u_step": "gradient"}, EXACT_ONLY),
-        ({"u_step": "gradient", "start": "clusters"}, EXACT_ONLY | {"sureness"}),
-        ({"u_step": "gradient", "phases": 3}, EXACT_ONLY | {"sureness", "start_limit"}),
-        ({"u_step": "gradient", "decoder": False}, EXACT_ONLY | {"pixel_range", "samples", "channel_mean"}),
-        ({"architecture": "skip", "levels": 2}, GRADIENT_ONLY | {"activation"}),
+        ({}, GRADIENT_ONLY | DECODED),
+        ({"decoder": True}, GRADIENT_ONLY),
+        ({"phases": 3}, GRADIENT_ONLY | DECODED),
+        ({"u_step": "gradient"}, EXACT_ONLY | DECODED),
+        ({"u_step": "gradient", "decoder": True}, EXACT_ONLY),
+        ({"u_step": "gradient", "start": "clusters"}, EXACT_ONLY | DECODED | {"sureness"}),
+        ({"u_step": "gradient", "phases": 3}, EXACT_ONLY | DECODED | {"sureness", "start_limit"}),
+        ({"architecture": "skip", "levels": 2}, GRADIENT_ONLY | DECODED | {"activation"}),
     ],
 )
 def test_a_setting_counts_as_idle_where_its_description_says_that_it_is_not_used(given, unused):

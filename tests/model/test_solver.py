@@ -19,8 +19,8 @@ from deepcv.model.settings import Settings
 from deepcv.model.solver import Model, Problem, iterate
 from deepcv.model.start import clustered_memberships
 
-QUICK = {"steps": 6, "more_steps": 6, "rounds": 2, "settled": 0.0, "width": 3, "size": 32}
-GRADIENT = {"u_step": "gradient", "steps": 8, "width": 3, "size": 32, "latent_mean": 3.0}
+QUICK = {"steps": 6, "more_steps": 6, "rounds": 2, "settled": 0.0, "width": 3, "size": 32, "decoder": True}
+GRADIENT = {"u_step": "gradient", "steps": 8, "width": 3, "size": 32, "latent_mean": 3.0, "decoder": True}
 PRESETS = METHODS["deep-cv"].presets
 
 
@@ -63,7 +63,7 @@ class SmoothProblem:
     nu, penalty = 0.5, 1.0
 
     def __init__(self):
-        settings = Settings(u_step="gradient", latent_mean=1.0, latent_unit=1.0, width=2, levels=0)
+        settings = Settings(u_step="gradient", decoder=True, latent_mean=1.0, latent_unit=1.0, width=2, levels=0)
         self.model = Model(1, settings, [0])
         self.model.encoder = UNet(1, 1, width=2, levels=0, seeds=[0], activation=torch.sigmoid)
         self.model.decoder = UNet(1, 1, width=2, levels=0, seeds=[1], activation=torch.sigmoid)
@@ -391,7 +391,7 @@ def test_networks_unit_on_the_latent_axis_leaves_the_model_what_it_is():
     # the same weights in another unit are another network, but the KL is to the same priors in either
     image = torch.rand(1, 1, 9, 9, generator=torch.Generator().manual_seed(0))
     noise = torch.zeros(1, 1, 1, 9, 9)
-    ones, tens = (Model(1, Settings(latent_unit=unit), [0]) for unit in (1.0, 10.0))
+    ones, tens = (Model(1, Settings(decoder=True, latent_unit=unit), [0]) for unit in (1.0, 10.0))
     (mean, _), (scaled, _) = ones.encode(image), tens.encode(image)
     torch.testing.assert_close(scaled, 10 * mean)
     torch.testing.assert_close(ones.decode(mean), tens.decode(scaled))
@@ -403,7 +403,7 @@ def test_pixel_range_and_channel_mean_scale_the_reconstruction_alone():
     image = torch.rand(1, 3, 9, 9, generator=torch.Generator().manual_seed(0))
     noise = torch.zeros(1, 1, 1, 9, 9)
     plain, bytes_, mean = (
-        Model(3, Settings(**changes), [0])(image, noise)
+        Model(3, Settings(decoder=True, **changes), [0])(image, noise)
         for changes in ({}, {"pixel_range": 255.0}, {"channel_mean": True})
     )
     torch.testing.assert_close(bytes_[1], 255**2 * plain[1])

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
-EFFORT = ("size", "rounds", "settled", "steps", "more_steps", "width", "levels", "samples", "precision")
+EFFORT = ("size", "rounds", "settled", "steps", "more_steps", "width", "levels", "precision")
 """Settings that trade time for score; the others define the model."""
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -45,17 +45,19 @@ VARIANTS: dict[str, dict[str, Any]] = {
         ("more_steps", (5, 20)),
         ("width", (4, 16)),
         ("levels", (1, 2)),
-        ("samples", (4,)),
         ("precision", ("bfloat16",)),
         ("balance", (0.0, 0.5, 1.0)),
         ("nu", (0.0, 100.0, 1000.0)),
         ("hint_weight", (0.0, 50.0, 200.0)),
         ("edge_sensitivity", (0.0, 3.0)),
-        ("pixel_range", (20.0, 255.0)),
         ("guided_radius", (10, 50)),
         ("start", ("clusters", "textures")),
     ) for value in values},
     "learned variance": {"learned_variance": True},
+    "decoder": {"decoder": True},
+    "decoder, 4 samples": {"decoder": True, "samples": 4},
+    "decoder, pixels to 20": {"decoder": True, "pixel_range": 20.0},
+    "decoder, pixels to 255": {"decoder": True, "pixel_range": 255.0},
 }  # fmt: skip
 
 _FARTHEST = -0.15  # changes of F below this are written, not drawn
@@ -99,7 +101,7 @@ def plot(table: DataFrame) -> Figure:
     figure, (trade, change) = plt.subplots(1, 2, figsize=(10.5, 0.24 * len(table) + 2.2), width_ratios=(1.15, 1))
     cost = table.set_axis([" ".join(column) for column in table.columns], axis=1)
     colours = dict(zip(EFFORT, COLOURS, strict=False))
-    markers = dict(zip(EFFORT, "osD^vP<X>", strict=True))
+    markers = dict(zip(EFFORT, "osD^vP<X", strict=True))
     for name in EFFORT:
         turned = cost[[index.startswith(f"{name} =") for index in cost.index]]
         if turned.empty:

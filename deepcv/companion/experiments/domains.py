@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 # -- what is run -------------------------------------------------------------------------------------------------------
 
 _CHEAP = ("deep-cv", "saliency", "hint-cut", "ridge", "chan-vese", "grabcut")
-_ABLATIONS = ("deep-cv:no-decoder", "mixture", "mixture:grabcut", "forest", "feature-clustering")
+_ABLATIONS = ("deep-cv:auto-encoder", "mixture", "mixture:grabcut", "forest", "feature-clustering")
 _FAST = (*_CHEAP, *_ABLATIONS, "statistical", "iem")
 _SLOW = ("deep-cv:paper",)
 

@@ -2,7 +2,8 @@
 
 The paper claims, from pictures, that segmentation is stable as the depth or the architecture of the networks varies:
 the deep image prior's skip network [45] with depth 2 to 5, and the U-Net [39]. Here each is scored in the package's own
-solver and, reduced, in the paper's loop, and the spread over architectures is compared with the spread over seeds.
+solver, with a decoder as in the paper, and, reduced, in the paper's loop, and the spread over architectures is compared
+with the spread over seeds.
 """
 
 from __future__ import annotations
@@ -47,18 +48,18 @@ class Settings(variants.Settings):
         "quick": {
             "dataset": "samples",
             "solvers": {
-                "default": Reduction({"size": 48, "rounds": 2, "steps": 10, "more_steps": 5}, 2),
+                "default": Reduction({"decoder": True, "size": 48, "rounds": 2, "steps": 10, "more_steps": 5}, 2),
                 "paper": Reduction({"size": 48, "width": 4, "steps": 20}, 2),
             },
         },
         "cpu": {
             "dataset": "weizmann",
             "solvers": {
-                "default": Reduction({}, N_TUNING_IMAGES),
+                "default": Reduction({"decoder": True}, N_TUNING_IMAGES),
                 "paper": replace(REDUCED["deep-cv:paper"], n_images=10),
             },
         },
-        "paper": {"dataset": "weizmann", "solvers": {"default": Reduction(), "paper": Reduction()}},
+        "paper": {"dataset": "weizmann", "solvers": {"default": Reduction({"decoder": True}), "paper": Reduction()}},
     }
     known = ARCHITECTURES
 

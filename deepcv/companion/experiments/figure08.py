@@ -6,6 +6,8 @@ both are "more like Gaussian distributions". We measure contrast, overlap and di
 pairs of regions: the true ones and those that the model found. The model found the second pair in the latent image
 itself, so its good separation there proves nothing.
 
+The package's solver has a decoder here, as in the paper.
+
 A colour image has no single distribution. We take its grey values (the mean of the channels), as the paper's
 histograms do, and its projection on the axis in colour space that separates the two regions best
 (`deepcv.companion.distributions.discriminant`). That axis is fitted to the regions, and the encoder has to beat it.
@@ -90,15 +92,18 @@ class Settings(experiment.Settings):
     """
 
     profiles = {
-        "quick": {"dataset": "samples", "solvers": {"deep-cv": Reduction({"size": 100}, 2)}},
+        "quick": {"dataset": "samples", "solvers": {"deep-cv": Reduction({"decoder": True, "size": 100}, 2)}},
         "cpu": {
             "dataset": "weizmann",
             "solvers": {
-                "deep-cv": Reduction(n_images=N_TUNING_IMAGES),
+                "deep-cv": Reduction({"decoder": True}, N_TUNING_IMAGES),
                 "deep-cv:paper": replace(REDUCED["deep-cv:paper"], n_images=5),
             },
         },
-        "paper": {"dataset": "weizmann", "solvers": {"deep-cv": Reduction(), "deep-cv:paper": Reduction()}},
+        "paper": {
+            "dataset": "weizmann",
+            "solvers": {"deep-cv": Reduction({"decoder": True}), "deep-cv:paper": Reduction()},
+        },
     }
 
     solvers: Mapping[str, Reduction] | None = None

@@ -4,8 +4,9 @@ The paper's claim (section 6): "the total loss has the energy dissipation proper
 iteration increases". We measure both, by image and seed: how often the energy (3.15) falls and how far it rises, and F
 at 0, 10, 20, 40, 100 iterations and at the end. An iteration is an Adam step.
 
-We watch two loops: the package's own, which alternates some steps on the networks with the exact minimum over u, and
-the paper's (preset "paper", reduced in size and width), in which φ moves with the networks.
+We watch two loops: the package's own, which alternates some steps on the networks with the exact minimum over u, here
+with a decoder so that the energy has all its terms; and the paper's (preset "paper", reduced in size and width), in
+which φ moves with the networks.
 
 The energy is (3.15) per pixel with our hint term, as in `deepcv.model.solver.State`: networks before the step, u after
 it. Neither loop descends exactly this energy: the package's network steps weight the phases by area (`balance`), and
@@ -84,14 +85,14 @@ class Settings(figure08.Settings):
         "quick": {
             "dataset": "samples",
             "solvers": {
-                "deep-cv": Reduction({"size": 80}, 2),
+                "deep-cv": Reduction({"decoder": True, "size": 80}, 2),
                 "deep-cv:paper": Reduction({"size": 48, "width": 8, "steps": 60}, 1),
             },
         },
         "cpu": {
             "dataset": "weizmann",
             "solvers": {
-                "deep-cv": Reduction(n_images=N_TUNING_IMAGES),
+                "deep-cv": Reduction({"decoder": True}, N_TUNING_IMAGES),
                 "deep-cv:paper": replace(REDUCED["deep-cv:paper"], n_images=3),
             },
         },

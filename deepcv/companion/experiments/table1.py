@@ -70,7 +70,7 @@ _COMPARED = (*(name for name in _MASK_METHODS if name not in REDUCED), "chan-ves
 _SHORT_DIP = {"size": 48, "first_steps": 30, "second_steps": 30, "ramp": 15}
 _SECONDS = ("forest", "feature-clustering")
 """Methods that take seconds an image, left out of "quick"."""
-_EVERYTHING = (*_COMPARED, "deep-cv:no-decoder", "mixture:grabcut", *REDUCED)
+_EVERYTHING = (*_COMPARED, "deep-cv:auto-encoder", "mixture:grabcut", *REDUCED)
 
 
 _QUICKER = {"iem": Reduction({"size": 64}), "statistical": Reduction({"max_iterations": 40})}
