@@ -294,7 +294,7 @@ def test_few_images_and_no_row_of_ours_are_compared_without_a_warning():
 
 def test_quick_leaves_out_what_takes_seconds_and_the_full_profiles_have_every_ablation():
     ablations = {"hint-cut", "ridge", "mixture"}
-    slower = {"forest", "feature-clustering", "mixture:grabcut", "deep-cv:no-decoder"}
+    slower = {"forest", "feature-clustering", "mixture:grabcut", "deep-cv:auto-encoder"}
     assert ablations <= set(Settings().methods) and not slower & set(Settings().methods)
     assert all(ablations | slower <= set(Settings(profile).methods) for profile in ("cpu", "paper"))
 
