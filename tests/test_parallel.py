@@ -11,12 +11,16 @@ import textwrap
 import threading
 import time
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
 
 from deepcv import parallel, provenance
+from deepcv.cli.main import main
+from deepcv.data import samples
 from deepcv.errors import InputError
+from deepcv.pictures import write_image
 
 # Workers import what they compute with, so these functions stand in a module that a test writes.
 FUNCTIONS = """
@@ -205,6 +209,21 @@ def test_a_cluster_gives_the_rows_of_this_process_and_says_which_machine(on_clus
     assert len(here) == 3
     same = [name for name in here if name not in ("seconds", "hint_seconds", "created", "extra")]
     assert there[same].to_dict("records") == here[same].to_dict("records")
+
+
+def test_a_cluster_segments_a_folder(on_cluster, tmp_path, monkeypatch, capsys):
+    """Relative paths start from the folder of the command, and what fails is said as in processes of one's own."""
+    monkeypatch.chdir(tmp_path)
+    Path("photos").mkdir()
+    for name in ("coins", "overlap-pair"):
+        write_image(f"photos/{name}.png", samples.load(name).image)
+    Path("photos/broken.png").write_bytes(b"no picture")
+    command = ["segment", "photos", "--method", "chan-vese", "--areas", "areas.csv"]
+    assert main([*command, "--out", "here", "--workers", "1"]) == 1
+    assert main([*command, "--out", "there", "--scheduler", on_cluster[0]]) == 1
+    assert "there: 2 masks, 1 skipped" in capsys.readouterr().out
+    for name in ("coins.png", "overlap-pair.png"):
+        assert Path("there", name).read_bytes() == Path("here", name).read_bytes()
 
 
 def test_a_killed_worker_costs_its_item_only(on_cluster):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import shutil
 import sys
@@ -12,11 +11,10 @@ from typing import Annotated
 
 import typer
 
-from deepcv.cli.options import Device, given
+from deepcv.cli.options import Device, Scheduler, computing_on, given
 from deepcv.errors import InputError
 
 WORKERS = "Number of processes. [default: one per usable core; 1 on a GPU]"
-SCHEDULER = "Compute on the workers of this Dask scheduler, tcp://host:8786."
 
 
 def run(
@@ -32,7 +30,7 @@ def run(
     seeds: Annotated[str | None, typer.Option(help="Comma-separated whole numbers: 0,1,2.")] = None,
     device: Device = None,
     workers: Annotated[int | None, typer.Option(help=WORKERS)] = None,
-    scheduler: Annotated[str | None, typer.Option(help=SCHEDULER)] = None,
+    scheduler: Scheduler = None,
     recompute: Annotated[bool, typer.Option("--recompute", help="Recompute rows that are in the store.")] = False,
     record: Annotated[
         bool,
@@ -63,7 +61,7 @@ def run(
     for name in sorted(changes.keys() - {field.name for field in dataclasses.fields(chosen.settings)}):
         raise InputError(f"{experiment} has no option --{name.replace('_', '-')}; leave it out")
     settings = chosen.settings(**changes)
-    with _workers(workers, scheduler) as where:
+    with computing_on(workers, scheduler) as where:
         rows = chosen.run(settings, workers=where)
     print(chosen.summary(rows).to_string(float_format=lambda value: f"{value:.3f}"))
     if record:
@@ -95,7 +93,7 @@ def record(
     into: Annotated[Path | None, typer.Option(help="Write to this folder instead of results/recorded.")] = None,
     workers: Annotated[int | None, typer.Option(help=WORKERS)] = None,
     device: Device = None,
-    scheduler: Annotated[str | None, typer.Option(help=SCHEDULER)] = None,
+    scheduler: Scheduler = None,
 ) -> None:
     """Compute the rows missing from results/recorded, within a time limit if you set one.
 
@@ -122,7 +120,7 @@ def record(
         return
     names = experiments or [each.name for each in EXPERIMENTS.values() if each.recorded]
     wanted = [get_experiment(name) for name in names]
-    with _workers(workers, scheduler) as where:
+    with computing_on(workers, scheduler) as where:
         at = {"device": device, "workers": where}
         if check is not None:
             if not checking.check(wanted, check, seed=seed, trained=bool(experiments), **at):
@@ -169,17 +167,3 @@ def _print_listing(table) -> None:
         f"{table['recorded'].sum()} recorded, the code of {table['code changed since'].sum()} changed since; "
         f"{table['missing'].sum()} missing, {table['minutes'].sum():.1f} minutes{unknown}"
     )
-
-
-@contextlib.contextmanager
-def _workers(workers: int | None, scheduler: str | None):
-    """The `workers` of an experiment: a number, or the executor of a scheduler."""
-    if scheduler is None:
-        yield workers
-        return
-    from deepcv.parallel import cluster
-
-    if workers is not None:
-        raise InputError("--workers counts local processes, --scheduler uses a cluster; leave one out")
-    with cluster(scheduler) as executor:
-        yield executor

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import csv
 import io
 import json
@@ -11,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -398,25 +400,28 @@ def do_many(
     tables: Tables,
     started: float,
     *,
-    workers: int | None,
+    workers: int | Executor | None,
     batch: int,
     again: bool,
 ) -> None:
     """Segment many pictures in several processes; raise `typer.Exit` with status 1 if some can't be segmented."""
     from deepcv import parallel
 
-    work = replace(work, rows=bool(tables.areas), objects=bool(tables.coco))
+    function = partial(compute, replace(work, rows=bool(tables.areas), objects=bool(tables.coco)))
+    if isinstance(workers, Executor):
+        function = partial(_within, Path.cwd(), function)
     if again:
         pieces = [replace(piece, done=False) for piece in pieces]
     there = sum(piece.done for piece in pieces)
     todo = [piece for piece in pieces if not piece.done or tables.paths]
     batches = [Batch(todo[first : first + batch]) for first in range(0, len(todo), batch)]
-    workers = min(workers or parallel.concurrency(None), max(1, len(batches)))
+    if not isinstance(workers, Executor):
+        workers = min(workers or parallel.concurrency(None), max(1, len(batches)))
     left = {piece.path: piece for piece in todo}
     problems: list[str] = []
     bar = sys.stderr.isatty()
     try:
-        for _, reports in parallel.run(partial(compute, work), batches, workers=workers, progress=bar):
+        for _, reports in parallel.run(function, batches, workers=workers, progress=bar):
             for report in reports:
                 del left[report.piece.path]
                 tables.add(report)
@@ -441,6 +446,17 @@ def do_many(
     print(f"{out}: {', '.join(parts)}, {time.perf_counter() - started:.1f} s")
     if problems:
         raise typer.Exit(1)
+
+
+def _within(folder: Path, function: Callable[[Batch], list[Report]], batch: Batch) -> list[Report]:
+    """Call a function in the folder that relative paths start from, on a machine that may have started elsewhere."""
+    try:
+        with contextlib.chdir(folder):
+            return function(batch)
+    except FileNotFoundError:
+        raise InputError(
+            f"a worker has no folder {folder}; pictures and masks must lie where all workers see them"
+        ) from None
 
 
 class Batch(list[Piece]):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
@@ -78,6 +79,21 @@ Workers = Annotated[
     int | None,
     typer.Option(min=1, help="Pictures at once, a process each. [default: as many as cores; 1 on a GPU]"),
 ]
+Scheduler = Annotated[str | None, typer.Option(help="Compute on the workers of this Dask scheduler, tcp://host:8786.")]
+
+
+@contextlib.contextmanager
+def computing_on(workers: int | None, scheduler: str | None) -> Iterator[Any]:
+    """What `deepcv.parallel.run` takes as `workers`: a number, or the executor of a scheduler."""
+    if scheduler is None:
+        yield workers
+        return
+    from deepcv.parallel import cluster
+
+    if workers is not None:
+        raise InputError("--workers counts local processes, --scheduler uses a cluster; leave one out")
+    with cluster(scheduler) as executor:
+        yield executor
 
 
 @dataclass(frozen=True)
@@ -97,6 +113,7 @@ class Shared:
     channel: Channel = None
     limits: Range = None
     again: Again = False
+    scheduler: Scheduler = None
     device: Device = None
 
     def reading(self) -> dict[str, Any]:

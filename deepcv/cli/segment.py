@@ -13,7 +13,7 @@ import typer
 
 from deepcv.cli import many
 from deepcv.cli.marking import Background, BackgroundPoints, Box, Foreground, Hint, Invert, Marking, Points
-from deepcv.cli.options import LARGEST_SIDE, Shared, Workers, given, with_shared
+from deepcv.cli.options import LARGEST_SIDE, Shared, Workers, computing_on, given, with_shared
 from deepcv.errors import InputError
 
 if TYPE_CHECKING:
@@ -118,12 +118,14 @@ def segment(
         largest=more.largest,
         title=chosen.title,
     )
+    if one and more.scheduler:
+        raise InputError("--scheduler is for many pictures; leave it out, or name a folder")
     if one:
         many.do_one(work, many.single(images[0], wanted, tables.paths, said.paths), tables, started)
     else:
         pieces = many.several(images, wanted, tables.paths, said.paths)
-        workers = workers or (None if on == "cpu" else 1)
-        many.do_many(work, pieces, wanted["out"], tables, started, workers=workers, batch=1, again=more.again)
+        with computing_on(workers or (None if on == "cpu" or more.scheduler else 1), more.scheduler) as where:
+            many.do_many(work, pieces, wanted["out"], tables, started, workers=where, batch=1, again=more.again)
 
 
 def _settings(method: Method, preset: str, **changes) -> dict[str, Any]:

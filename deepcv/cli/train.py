@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deepcv.cli import many
-from deepcv.cli.options import LARGEST_SIDE, Device, Shared, Workers, given, with_shared
+from deepcv.cli.options import LARGEST_SIDE, Device, Shared, computing_on, given, with_shared
 from deepcv.errors import InputError
 from deepcv.files import check_place
 
@@ -114,7 +114,7 @@ def predict(
         ),
     ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Pictures per batch.")] = 8,
-    workers: Workers = 1,
+    workers: Annotated[int | None, typer.Option(min=1, help="Batches at once, a process each. [default: 1]")] = None,
     *,
     more: Shared,
 ) -> None:
@@ -139,11 +139,14 @@ def predict(
     work = many.Work(
         partial(_predicted, weights, torch_device(more.device)), options, largest=more.largest, title="the network"
     )
+    if out == many.STREAM and more.scheduler:
+        raise InputError("--scheduler is for many pictures; leave it out, or name a folder")
     if out == many.STREAM:
         many.do_one(work, many.single(images[0], wanted, tables.paths, [weights]), tables, started)
     else:
         pieces = many.several(images, wanted, tables.paths, [weights])
-        many.do_many(work, pieces, out, tables, started, workers=workers, batch=batch, again=more.again)
+        with computing_on(workers or (None if more.scheduler else 1), more.scheduler) as where:
+            many.do_many(work, pieces, out, tables, started, workers=where, batch=batch, again=more.again)
 
 
 @functools.lru_cache(maxsize=1)

@@ -123,6 +123,7 @@ def _in_another_process(function, items):
         (("disc.png", "--method", "deep-cv", "--phases", 3, "--soft", "s.tif"), "--soft needs a foreground"),
         (("disc.png", "--method", "vese-chan", "--out", "m.png", "--largest"), "--largest needs a foreground"),
         (("disc.png", "--out", "m.png", "--areas", "nowhere/a.csv"), "no folder nowhere"),
+        (("disc.png", "--out", "m.png", "--scheduler", "tcp://x:1"), "--scheduler is for many pictures"),
     ],
 )
 def test_wrong_use_is_one_sentence(refused, photos, arguments, says):
