@@ -118,8 +118,8 @@ def steerable_magnitudes(grey: np.ndarray) -> np.ndarray:
         octaves = np.log2(frequency * 2 ** (scale + 2))
         band = 1j * spectrum[kept, : width // 2 + 1] * np.where(abs(octaves) < 1, np.cos(np.pi / 2 * octaves), 0)
         for orientation in range(orientations):
-            angular = np.cos(direction - np.float32(np.pi * orientation / orientations)) ** (orientations - 1)
-            magnitude = np.abs(fft.irfft2(band * angular, (height, width)))
+            cosine = np.cos(direction - np.float32(np.pi * orientation / orientations))
+            magnitude = np.abs(fft.irfft2(band * (cosine * cosine**2), (height, width)))  # much faster than cosine**3
             magnitudes.append(cv2.resize(magnitude, padded.shape[::-1], interpolation=cv2.INTER_LINEAR)[inside])
     return np.stack(magnitudes)
 
@@ -142,12 +142,13 @@ def log_gabor_magnitudes(grey: np.ndarray) -> np.ndarray:
     radial = [gaussian(np.log(frequency * np.float32(wavelength)), np.log(0.65)) for wavelength in wavelengths]
     radial = [cv2.merge([factor, factor]) for factor in radial]
     magnitudes = np.empty((scales, orientations, *grey.shape), dtype=np.float32)
-    band, answer = np.empty_like(spectrum), np.empty_like(spectrum)
+    band = np.empty_like(spectrum)
     for orientation in range(orientations):
         turn = np.abs(direction - np.float32(orientation * np.pi / orientations))
-        angular = gaussian(np.minimum(turn, 2 * np.pi - turn), np.pi / orientations / 1.5)
+        turn = np.minimum(np.minimum(turn, 2 * np.pi - turn), 1.22)  # 3e-11 at least: denormal numbers are slow
+        angular = gaussian(turn, np.pi / orientations / 1.5)
         turned = spectrum * cv2.merge([angular, angular])
         for scale in range(scales):
-            cv2.idft(np.multiply(turned, radial[scale], out=band), answer, cv2.DFT_SCALE)
-            np.abs(answer.view(np.complex64)[..., 0][inside], out=magnitudes[scale, orientation])
+            cv2.idft(np.multiply(turned, radial[scale], out=band), band, cv2.DFT_SCALE)
+            np.abs(band.view(np.complex64)[..., 0][inside], out=magnitudes[scale, orientation])
     return magnitudes.reshape(-1, *grey.shape)

@@ -35,10 +35,10 @@ def slic_superpixels(image: np.ndarray, count: int, **options) -> np.ndarray:
 
 def region_means(maps: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Means of D maps `(D, H, W)` over n regions: `(D, n)`."""
-    from scipy.sparse import csr_matrix
+    from scipy.sparse import csc_matrix
 
     flat = labels.ravel()
-    membership = csr_matrix((np.ones(flat.size, dtype=np.float32), (flat, np.arange(flat.size))))  # (n, H W)
+    membership = csc_matrix((np.ones(flat.size, dtype=np.float32), flat, np.arange(flat.size + 1)))  # (n, H W)
     sums = membership @ maps.reshape(len(maps), -1).T
     return (sums / np.bincount(flat)[:, None]).T
 
@@ -116,14 +116,15 @@ def boundary_connectivity(
     # steps as small as that to the most similar neighbour are noise, which would add up along a path
     nearest = np.where(neighbours, distance, np.inf).min(axis=1)
     noise = nearest[np.isfinite(nearest)].mean() if neighbours.any() else 0.0
-    linked = neighbours | np.outer(boundary, boundary)
-    steps = np.where(linked, np.maximum(distance - noise, 0), np.inf)
-    # paths lead through pieces: superpixels linked by steps of 0, a third of the number
-    count, piece = connected_components(csr_matrix(steps == 0), directed=False)
-    order = np.argsort(piece)
-    starts = np.searchsorted(piece[order], np.arange(count))
-    steps = np.minimum.reduceat(np.minimum.reduceat(steps[np.ix_(order, order)], starts, axis=0), starts, axis=1)
-    geodesic = floyd_warshall(steps, directed=False)
+    row, column = np.nonzero(neighbours | np.outer(boundary, boundary))
+    steps = np.maximum(distance[row, column] - noise, 0)
+    # superpixels linked by steps of 0 are one piece, so that paths are sought between a third as many nodes
+    short = steps == 0
+    together = csr_matrix((short[short], (row[short], column[short])), shape=distance.shape)
+    count, piece = connected_components(together, directed=False)
+    steps_between = np.full((count, count), np.inf)
+    np.minimum.at(steps_between, (piece[row], piece[column]), steps)
+    geodesic = floyd_warshall(steps_between, directed=False)
     area, length = np.bincount(piece), np.bincount(piece, boundary)
     regions = [gaussian(geodesic, width) for width in widths]
     return np.stack([(region @ length / np.sqrt(region @ area))[piece] for region in regions])

@@ -187,6 +187,23 @@ def test_connectivity_falls_where_every_path_to_the_border_crosses_an_edge():
     np.testing.assert_allclose(found[colour == 0], border.sum() / np.sqrt(21), rtol=1e-6)
 
 
+def test_connectivity_is_that_of_the_shortest_paths():
+    generator = np.random.default_rng(6)
+    labels = np.arange(80).reshape(8, 10)
+    colours = generator.normal(0, 6, (80, 3))
+    distance = np.linalg.norm(colours[:, None] - colours, axis=2)
+    neighbours = adjacency(labels)
+    border = np.pad(np.zeros((6, 8), bool), 1, constant_values=True).ravel()
+    noise = np.where(neighbours, distance, np.inf).min(axis=1).mean()
+    paths = np.where(neighbours | np.outer(border, border), np.maximum(distance - noise, 0), np.inf)
+    np.fill_diagonal(paths, 0)
+    for middle in range(80):
+        paths = np.minimum(paths, paths[:, [middle]] + paths[middle])
+    region = np.exp(-(paths**2) / (2 * 5.0**2))
+    expected = region[:, border].sum(axis=1) / np.sqrt(region.sum(axis=1))
+    np.testing.assert_allclose(boundary_connectivity(distance, neighbours, border, (5.0,))[0], expected, rtol=1e-9)
+
+
 def test_index_tree_partitions_the_superpixels_and_every_level_lies_within_the_next():
     generator = np.random.default_rng(0)
     neighbours = adjacency(np.arange(48).reshape(6, 8))
@@ -264,11 +281,19 @@ def test_shrinking_the_tree_minimises_its_energy():
             assert energy(found + generator.normal(0, scale, matrix.shape)) >= least
 
 
-def test_parts_sum_to_the_features(small_problem):
+@pytest.mark.parametrize("tolerance", [1e-3, 1e-4, 1e-5, 1e-8])
+def test_parts_sum_to_the_features(small_problem, tolerance):
     features = small_problem[0]
-    parts = decompose(*small_problem, SaliencySettings())
-    assert parts.residual < SaliencySettings().tolerance
-    assert np.linalg.norm(features - parts.low_rank - parts.sparse) < 1e-4 * np.linalg.norm(features)
+    parts = decompose(*small_problem, SaliencySettings(tolerance=tolerance))
+    assert parts.residual < tolerance
+    rest = features - parts.low_rank - parts.sparse
+    assert np.linalg.norm(rest) < 1.01 * tolerance * np.linalg.norm(features)
+
+
+def test_single_precision_and_the_default_tolerance_leave_the_map_as_it_was():
+    image, _ = planted(centre=(0.45, 0.6))
+    exact = structured_matrix_decomposition(image, **QUICK, tolerance=1e-6)
+    assert np.corrcoef(structured_matrix_decomposition(image, **QUICK).ravel(), exact.ravel())[0, 1] > 0.9999
 
 
 def objective(low_rank, sparse, graph_laplacian, levels, weights, settings):
@@ -287,7 +312,7 @@ def objective(low_rank, sparse, graph_laplacian, levels, weights, settings):
 def test_objective_is_not_above_that_of_any_other_decomposition_tried(small_problem):
     features, *regularisers = small_problem
     # slow growth of the penalty: the augmented Lagrangian then ends at the minimum, not merely near it
-    patient = SaliencySettings(mu_growth=1.005, max_iterations=5000)
+    patient = SaliencySettings(mu_growth=1.005, max_iterations=5000, tolerance=1e-5)
 
     def energy(sparse):
         return objective(features - sparse, sparse, *regularisers, patient)
