@@ -293,7 +293,7 @@ def test_parts_sum_to_the_features(small_problem, tolerance):
 def test_single_precision_and_the_default_tolerance_leave_the_map_as_it_was():
     image, _ = planted(centre=(0.45, 0.6))
     exact = structured_matrix_decomposition(image, **QUICK, tolerance=1e-6)
-    assert np.corrcoef(structured_matrix_decomposition(image, **QUICK).ravel(), exact.ravel())[0, 1] > 0.9999
+    assert np.corrcoef(structured_matrix_decomposition(image, **QUICK).ravel(), exact.ravel())[0, 1] > 0.999
 
 
 def objective(low_rank, sparse, graph_laplacian, levels, weights, settings):
