@@ -67,7 +67,7 @@ def function(name: str, device: str) -> Function:
 def seconds_a_step(
     name: str, image: np.ndarray, hint: np.ndarray, device: str, patience: float
 ) -> tuple[float, int, int]:
-    """Time single steps of a loop, at the image's size, for `patience` seconds and at least one step.
+    """Time single steps of a loop, at the image's size, for `patience` seconds or to its end, and at least one step.
 
     The first step isn't counted. Returns the mean seconds per step (on a CPU, of the processor), the number timed, and
     the number in a run.
@@ -77,10 +77,11 @@ def seconds_a_step(
     next(states)
     synchronise(device)
     start, timed = clock(), 0
-    while timed == 0 or clock() - start < patience:
-        next(states)
+    for _ in states:
         synchronise(device)
         timed += 1
+        if clock() - start >= patience:
+            break
     return (clock() - start) / timed, timed, steps
 
 
