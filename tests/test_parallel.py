@@ -14,6 +14,7 @@ from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from unittest.mock import Mock
 
+import numpy as np
 import pytest
 
 from deepcv import parallel, provenance
@@ -216,9 +217,10 @@ def test_a_cluster_segments_a_folder(on_cluster, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     Path("photos").mkdir()
     for name in ("coins", "overlap-pair"):
-        write_image(f"photos/{name}.png", samples.load(name).image)
+        write_image(f"photos/{name}.png", samples.load(name).image[::4, ::4])
+    write_image("hint.png", samples.load("coins").mask.astype(np.uint8) * 200)
     Path("photos/broken.png").write_bytes(b"no picture")
-    command = ["segment", "photos", "--method", "chan-vese", "--areas", "areas.csv"]
+    command = ["segment", "photos", "--method", "chan-vese", "--hint", "hint.png"]
     assert main([*command, "--out", "here", "--workers", "1"]) == 1
     assert main([*command, "--out", "there", "--scheduler", on_cluster[0]]) == 1
     assert "there: 2 masks, 1 skipped" in capsys.readouterr().out
