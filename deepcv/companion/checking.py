@@ -91,7 +91,8 @@ def check(
             wrong = _differences(rows[item.key], numbers)
             (differ if wrong else agree)[item.experiment] += 1
             if wrong:
-                report(f"{item.experiment}: {item}: {wrong}")
+                note = rows[item.key]["note"]
+                report(f"{item.experiment}: {item}: {wrong}{note and f' ({note})'}")
     if differ:
         report("what fits networks moves with the processor, now and then by thousandths: see book/broken.md")
     for name in items:

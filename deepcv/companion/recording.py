@@ -93,7 +93,7 @@ def find_gap(experiment: Experiment, *, profile: str, device: str | None = None,
 
 
 def recorded_items(name: str, folder=None) -> Iterator[tuple[Item, dict[str, Any]]]:
-    """The items of a recorded run, each with its row; `data_hash` is cut to the recorded digits."""
+    """The items of a recorded run, each with its row and `note`; `data_hash` is cut to the recorded digits."""
     rows, described = recorded.recorded(name, folder)
     types = {kind.__name__: kind for kind in (str, bool, int, float)}
     conditions = {each: types[kind] for each, kind in described.get("conditions", {}).items()}
@@ -115,7 +115,7 @@ def recorded_items(name: str, folder=None) -> Iterator[tuple[Item, dict[str, Any
                 run["device"],
                 run["code"],
             ),
-            row,
+            row | {"note": run.get("note", "")},
         )
 
 
