@@ -31,13 +31,17 @@ OTHER_TOLERANCES = ("chan-vese:exact tolerance=0.001", "chan-vese:exact toleranc
 Function = Callable[..., np.ndarray]
 
 
+_SAME_LOOP = ("textbook-filter", "otsu", "gradient", "auto-encoder")
+"""Presets that aren't timed, since they run the loop of another one of their method."""
+
+
 def names() -> list[str]:
     """The default contenders, "method" or "method:preset"."""
     ours = [
         method if preset == "default" else f"{method}:{preset}"
         for method, each in METHODS.items()
         for preset in each.presets
-        if method in METHODS_TIMED and preset not in ("textbook-filter", "gradient", "auto-encoder")  # same loop
+        if method in METHODS_TIMED and preset not in _SAME_LOOP
     ]
     return [*ours, *_PEERS]
 
