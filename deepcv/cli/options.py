@@ -83,10 +83,10 @@ Scheduler = Annotated[str | None, typer.Option(help="Compute on the workers of t
 
 
 @contextlib.contextmanager
-def computing_on(workers: int | None, scheduler: str | None) -> Iterator[Any]:
-    """What `deepcv.parallel.run` takes as `workers`: a number, or the executor of a scheduler."""
+def computing_on(workers: int | None, scheduler: str | None, default: int | None = None) -> Iterator[Any]:
+    """What `deepcv.parallel.run` takes as `workers`: a number, by default `default`, or the executor of a scheduler."""
     if scheduler is None:
-        yield workers
+        yield default if workers is None else workers
         return
     from deepcv.parallel import cluster
 
@@ -115,6 +115,11 @@ class Shared:
     again: Again = False
     scheduler: Scheduler = None
     device: Device = None
+
+    def check_one(self) -> None:
+        """Raise `InputError` for what one picture has no use for."""
+        if self.scheduler is not None:
+            raise InputError("--scheduler is for many pictures; leave it out, or name a folder")
 
     def reading(self) -> dict[str, Any]:
         """Keyword arguments of `deepcv.pictures.read_picture`; `InputError` unless the range is two numbers."""

@@ -118,13 +118,12 @@ def segment(
         largest=more.largest,
         title=chosen.title,
     )
-    if one and more.scheduler:
-        raise InputError("--scheduler is for many pictures; leave it out, or name a folder")
     if one:
+        more.check_one()
         many.do_one(work, many.single(images[0], wanted, tables.paths, said.paths), tables, started)
     else:
         pieces = many.several(images, wanted, tables.paths, said.paths)
-        with computing_on(workers or (None if on == "cpu" or more.scheduler else 1), more.scheduler) as where:
+        with computing_on(workers, more.scheduler, default=None if on == "cpu" else 1) as where:
             many.do_many(work, pieces, wanted["out"], tables, started, workers=where, batch=1, again=more.again)
 
 

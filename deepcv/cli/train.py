@@ -139,13 +139,12 @@ def predict(
     work = many.Work(
         partial(_predicted, weights, torch_device(more.device)), options, largest=more.largest, title="the network"
     )
-    if out == many.STREAM and more.scheduler:
-        raise InputError("--scheduler is for many pictures; leave it out, or name a folder")
     if out == many.STREAM:
+        more.check_one()
         many.do_one(work, many.single(images[0], wanted, tables.paths, [weights]), tables, started)
     else:
         pieces = many.several(images, wanted, tables.paths, [weights])
-        with computing_on(workers or (None if more.scheduler else 1), more.scheduler) as where:
+        with computing_on(workers, more.scheduler, default=1) as where:
             many.do_many(work, pieces, out, tables, started, workers=where, batch=batch, again=more.again)
 
 
