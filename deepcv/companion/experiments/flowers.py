@@ -63,8 +63,9 @@ def network(
     settings: CollectionSettings, name: str, changes: Mapping[str, Any], chosen: str | int, **conditions
 ) -> Variant:
     """A trained "method:preset" with changed settings, at the epoch `chosen`: "last", the best on "validation", or one
-    of those kept (`deepcv.companion.networks.epochs_kept`)."""
-    changes = {**changes, "collection": settings.dataset, "images": settings.n_train, "size": settings.size}
+    of those kept (`deepcv.companion.networks.epochs_kept`). It is trained at the side of the scored crops, unless
+    `changes` has another "size"."""
+    changes = {"size": settings.size, **changes, "collection": settings.dataset, "images": settings.n_train}
     epochs = {"epochs": settings.epochs} if settings.epochs else {}
     return variant(name, conditions={**conditions, "chosen": str(chosen)}, chosen=chosen, **changes | epochs)
 

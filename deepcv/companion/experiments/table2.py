@@ -67,7 +67,7 @@ PAPERS_METHODS = {name: f"{name}:default" for name in ("chan-vese", "redo", "amo
 
 _SINGLE = ("chan-vese", "chan-vese:textbook", "iem", "grabcut", "mixture", "saliency", "deep-cv")
 _QUICK = {"levels": 2, "width": 8, "model_width": 4, "discriminator_width": 8, "batch": 8}
-_CPU = {"levels": 4, "width": 8, "model_width": 8, "discriminator_width": 8}
+_CPU = {"size": 32, "levels": 4, "width": 8, "model_width": 8, "discriminator_width": 8}
 NETWORKS: dict[str, dict[str, dict[str, Any]]] = {
     "quick": {
         "amortized:default": {**_QUICK, "epochs": 16, "learning_rate": 5e-3},
@@ -77,7 +77,7 @@ NETWORKS: dict[str, dict[str, dict[str, Any]]] = {
     "cpu": {
         "amortized:default": {**_CPU, "epochs": 16},
         "amortized:paper": {**_CPU, "epochs": 50},
-        "redo:default": {"width": 8, "mask_width": 8, "batch": 10, "epochs": 33},
+        "redo:default": {"size": 32, "width": 8, "mask_width": 8, "batch": 10, "epochs": 33},
     },
     "paper": {"amortized:default": {}, "amortized:paper": {}, "redo:default": {}},
 }
