@@ -82,7 +82,8 @@ NETWORKS: dict[str, dict[str, dict[str, Any]]] = {
     "paper": {"amortized:default": {}, "amortized:paper": {}, "redo:default": {}},
 }
 """On two cores the images are small and the networks narrow. There the paper's algorithm has its batches of 128 and, as
-in the released code, its 50 epochs, which take two hours of one core; ReDO has its authors' 20,000 iterations."""
+in the released code, its 50 epochs, which take an hour and a half of one core; ReDO has its authors' 20,000 iterations,
+which take two and a half."""
 
 
 @dataclass(frozen=True)
