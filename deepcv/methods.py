@@ -40,8 +40,10 @@ def split_name(name: str) -> tuple[str, str]:
 def title(name: str) -> str:
     """Title of "method:preset" in tables and figures."""
     method, preset = split_name(name)
-    found = get_method(method).title
-    return found if preset == "default" else f"{found}, {_PRESET_TITLES.get(preset, preset)}"
+    found, default = get_method(method).title, preset == "default"
+    if default and method != "deep-cv":
+        return found
+    return f"{found}, {'our default' if default else _PRESET_TITLES.get(preset, preset)}"
 
 
 _PRESET_TITLES = {

@@ -276,6 +276,14 @@ def reduced(rows: DataFrame, names: tuple[str, ...], run: str = "") -> str:
     return f" Reduced: {told}." if told else ""
 
 
+def with_decoder(rows: DataFrame, names: tuple[str, ...]) -> str:
+    """A sentence if our default, which has no decoder, was given one in these rows; otherwise ""."""
+    if OURS not in names or "settings" not in rows:
+        return ""
+    given = [settings.get("decoder") for settings in rows[full_names(rows) == OURS]["settings"]]
+    return " Our default was given a decoder here, which the claim is about." if given and all(given) else ""
+
+
 def _smaller(rows: DataFrame, name: str, run: str) -> list[str]:
     """ "size 96 of 300" …"""
     if rows.empty:
@@ -377,4 +385,5 @@ class Claim:
         if found.status == Status.NOT_RUN:
             return found
         methods = [name for name in ours if name not in rows]
-        return replace(found, evidence=found.evidence + reduced(rows, (*methods, *self.against), self.run))
+        told = with_decoder(rows, ours) + reduced(rows, (*methods, *self.against), self.run)
+        return replace(found, evidence=found.evidence + told)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from deepcv.companion.claims import OURS
 from deepcv.companion.compute import segment
 from deepcv.companion.experiments import experiment
 from deepcv.companion.experiments.domains import unseen
@@ -292,11 +293,18 @@ def _drawn(image: np.ndarray, seeds: Seeds) -> np.ndarray:
 
 
 def finding(rows: DataFrame) -> str:
-    """The mean gain of each mark by method, on all data sets together."""
-    gains = summary(rows)["gain", "mean"].dropna()
-    means = gains[gains != 0].groupby(level=2, sort=False).mean()
-    told = ", ".join(f"{marked} {gain:+.3f}" for marked, gain in means.items())
-    return f"Change of F, mean over methods and data sets: {told}."
+    """The gain of our default by each mark, by data set, and over how many images."""
+    table = summary(rows)
+    ours = table[table.index.get_level_values(1) == title(OURS)]
+    told = []
+    for dataset, part in ours.groupby(level=0, sort=False):
+        gains = [
+            f"{marked} {row['gain', 'mean']:+.3f} ({row['run', 'images']:.0f} images)"
+            for (_, _, marked), row in part.iterrows()
+            if marked not in (NOTHING, CLICKS_AT[0])
+        ]
+        told.append(f"on {dataset_title(dataset)} {', '.join(gains)}")
+    return f"Change of our default's F: {'; '.join(told)}."
 
 
 EXPERIMENT = Experiment(

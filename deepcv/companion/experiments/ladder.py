@@ -108,7 +108,9 @@ def finding(rows: DataFrame) -> str:
     reference = _reference(list(table.index))
     changes = variants.changes_of(table.drop(index=reference))
     told = ", ".join(f"{name} {each:+} on {each.images} images" for name, each in changes.items())
-    return f"Against {reference}, the form in Table 1, F of the paper's loop changes with {told}."
+    larger = list(table.index)[list(table.index).index(reference) + 1 :]
+    unknown = "" if larger else " No larger form is recorded yet, so what the full one would reach isn't known."
+    return f"Against {reference}, the form in Table 1, F of the paper's loop changes with {told}.{unknown}"
 
 
 EXPERIMENT = Experiment(

@@ -27,7 +27,12 @@ from deepcv.companion.claims import (
 )
 from deepcv.companion.experiments import variants
 from deepcv.companion.experiments.experiment import N_TUNING_IMAGES, Experiment, Group, Reduction
-from deepcv.companion.experiments.variants import changes_of, one_does_as_well
+from deepcv.companion.experiments.variants import (
+    ONLY_THE_IMAGE,
+    ONLY_THE_IMAGE_TEST,
+    changes_of,
+    from_the_image_alone,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -177,13 +182,8 @@ def smooth_activations(rows: DataFrame, ours: str) -> Verdict:
 
 
 def only_the_image(rows: DataFrame, ours: str) -> Verdict:
-    """Does the paper's loop do as well from a start without the saliency map?"""
-    changes = _changes(rows, *UNHINTED)
-    if not changes:
-        return not_run("the paper's loop without a saliency map")
-    images = min(each.images for each in changes.values())
-    evidence = f"Against a start from the saliency map F changes by {listed(changes)} over {images} images."
-    return Verdict(judged(one_does_as_well(changes)), evidence, changes)
+    """Is F that of a working method, although nothing but the image is given?"""
+    return from_the_image_alone(rows, UNHINTED, REFERENCE, "paper")
 
 
 def unit_variance(rows: DataFrame, ours: str) -> Verdict:
@@ -200,11 +200,11 @@ CLAIMS = (
     Claim(
         id="readings/only-the-image",
         section="1.1",
-        says="The model needs nothing “except for the input image itself”.",
-        test="The change of F when the loop starts from clusters of colour or texture, or at random, instead of from "
-        f"the saliency map [34], paired over images and seeds, is above -{NOTHING_GAINED:g} with one of them. {PARTS}",
+        says=ONLY_THE_IMAGE,
+        test=ONLY_THE_IMAGE_TEST,
         decide=only_the_image,
         ours=_PAPERS,
+        set_after=True,
     ),
     Claim(
         id="readings/unit-variance",

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame, Series
 
 PAPERS_METHODS = {
-    "deep-cv:default": "deep-cv",
+    "deep-cv:paper": "deep-cv",
     "chan-vese:default": "chan-vese",
     "statistical:default": "statistical",
     "normalized-cuts:regions": "normalized-cuts",
@@ -414,7 +414,7 @@ def _cell(method: str, name: str, score: str, printed: float) -> Claim:
     return Claim(
         id=f"table1/{method}/{score}",
         section="5.2, Table 1",
-        says=f"Table 1: {SHORT[score]} of {title('deep-cv' if ours else name)}",
+        says=f"Table 1: {SHORT[score]} of {METHODS['deep-cv'].title if ours else title(name)}",
         test=NEAR,
         decide=rule if ours else partial(rule, ours=name),
         ours=SINGLE if ours else {},

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from deepcv.companion.claims import NOTHING_GAINED, Estimate, above
+from deepcv.companion.claims import FAILS, PARTS, Estimate, Verdict, above, judged, listed
 from deepcv.companion.experiments import experiment
 from deepcv.companion.experiments.experiment import Group, Images, Reduction, Variant, variant
 from deepcv.companion.pictures import COLOURS, compact
@@ -95,10 +95,24 @@ def changes_of(table: DataFrame) -> dict[Any, Estimate]:
     return {name: Estimate.from_row(row["ΔF"], row["run", "images"]) for name, row in table.iterrows()}
 
 
-def one_does_as_well(changes: Mapping[str, Estimate]) -> bool | None:
-    """Whether F falls by less than `NOTHING_GAINED` with one of the variants; False if it falls by more with each."""
-    parts = [above(each, -NOTHING_GAINED) for each in changes.values()]
-    return True if any(parts) else None if None in parts else False
+ONLY_THE_IMAGE = "It needs no pre-training and no training samples “except for the input image itself”."
+ONLY_THE_IMAGE_TEST = (
+    "Mean F, where the networks see one image and the saliency map [34] is computed from it alone, is above "
+    f"{FAILS:g}. {PARTS} Beside it, the change of F without the map."
+)
+"""A claim that two experiments decide, each by its solver, and its test."""
+
+
+def from_the_image_alone(rows: DataFrame, unhinted: Collection[str], reference: str, solver: str) -> Verdict:
+    """Decides `ONLY_THE_IMAGE` by the reference; the variants `unhinted` start without the saliency map."""
+    table = summary(rows, (reference, *unhinted), reference, solver)
+    ours = table.loc[reference]
+    score = Estimate.from_row(ours["F"], ours["run", "images"])
+    evidence = f"F {score} over {score.images} images, by networks that saw no other one."
+    changes = changes_of(table.drop(index=reference))
+    if changes:
+        evidence += f" Without the saliency map, itself computed from the image, it changes by {listed(changes)}."
+    return Verdict(judged(above(score, FAILS)), evidence, {"F": score} | changes)
 
 
 def of_solver(rows: DataFrame, solver: str) -> DataFrame:
