@@ -19,6 +19,7 @@ from deepcv.companion.claims import (
     judged,
     near,
     reduced,
+    with_decoder,
     within,
 )
 from deepcv.companion.experiments import flowers as on_flowers
@@ -142,15 +143,20 @@ def readings(**presets):
     return scored({f"deep-cv:{preset}": [f] * 3 for preset, f in presets.items()})
 
 
-def changed(reference, differences, solver="default"):
-    """Variants of our model that change F by these differences."""
-    given = {reference: [0.5] * 6} | {name: [0.5 + each for each in by] for name, by in differences.items()}
+def changed(reference, differences, solver="default", start=0.5):
+    """Variants of our model that change F by these differences from `start`."""
+    given = {reference: [start] * 6} | {name: [start + each for each in by] for name, by in differences.items()}
     parts = [
         scored({f"deep-cv:{solver}": scores}, seed=seed, variant=name)
         for seed in (0, 1)
         for name, scores in given.items()
     ]
     return pd.concat(parts)
+
+
+def learned(differences):
+    """The change of F by a learned variance, of our default and with a decoder; the latter decides."""
+    return changed("default", {"decoder": SURE, "decoder, learned variance": [0.05 + each for each in differences]})
 
 
 SKIPS = [f"skip, depth {depth}" for depth in (2, 3, 4, 5)]
@@ -349,10 +355,10 @@ CASES = {
         None,
     ),
     "choices/unit-variance": (
-        changed("default", {"learned variance": NOTHING}),
+        learned(NOTHING),
         None,
-        changed("default", {"learned variance": SURE}),
-        changed("default", {"learned variance": AROUND}),
+        learned(SURE),
+        learned(AROUND),
     ),
     "table1/printed-settings": (
         readings(printed=0.86, paper=0.5, released=0.5),
@@ -369,14 +375,14 @@ CASES = {
     ),
     **{
         f"{name}/only-the-image": (
-            changed(reference, dict(zip(starts, (NOTHING, less(SURE)), strict=True)), solver),
+            changed(reference, {start: less(SURE)}, solver, 0.8),
             None,
-            changed(reference, dict.fromkeys(starts, less(SURE)), solver),
-            changed(reference, dict(zip(starts, (AROUND, less(SURE)), strict=True)), solver),
+            changed(reference, {}, solver, 0.4),
+            changed("none", {reference: AROUND}, solver),
         )
-        for name, reference, starts, solver in (
-            ("choices", "default", ("start = clusters", "start = textures"), "default"),
-            ("readings", "sure start", ("no saliency, clusters of colour", "no saliency, random"), "paper"),
+        for name, reference, start, solver in (
+            ("choices", "default", "start = clusters", "default"),
+            ("readings", "sure start", "no saliency, random", "paper"),
         )
     },
     "readings/unit-variance": (
@@ -556,6 +562,14 @@ def test_what_is_smaller_than_in_the_paper_is_told_from_the_settings():
     assert reduced(rows, ("amortized:paper",)).endswith(
         "size 64 of 128, epochs 8 of 50, photographs 400 of 6149, one seed."
     )
+
+
+def test_a_decoder_that_our_default_was_given_is_told():
+    rows = scored({"deep-cv:default": [0.5] * 6}, run="a")
+    given = [rows.assign(settings=[{"decoder": each, "phases": 2}] * 6) for each in (True, False)]
+    assert "given a decoder" in with_decoder(given[0], ("deep-cv:default",))
+    assert not any(with_decoder(each, ("deep-cv:default",)) for each in (rows, given[1], pd.concat(given)))
+    assert not with_decoder(given[0], ("deep-cv:paper",))
 
 
 def test_a_redo_that_is_worse_than_a_disk_decides_nothing():

@@ -337,12 +337,12 @@ def finding(rows: DataFrame) -> str:
 
 def _on_photographs(rows: DataFrame) -> str:
     """Ours and the best other method where no setting was chosen and the regions are real; "" without such rows."""
-    means = {name: scores.mean() for name, scores in partitions(rows[rows["dataset"] == PHOTOGRAPHS]).items()}
+    rows = rows[rows["dataset"] == PHOTOGRAPHS]
+    means = {name: scores.mean() for name, scores in partitions(rows).items()} if len(rows) else {}
     others = [name for name in means if not name.startswith("deep-cv:")]
     if OURS not in means or not others:
         return ""
-    best = max(others, key=means.__getitem__)
-    number = rows.loc[rows["dataset"] == PHOTOGRAPHS, "image"].nunique()
+    best, number = max(others, key=means.__getitem__), rows["image"].nunique()
     return f" On {number} photographs with two objects ours has {means[OURS]:.2f}, {title(best)} {means[best]:.2f}."
 
 

@@ -50,8 +50,8 @@ def test_each_case_is_told_apart_and_all_together():
     assert table.loc[("all", "contrast"), "latent"] == pytest.approx(5)
     scores = figure01.scores(ROWS)
     assert scores.loc["Chan-Vese [11]", ("(i) two modes", "F")] == pytest.approx(0.6)
-    assert scores.loc["Deep Chan-Vese", ("all", "F")] == pytest.approx(0.8)
-    assert scores.loc["Deep Chan-Vese", ("(i) two modes", "95 %")] == "0.800–1.000"
+    assert scores.loc["Deep Chan-Vese, our default", ("all", "F")] == pytest.approx(0.8)
+    assert scores.loc["Deep Chan-Vese, our default", ("(i) two modes", "95 %")] == "0.800–1.000"
 
 
 def test_chan_vese_s_model_has_no_use_for_two_modes_and_the_latent_image_tells_the_regions_apart(tmp_path, monkeypatch):

@@ -67,7 +67,7 @@ def test_photographs_with_two_objects_are_asked_for_three_regions():
     assert {item.dataset for item in named} == {"regions"}
 
 
-def test_photographs_stand_apart_and_decide_no_claim():
+def test_photographs_stand_apart():
     photographs = ROWS.assign(dataset=figure04.PHOTOGRAPHS, mean_iou_matched=0.1)
     both = pd.concat([ROWS, photographs], ignore_index=True)
     table = figure04.summary(both)
@@ -76,6 +76,9 @@ def test_photographs_stand_apart_and_decide_no_claim():
     pd.testing.assert_frame_equal(figure04.by_kind(both), figure04.by_kind(ROWS))
     ours = "deep-cv:default"
     assert figure04.satisfactory_partitions(both, ours) == figure04.satisfactory_partitions(ROWS, ours)
+    asked = {where.rpartition(", ")[2] for where in figure04.better_partitions(both, ours).numbers}
+    assert asked == {"composites", "photographs"}
+    assert "photographs" not in figure04.better_partitions(ROWS, ours).evidence
 
 
 def test_what_cannot_be_run_is_refused():
@@ -87,7 +90,7 @@ def test_what_cannot_be_run_is_refused():
 
 def test_the_count_is_the_best_over_all_images():
     table = figure04.summary(ROWS)
-    assert list(table.index) == ["Deep Chan-Vese", "Normalized cuts [41], best count: 7 regions"]
+    assert list(table.index) == ["Deep Chan-Vese, our default", "Normalized cuts [41], best count: 7 regions"]
     np.testing.assert_allclose(table["mean IoU"], [(0.6 + 0.8 + 0.5) / 3, 0.5])
     np.testing.assert_allclose(table["Rand index"], table["mean IoU"] / 2)
     assert table["images"].tolist() == [3, 3] and table["seeds"].tolist() == [2, 1]
@@ -115,7 +118,7 @@ def test_points_are_the_means_of_each_kind():
     [axis] = figure04.plot(ROWS).axes
     assert [label.get_text() for label in axis.get_xticklabels()] == ["means differ", "only texture differs"]
     drawn = {each.get_label(): each.lines[0].get_ydata() for each in axis.containers}
-    np.testing.assert_allclose(drawn["Deep Chan-Vese"], [0.6, 0.65])
+    np.testing.assert_allclose(drawn["Deep Chan-Vese, our default"], [0.6, 0.65])
 
 
 def test_a_partition_has_the_colours_of_the_truth_and_what_is_left_over_is_white():

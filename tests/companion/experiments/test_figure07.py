@@ -45,10 +45,10 @@ def test_each_image_is_asked_for_clean_and_at_each_noise_cut_and_not():
 
 def test_table_has_a_column_for_each_noise_and_what_is_kept():
     table = figure07.summary(ROWS)
-    ours = table.loc[("Deep Chan-Vese", "clipped")]
+    ours = table.loc[("Deep Chan-Vese, our default", "clipped")]
     assert ours.tolist() == pytest.approx([0.8, 0.6, 0.75, 2])
     assert table.loc[("GrabCut", "unclipped")].tolist() == pytest.approx([0.9, 0.2, 2 / 9, 2])
-    assert [method for method, kind in table.index if kind == "clipped"] == ["Deep Chan-Vese", "GrabCut"]
+    assert [method for method, kind in table.index if kind == "clipped"] == ["Deep Chan-Vese, our default", "GrabCut"]
 
 
 def test_curves_pass_through_the_means():
@@ -56,7 +56,7 @@ def test_curves_pass_through_the_means():
     clipped, unclipped = figure07.plot(ROWS).axes
     for axis, expected in ((clipped, [0.8, 0.6]), (unclipped, [0.8, 0.4])):
         drawn = {container.get_label(): container.lines[0].get_ydata().astype(float) for container in axis.containers}
-        np.testing.assert_allclose(drawn["Deep Chan-Vese"], expected)
+        np.testing.assert_allclose(drawn["Deep Chan-Vese, our default"], expected)
 
 
 def test_pictures_have_a_row_for_each_noise(tmp_path, monkeypatch, instant_hints):

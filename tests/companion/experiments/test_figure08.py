@@ -90,10 +90,12 @@ def test_table_has_paired_changes_by_regions():
         rows_of({"a": numbers("contrast", 1, 0.5)}, "paper"),
     ])  # fmt: skip
     table = figure08.summary(rows)
-    contrast = table.loc[("Deep Chan-Vese", "truth", "contrast")]
+    contrast = table.loc[("Deep Chan-Vese, our default", "truth", "contrast")]
     assert contrast[["grey", "latent", "change", "better", "images", "seeds"]].tolist() == [1.5, 4.5, 3, 1, 2, 2]
     assert (contrast["low"], contrast["high"]) == (2, 4)
-    assert table.loc[("Deep Chan-Vese", "truth", "distance to its own Gaussian"), "better"] == 0.5, "smaller is better"
+    assert table.loc[("Deep Chan-Vese, our default", "truth", "distance to its own Gaussian"), "better"] == 0.5, (
+        "smaller is better"
+    )
     assert table.loc[("Deep Chan-Vese, paper's settings", "truth", "contrast"), "better"] == 0
     assert "found" not in table.index.get_level_values("regions")
 

@@ -40,7 +40,7 @@ def test_table_and_plot_have_a_line_for_each_nu():
         ]
     )
     table = playground.summary(rows)
-    assert table.loc["Deep Chan-Vese"].index.tolist() == list(MULTIPLES)
+    assert table.loc["Deep Chan-Vese, our default"].index.tolist() == list(MULTIPLES)
     assert table.loc["Saliency [34], Otsu"].values.tolist() == [[0.9, 0.5]]
     matplotlib.use("Agg")
     ours, threshold = playground.plot(rows).axes

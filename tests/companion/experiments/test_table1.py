@@ -280,7 +280,7 @@ def test_ours_is_compared_image_by_image_after_averaging_seeds():
     # without the tie the negative difference has rank 3 of 8; signs are equally likely if nothing differs
     subsets = [sum(rank for rank in range(1, 9) if code >> (rank - 1) & 1) for code in range(2**8)]
     assert found["p"] == pytest.approx(2 * np.mean([total <= 3 for total in subsets]))
-    assert list(table1.paired(rows).index) == ["Deep Chan-Vese", "GrabCut"]
+    assert list(table1.paired(rows).index) == ["Deep Chan-Vese, our default", "GrabCut"]
 
 
 def test_few_images_and_no_row_of_ours_are_compared_without_a_warning():
@@ -307,10 +307,11 @@ def test_three_groups_stand_side_by_side_and_are_never_mixed(repository, tmp_pat
     record(recordable(fewer), "table1")  # a better profile counts when it has all images
     table = table1.compared(rows_of({"saliency:default": [0.9], "deep-cv:default": [0.1]}))
     assert list(dict.fromkeys(table.columns.get_level_values(0))) == ["this run", "recorded run", "paper"]
-    ours = table.loc["Deep Chan-Vese"]
+    ours = table.loc["Deep Chan-Vese, our default"]
     assert ours["this run", "F"] == pytest.approx(0.1)
     assert ours["recorded run", "F"] == pytest.approx(0.72)
-    assert ours["paper", "F"] == 0.87 and ours["paper", "mIoU"] == 0.79
+    algorithm = table.loc["Deep Chan-Vese, paper's settings"]
+    assert algorithm["paper", "F"] == 0.87 and algorithm["paper", "mIoU"] == 0.79
     assert table.loc["Chan-Vese [11]", "paper"].tolist() == [0.79, 0.68]
     for row, group in (
         ("GrabCut", "this run"),
@@ -320,11 +321,11 @@ def test_three_groups_stand_side_by_side_and_are_never_mixed(repository, tmp_pat
         ("Double-DIP [18], surer hint", "this run"),
         ("Double-DIP [18], surer hint", "recorded run"),
         ("Chan-Vese [11]", "this run"),
-        ("Deep Chan-Vese, paper's settings", "paper"),
+        ("Deep Chan-Vese, our default", "paper"),
     ):
         assert table.loc[row, group].isna().all(), (row, group)
     assert table.index.is_unique and len(table) == 8
-    assert list(table.index[:2]) == ["Saliency [34], Otsu", "Deep Chan-Vese"]  # this run's, best first
+    assert list(table.index[:2]) == ["Saliency [34], Otsu", "Deep Chan-Vese, our default"]  # this run's, best first
     html = table1.style(table).to_html()
     assert "0.720" in html and "0.87" in html and "–" in html and "nan" not in html.lower()
 
@@ -343,8 +344,8 @@ def test_halves_part_the_images_by_name():
     other = rows_of({"deep-cv:default": [0.0] * 5}, "samples")
     found = table1.halves(pd.concat([other, rows.sample(frac=1, random_state=0)]))
     chosen, others = dict.fromkeys(found.columns.get_level_values(0))
-    assert found.loc["Deep Chan-Vese", (chosen, "F")] == pytest.approx(0.9)
-    assert found.loc["Deep Chan-Vese", (others, "F")] == pytest.approx(0.5)
+    assert found.loc["Deep Chan-Vese, our default", (chosen, "F")] == pytest.approx(0.9)
+    assert found.loc["Deep Chan-Vese, our default", (others, "F")] == pytest.approx(0.5)
     assert found.loc["Saliency [34], Otsu", (others, "F")] == pytest.approx(0.3)
     assert found[chosen, "images"].tolist() == [20, 20] and found[others, "images"].tolist() == [10, 10]
 
