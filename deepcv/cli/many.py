@@ -146,16 +146,18 @@ def several(
         check_place(path)
     found = _pictures(images, list(wanted.values()))
     names = collections.Counter(name.with_suffix("") for name in found.values())
-    given = {os.path.realpath(path) for path in found}
-    latest = max((os.stat(path).st_mtime for path in inputs if path is not None and path.exists()), default=0.0)
+    others = [path for path in inputs if path is not None]
+    taken = {_key(path): "given" for path in (*found, *others)}
+    for path in tables:
+        _claim(taken, path, "a table")
+    latest = max((os.stat(path).st_mtime for path in others if path.exists()), default=0.0)
     pieces = []
     for path, name in found.items():
         alike = names[name.with_suffix("")] > 1  # photo.jpg beside photo.png: their masks keep these suffixes
         stem = name if alike else name.with_suffix("")
         places = {kind: folder / f"{stem}{_suffix(kind)}" for kind, folder in wanted.items()}
-        for place in places.values():
-            if os.path.realpath(place) in given:
-                raise InputError(f"{place} would be overwritten by a mask; choose another --out")
+        for kind, place in places.items():
+            _claim(taken, place, f"--{kind} of {path}")
             check_place(place)
         newest = max(latest, path.stat().st_mtime)
         done = all(place.is_file() and place.stat().st_mtime >= newest for place in places.values())
@@ -167,6 +169,19 @@ def several(
             remedy = remedy_for(error, "name another one")
             raise InputError(f"can't make the folder {path} ({error.strerror}); {remedy}") from None
     return pieces
+
+
+def _key(path: Path) -> str:
+    """The same for all names of a file."""
+    return os.path.normcase(os.path.realpath(path))
+
+
+def _claim(taken: dict[str, str], place: Path, what: str) -> None:
+    """Note what is written at a place; raises `InputError` if something else is there already."""
+    before = taken.get(_key(place))
+    if before:
+        raise InputError(f"{place} is {before} and would be overwritten by {what}; choose another name or folder")
+    taken[_key(place)] = what
 
 
 def _check_folder(path: Path) -> None:
@@ -186,7 +201,10 @@ def _suffix(kind: str) -> str:
 
 
 def _pictures(images: Sequence[Path], outputs: list[Path]) -> dict[Path, Path]:
-    """Each picture and its name below the folder that was given; folders of outputs are left out."""
+    """Each picture and its name below the folder that was given; folders of outputs are left out.
+
+    Pictures of one name get as many folders before it as tell them apart.
+    """
     from deepcv.data.folder import picture_files
 
     kept_out = [Path(os.path.realpath(folder)) for folder in outputs]
@@ -204,7 +222,20 @@ def _pictures(images: Sequence[Path], outputs: list[Path]) -> dict[Path, Path]:
         if not inside:
             raise InputError(f"there are no pictures in {given}; name another folder, or single files")
         found |= {path: path.relative_to(given) for path in inside}
-    return found
+    first = {os.path.abspath(path): path for path in reversed(found)}  # a picture may be given twice
+    return _told_apart({path: found[path] for path in found if first[os.path.abspath(path)] == path})
+
+
+def _told_apart(found: dict[Path, Path]) -> dict[Path, Path]:
+    while True:
+        times = collections.Counter(found.values())
+        longer = dict(found)
+        for path, name in found.items():
+            if times[name] > 1:
+                longer[path] = Path(*Path(os.path.abspath(path)).parts[1:][-len(name.parts) - 1 :])
+        if longer == found:
+            return found
+        found = longer
 
 
 # -- doing it ----------------------------------------------------------------------------------------------------------

@@ -92,6 +92,38 @@ def test_masks_inside_of_the_folder_are_no_pictures(deepcv, photos, bright):
     assert len(bright) == 2
 
 
+def test_pictures_of_one_name_keep_as_many_folders_as_tell_them_apart(deepcv, folder, bright):
+    for place in ("one/a", "one/b/a"):
+        (folder / place).mkdir(parents=True)
+        Image.open("disc.png").save(f"{place}/x.png")
+    files, folders = ("one/a/x.png", "one/b/a/x.png", "disc.png", folder / "disc.png"), ("one/a", "one/b/a", "disc.png")
+    for out, given in (("first", files), ("second", folders)):
+        assert (
+            deepcv("segment", *given, "--out", out, "--method", "grabcut", "--workers", 1, "--coco", "coco.json") == 0
+        )
+        names = ["b/a/x.png", "disc.png", "one/a/x.png"]
+        assert sorted(path.relative_to(folder / out).as_posix() for path in (folder / out).rglob("*.png")) == names
+        found = json.loads((folder / "coco.json").read_text())
+        assert [image["file_name"] for image in found["images"]] == names
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--overlay", "masks"), "masks/a.png is --out of photos/a.png and would be overwritten by --overlay of"),
+        (("--areas", "t.csv", "--coco", "t.csv"), "t.csv is a table and would be overwritten by a table"),
+        (("--areas", "disc.png", "disc.png"), "disc.png is given and would be overwritten by a table"),
+        (("--hint", "masks/a.png"), "masks/a.png is given and would be overwritten by --out of"),
+        (("p.png", "p.jpg", "p.png.tif"), "masks/p.png.png is --out of p.png and would be overwritten by --out of p"),
+    ],
+)
+def test_no_output_overwrites_another_or_what_is_read(refused, photos, options, says):
+    for name in ("p.png", "p.jpg", "p.png.tif"):
+        Image.open("disc.png").save(name)
+    refused(("segment", "photos", "--out", "masks", "--method", "grabcut", *options), says)
+    assert not os.path.exists("masks")
+
+
 def test_processes_get_all_they_need(deepcv, photos, bright, monkeypatch):
     monkeypatch.setattr(parallel, "run", lambda function, items, **_: _in_another_process(function, items))
     assert deepcv(*MANY[:6], "--areas", "areas.csv") == 1

@@ -36,7 +36,7 @@ def test_train_and_predict_on_a_folder_of_ones_own(deepcv, tmp_path, monkeypatch
     assert deepcv("predict", "grey.png", "grey.jpg", "--model", "run", "--out", "both") == 0
     assert sorted(os.listdir("both")) == ["grey.jpg.png", "grey.png.png"]
     for given, out, said in (
-        (["grey.png"], ".", "grey.png would be overwritten by a mask"),
+        (["grey.png"], ".", "grey.png is given and would be overwritten by --out of grey.png"),
         (["grey.png"], "grey.jpg", "grey.jpg is a file"),
     ):
         assert deepcv("predict", *given, "--model", "run", "--out", out) == 2
