@@ -60,8 +60,22 @@ def spread(labels: np.ndarray, phases: int) -> np.ndarray:
     if phases == 2:
         return labels * np.uint8(255)
     levels = np.zeros(256, np.uint8)
-    levels[:phases] = np.rint(np.linspace(0, 255, phases))
+    levels[:phases] = _levels(phases)
     return cv2.LUT(labels, levels)  # indexing would make each label a number of 8 bytes
+
+
+def gathered(mask: np.ndarray, phases: int | None) -> tuple[np.ndarray, int]:
+    """The labels from which `spread` made a mask, uint8 `(H, W)`, and N; where `phases` don't fit, from its levels."""
+    levels = np.unique(mask)
+    for count in (phases or 2, 2):
+        if np.isin(levels, _levels(count)).all():
+            levels = _levels(count)
+            break
+    return np.searchsorted(levels, mask).astype(np.uint8), len(levels)
+
+
+def _levels(phases: int) -> np.ndarray:
+    return np.rint(np.linspace(0, 255, phases)).astype(np.uint8)
 
 
 def outlined(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:

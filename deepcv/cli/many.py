@@ -69,6 +69,8 @@ class Work:
     """From pictures as they were read, and their full shapes."""
     reading: Mapping[str, Any]
     """Keywords of `deepcv.pictures.read_checked`."""
+    phases: int | None = 2
+    """Number of regions; None if only the masks tell."""
     largest: bool = False
     rows: bool = False
     objects: bool = False
@@ -250,7 +252,7 @@ def compute(work: Work, batch: Sequence[Piece], *, alone: bool = False) -> list[
     for piece in batch:
         try:
             if piece.done:
-                reports.append(_reported(work, piece, *_there(piece)))
+                reports.append(_reported(work, piece, *_there(piece, work.phases)))
                 continue
             picture = read_checked(piece.path, **work.reading)
             if work.say:
@@ -323,18 +325,11 @@ def _foreground(labels: np.ndarray, phases: int) -> Objects:
     return Objects(labels.view(bool) if phases == 2 else labels == 1)
 
 
-def _there(piece: Piece) -> tuple[np.ndarray, int, Objects]:
+def _there(piece: Piece, phases: int | None) -> tuple[np.ndarray, int, Objects]:
     """Labels, number of regions and the foreground's objects of a mask that is there."""
-    import numpy as np
+    from deepcv.pictures import gathered, read_image
 
-    from deepcv.pictures import read_image
-
-    mask = read_image(piece.places["out"])
-    levels = np.unique(mask)
-    if set(levels.tolist()) <= {0, 255}:
-        labels, phases = (mask == 255).view("uint8"), 2
-    else:
-        labels, phases = np.searchsorted(levels, mask).astype(np.uint8), len(levels)
+    labels, phases = gathered(read_image(piece.places["out"]), phases)
     return labels, phases, _foreground(labels, phases)
 
 

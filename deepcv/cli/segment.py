@@ -115,6 +115,7 @@ def segment(
             progress=one and sys.stderr.isatty(),
         ),
         more.reading() | {"longest": max(LARGEST_SIDE, 2 * (settings.get("size") or 0))},
+        phases=2 if two else _regions(chosen, settings),
         largest=more.largest,
         title=chosen.title,
     )
@@ -135,6 +136,11 @@ def _settings(method: Method, preset: str, **changes) -> dict[str, Any]:
         if name != "size":
             raise InputError(f"{method.name} has no setting {name}; leave --{name} out or choose another --method")
     return method.settings(preset, **changes) | foreign
+
+
+def _regions(method: Method, settings: dict[str, Any]) -> int | None:
+    """How many regions a method of several finds, some perhaps empty; None if its settings don't say."""
+    return 4 if method.name == "vese-chan" else settings.get("phases") or settings.get("regions")
 
 
 def _labels(

@@ -13,9 +13,11 @@ import pytest
 from PIL import Image
 
 from deepcv import parallel
+from deepcv.cli import segment
 from deepcv.errors import InputError
+from deepcv.methods import METHODS
 from deepcv.pictures import read_image
-from deepcv.segmentation import two_phase
+from deepcv.segmentation import Segmentation, two_phase
 
 
 @pytest.fixture
@@ -122,6 +124,28 @@ def test_no_output_overwrites_another_or_what_is_read(refused, photos, options, 
         Image.open("disc.png").save(name)
     refused(("segment", "photos", "--out", "masks", "--method", "grabcut", *options), says)
     assert not os.path.exists("masks")
+
+
+def test_an_empty_region_of_a_mask_that_is_there_still_counts(deepcv, folder, stand_in):
+    def method(image, hint=None, *, seed=0, device=None, **_):
+        labels = np.zeros(image.shape[:2], np.uint8)
+        labels[:20, :30] = 2
+        return Segmentation(labels, (labels == np.arange(3)[:, None, None]).astype(np.float32))
+
+    stand_in(method, "deep-cv")
+    for name in ("first.csv", "second.csv"):
+        command = ("segment", "disc.png", "hint.png", "--out", "masks", "--workers", 1, "--phases", 3)
+        assert deepcv(*command, "--areas", name) == 0
+    assert [row["region"] for row in _rows(folder / "first.csv")] == ["0", "1", "2"] * 2
+    assert _rows(folder / "second.csv") == _rows(folder / "first.csv")
+
+
+@pytest.mark.parametrize("name", ["normalized-cuts", "vese-chan", "feature-clustering"])
+def test_settings_tell_how_many_regions_a_method_finds(name, folder):
+    method = METHODS[name]
+    settings = method.settings(method.several[0])
+    found = method.function(read_image("disc.png")[::3, ::3], seed=0, **settings)
+    assert segment._regions(method, settings) == len(found.memberships)
 
 
 def test_processes_get_all_they_need(deepcv, photos, bright, monkeypatch):
