@@ -139,7 +139,7 @@ def predict(
     work = many.Work(
         partial(_predicted, weights, torch_device(more.device)), options, largest=more.largest, title="the network"
     )
-    if out == many.STREAM:
+    if out == many.STREAM and many.is_one(images, out):
         more.check_one()
         many.do_one(work, many.single(images[0], wanted, tables.paths, [weights]), tables, started)
     else:

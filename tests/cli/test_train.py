@@ -58,6 +58,7 @@ def test_train_and_predict_on_a_folder_of_ones_own(deepcv, tmp_path, monkeypatch
         (["train", "flowerlike", "--out", "run", "--device", "gpu9"], "gpu9"),
         (["predict", "a.png", "--model", "a.png", "--out", "masks"], "a.png is truncated or not a model"),
         (["predict", "a.png", "nowhere.png", "--out", "masks"], "there is no file nowhere.png"),
+        (["predict", "a.png", "a.png", "--out", "-"], "standard input and output take one picture"),
         (["predict", "a.png", "--out", "a.png/masks"], "can't make the folder a.png/masks (Not a directory)"),
     ],
 )
