@@ -10,6 +10,7 @@ import stat
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -42,10 +43,10 @@ def write_together(content_of: Mapping[Path, bytes]) -> None:
     replaced: list[Path] = []
     try:
         for path, content in places.items():
-            temporary, old = (path.with_name(f".{_short(path)}.{os.getpid()}{end}") for end in ("", ".old"))
+            temporary, old = (path.with_name(f".deepcv-{uuid.uuid4().hex}") for _ in range(2))
             written[temporary] = path
             mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else None
-            with open(temporary, "wb", opener=_private if mode is not None else None) as file:
+            with open(temporary, "xb", opener=_private if mode is not None else None) as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
@@ -53,7 +54,6 @@ def write_together(content_of: Mapping[Path, bytes]) -> None:
                 temporary.chmod(mode)
             if mode is not None and len(places) > 1:
                 before[path] = old
-                old.unlink(missing_ok=True)
                 try:
                     os.link(path, old)
                 except OSError:  # a file system without links
@@ -88,11 +88,6 @@ def place_of(path: Path) -> Path:
 
 def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
-
-
-def _short(path: Path) -> str:
-    """A name that leaves room for more: file systems allow 255 bytes."""
-    return os.fsencode(path.name)[:200].decode(errors="ignore")
 
 
 def write_whole(path, content: bytes) -> None:

@@ -6,7 +6,9 @@ import re
 import stat
 import subprocess
 import sys
+import threading
 import types
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -84,6 +86,26 @@ def test_if_one_file_can_not_be_written_none_is(fails, tmp_path, monkeypatch):
     with pytest.raises(OSError, match=r"no regular file|not permitted"):
         write_together({first: b"mask", new: b"new", last: b"overlay"})
     assert first.read_bytes() == b"old" and sorted(tmp_path.iterdir()) == before
+
+
+def test_long_names_that_begin_alike_are_all_written(tmp_path):
+    content = {tmp_path / ("x" * 249 + end): end.encode() for end in "ab"}
+    for _ in range(2):
+        write_together(content)
+        assert {path: path.read_bytes() for path in tmp_path.iterdir()} == content
+
+
+def test_two_threads_may_write_one_file(tmp_path, monkeypatch):
+    path, both, fsync = tmp_path / "mask.png", threading.Barrier(2), os.fsync
+
+    def together(descriptor):
+        both.wait(60)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", together)
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(lambda content: write_together({path: content}), (b"one", b"two")))
+    assert path.read_bytes() in (b"one", b"two") and list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has other modes, and no pipes in folders")
