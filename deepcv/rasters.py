@@ -8,7 +8,7 @@ import logging
 import math
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,30 @@ def check_pixels(name: str, count: int) -> None:
         )
 
 
+def _shared(make: Callable[[], Any]) -> Callable[[], Any]:
+    """A context for several threads at once, which changes what is global: the first enters it, the last leaves it."""
+    lock, users, context = threading.Lock(), 0, None
+
+    @contextlib.contextmanager
+    def within():
+        nonlocal users, context
+        with lock:
+            if not users:
+                context = make()
+                context.__enter__()
+            users += 1
+        try:
+            yield
+        finally:
+            with lock:
+                users -= 1
+                if not users:
+                    context.__exit__(None, None, None)
+
+    return within
+
+
+_without_warnings = _shared(lambda: warnings.catch_warnings(action="ignore"))
 _opening = threading.Lock()
 
 
@@ -49,7 +73,7 @@ def opened(path: Path):
     from PIL import Image
 
     # Where a warning matters, Pillow also raises an error.
-    with warnings.catch_warnings(action="ignore"):
+    with _without_warnings():
         with _opening:  # the limit is a global one
             before = Image.MAX_IMAGE_PIXELS
             try:
@@ -222,6 +246,7 @@ def _by_opencv(page, path: Path) -> np.ndarray | None:
     return _from_bgr(found[0]) if read and found else None
 
 
+@_shared
 @contextlib.contextmanager
 def _quiet_opencv():
     """OpenCV without messages of its own on stderr."""
@@ -315,7 +340,7 @@ def read_dicom(path: Path, page: int | None, convert: bool, notes: list[str]) ->
     except ImportError:
         raise InputError(f"{path} is a DICOM file; to read it install the extra `formats`, or pydicom") from None
     try:
-        with warnings.catch_warnings(action="ignore"):  # of values that break the standard's rules
+        with _without_warnings():  # of values that break the standard's rules
             data = dcmread(path)
             if "PixelData" not in data:
                 raise InputError(f"{path} is a DICOM file without a picture; name another file of the series")

@@ -1,9 +1,11 @@
 """Picture files of every depth, number of channels and pages that people have: each is read rightly or refused."""
 
+import functools
 import io
 import re
 import struct
 import sys
+import warnings
 from types import SimpleNamespace
 
 import cv2
@@ -12,6 +14,7 @@ import pytest
 import tifffile
 from PIL import Image
 
+from deepcv import rasters
 from deepcv.errors import InputError
 from deepcv.levels import Samples, eight_bits
 from deepcv.pictures import enlarged, read_image, read_picture
@@ -411,6 +414,18 @@ def test_a_large_picture_is_reduced_while_it_is_read(tmp_path, suffix):
     expected = cv2.resize(whole.pixels, (200, 150), interpolation=cv2.INTER_AREA)
     assert np.abs(reduced.pixels.astype(int) - expected).mean() < 2
     np.testing.assert_array_equal(read_picture(path, convert=True, longest=1600).pixels, whole.pixels)
+
+
+def test_files_that_are_read_at_the_same_time_leave_warnings_and_messages_as_they_were(tmp_path):
+    Image.new("L", (8, 8)).save(tmp_path / "p.png")
+    for context in (functools.partial(rasters.opened, tmp_path / "p.png"), rasters._quiet_opencv):
+        before = list(warnings.filters), cv2.utils.logging.getLogLevel()
+        first, second = context(), context()
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)  # as in two threads: not the last to come first
+        second.__exit__(None, None, None)
+        assert (warnings.filters, cv2.utils.logging.getLogLevel()) == before
 
 
 def test_more_pixels_than_memory_holds_are_refused(tmp_path):
