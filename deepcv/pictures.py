@@ -341,10 +341,11 @@ def _upright(pixels: np.ndarray, shape: tuple[int, int], orientation: int, notes
 def write_images(pictures: Mapping[Path, np.ndarray | bytes] | Iterable[tuple[Path, np.ndarray | bytes]]) -> None:
     """Write arrays as picture files, and bytes as they are, all or none; "-" is standard output, a PNG.
 
-    Arrays are uint8, `(H, W)`, `(H, W, 3)` or `(H, W, 4)`, or uint16 `(H, W)`. A generator of pairs saves having all
-    of them in memory.
+    Arrays are uint8, `(H, W)`, `(H, W, 3)` or `(H, W, 4)`, or uint16 or bool `(H, W)`; True becomes 255. A generator of
+    pairs saves having all of them in memory.
 
-    `InputError` is raised when a folder is missing, a suffix names no picture format, or a file can't be written.
+    `InputError` is raised when a folder is missing, a suffix names no picture format, an array is of another type, or a
+    file can't be written.
     """
     pairs = pictures.items() if isinstance(pictures, Mapping) else pictures
     encoded = {path: each if isinstance(each, bytes) else _encoded(path, each) for path, each in pairs}
@@ -363,6 +364,10 @@ def write_images(pictures: Mapping[Path, np.ndarray | bytes] | Iterable[tuple[Pa
 def _encoded(path: Path, array: np.ndarray) -> bytes:
     from PIL import Image
 
+    if array.dtype == bool:
+        array = array * np.uint8(255)
+    if array.dtype not in (np.uint8, np.uint16):
+        raise InputError(f"{path} can't hold an array of {array.dtype}; make it uint8, 0 to 255, or uint16 or bool")
     kind = "PNG"
     if path != Path("-"):
         check_picture(path)

@@ -251,6 +251,18 @@ def test_a_picture_is_written_whole_or_not_at_all(tmp_path):
     assert [each.name for each in tmp_path.iterdir()] == ["p.png"]
 
 
+def test_true_is_written_white_and_other_numbers_are_refused(tmp_path):
+    mask = RGB[..., 0] > 100
+    for name in ("p.png", "p.tif"):
+        write_image(tmp_path / name, mask)
+        np.testing.assert_array_equal(read_image(tmp_path / name), np.where(mask, 255, 0))
+    for dtype in (float, np.float32, int, np.int8):
+        assert f"array of {np.dtype(dtype)}; make it uint8" in refused(
+            write_image, tmp_path / "q.png", mask.astype(dtype)
+        )
+    assert not (tmp_path / "q.png").exists()
+
+
 def test_where_no_picture_can_be_written_is_named(tmp_path):
     assert "make it first" in refused(write_image, tmp_path / "nowhere" / "p.png", RGB)
     assert "call it p.png" in refused(write_image, tmp_path / "p.xyz", RGB)
