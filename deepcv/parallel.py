@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
+import multiprocessing
 import os
 import re
 import signal
@@ -231,12 +232,20 @@ def _start_worker(parent: int) -> None:
     """In a worker: leave Ctrl-C to the parent, and exit when the parent is killed."""
 
     def watch():
-        while os.getppid() == parent:
+        while _lives(parent):
             time.sleep(0.5)
         os._exit(1)
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # for Windows; elsewhere it is blocked from the start
     threading.Thread(target=watch, daemon=True).start()
+
+
+def _lives(parent: int) -> bool:
+    """Whether the process that started this one is still there."""
+    if sys.platform == "win32":  # there the number stays; elsewhere loky's processes have no sentinel
+        above = multiprocessing.parent_process()
+        return above is None or above.is_alive()
+    return os.getppid() == parent
 
 
 def _on_one_thread(function, item):

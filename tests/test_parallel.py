@@ -354,6 +354,13 @@ def test_a_notebook_kernel_runs_items_in_processes(functions, tmp_path):
     assert "".join(each.get("text", "") for each in notebook.cells[0].outputs) == "[(1, 1), (2, 4), (3, 9)]\n"
 
 
+def test_on_windows_where_the_parents_number_stays_a_worker_asks_for_its_end(monkeypatch):
+    monkeypatch.setattr(sys, "platform", "win32")
+    for lives in (True, False):
+        monkeypatch.setattr(multiprocessing, "parent_process", lambda lives=lives: Mock(is_alive=lambda: lives))
+        assert parallel._lives(os.getppid()) is lives
+
+
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks for processes in /proc")
 @pytest.mark.parametrize("way", ["interrupted", "killed"])
 def test_workers_end_with_the_process_that_started_them(functions, tmp_path, way):

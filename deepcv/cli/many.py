@@ -400,12 +400,11 @@ def _confidences(table: Path) -> dict[tuple[str, str], str]:
 def do_one(work: Work, piece: Piece, tables: Tables, started: float) -> None:
     """Segment one picture, from standard input if its name is "-", and say what came out."""
     work = replace(work, say=True, rows=bool(tables.areas), objects=bool(tables.coco))
-    with tempfile.NamedTemporaryFile() as copy:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         given = piece
         if piece.path == STREAM:
-            copy.write(sys.stdin.buffer.read())
-            copy.flush()
-            given = replace(piece, path=Path(copy.name), name="standard input")
+            given = replace(piece, path=Path(folder, "picture"), name="standard input")
+            given.path.write_bytes(sys.stdin.buffer.read())
         try:
             (report,) = compute(work, [given], alone=True)
         except InputError as error:
