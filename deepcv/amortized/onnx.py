@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import warnings
@@ -53,7 +54,7 @@ def to_onnx(segmenter: Segmenter, path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about sizes compared in Python, and about the other exporter
         torch.onnx.export(
-            _Foreground(segmenter).cpu().eval(),
+            copy.deepcopy(_Foreground(segmenter)).cpu().eval(),
             (torch.zeros(2, 3, side, side),),
             stream,  # type: ignore[arg-type]  # the exporter that is used here also writes to streams
             input_names=["image"],

@@ -7,6 +7,7 @@ import time
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from deepcv.amortized import redo, settings
 from deepcv.amortized.model import Model
@@ -35,6 +36,20 @@ def test_onnx_runtime_agrees_with_torch(foreground, tmp_path):
         image = torch.rand(shape, generator=torch.Generator().manual_seed(0))
         (found,) = session.run(None, {"image": image.numpy()})
         np.testing.assert_allclose(found, segmenter.memberships(2 * image - 1).numpy(), atol=1e-3)
+
+
+def test_the_network_that_is_exported_stays_where_and_as_it_was(tmp_path, monkeypatch):
+    segmenter = UNET.as_segmenter(1, {})
+    segmenter.network.train()
+    moved, apply = [], nn.Module._apply  # what cpu() calls
+
+    def record(module, *arguments, **options):
+        moved.append(module)
+        return apply(module, *arguments, **options)
+
+    monkeypatch.setattr(nn.Module, "_apply", record)
+    to_onnx(segmenter, tmp_path / "model.onnx")
+    assert segmenter.network.training and moved and not any(each is segmenter.network for each in moved)
 
 
 def test_the_command_writes_onnx_and_half_precision(tmp_path, capsys):
