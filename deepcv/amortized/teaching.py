@@ -37,8 +37,8 @@ def hints_of(
 ) -> np.ndarray:
     """Foreground memberships of training images by a single-image method, uint8 `(N, S, S)` in 0..255.
 
-    They are cached by image, settings and code, so an interrupted run resumes. Processes that share the work start at
-    different images and skip those that are done.
+    They are cached by image, settings and code, so an interrupted run resumes; damaged files are made anew. Processes
+    that share the work start at different images and skip those that are done.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def hints_of(
     folder = cache_folder() / "hints"
     keys = [hashlib.sha256(about.encode() + image.tobytes()).hexdigest() for image in crops.images]
     paths = [folder / key[:2] / f"{key}.npy" for key in keys]
-    missing = [i for i, path in enumerate(paths) if not path.exists()]
+    missing = [i for i, path in enumerate(paths) if _kept(path) is None]
     first = int(len(missing) * start)
     items = [_Untaught(crops.names[i], np.array(crops.images[i]), paths[i]) for i in missing[first:] + missing[:first]]
     teach = partial(_teach, method.function)
@@ -69,8 +69,16 @@ def hints_of(
     return np.stack([np.load(path) for path in paths])
 
 
+def _kept(path: Path) -> np.ndarray | None:
+    """A hint in the cache; None if it is missing or damaged."""
+    try:
+        return np.load(path)
+    except (OSError, ValueError, EOFError):
+        return None
+
+
 def _teach(function: Callable[..., Any], item: _Untaught) -> None:
-    if item.path.exists():
+    if _kept(item.path) is not None:
         return
     stream = io.BytesIO()
     np.save(stream, to_uint8(function(item.image, seed=0, device="cpu").memberships[1]))

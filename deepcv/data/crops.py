@@ -82,7 +82,7 @@ def crops(dataset: Dataset, size: int, *, progress: bool = False) -> Crops:
     folder = cache_folder() / "crops" / key
     try:
         return _cached(dataset, folder)
-    except (OSError, ValueError):  # missing or truncated
+    except (OSError, ValueError, EOFError):  # missing, truncated or empty
         _cache(_decoded(dataset, size, progress), folder)
         return _cached(dataset, folder)
 

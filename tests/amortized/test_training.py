@@ -328,6 +328,10 @@ def test_hints_are_computed_once_by_the_method_that_is_named(images, monkeypatch
     assert (found.shape, found.dtype) == ((3, 48, 48), np.uint8)
     truths = crops(flowerlike.dataset("train")[:3], 48).truths
     assert training.mean_scores(found / 255, truths)["accuracy"] > 0.8
+    first, second, _ = (teaching.cache_folder() / "hints").rglob("*.npy")
+    first.write_bytes(b"")  # damaged
+    second.write_bytes(second.read_bytes()[:200])
+    assert np.array_equal(teaching.hints_of(few, get_method("saliency"), workers=1), found)
     monkeypatch.setattr(teaching, "_teach", lambda *_: pytest.fail("computed again"))
     assert np.array_equal(teaching.hints_of(few, get_method("saliency"), workers=1), found)
 
