@@ -117,7 +117,7 @@ def _labels_and_scores(item: Item, found: Segmentation, sample: Sample) -> dict[
         return {"labels": found.labels}
     united = item.settings.get("merge", True)
     # of several regions the one that best fits the truth, as in Weizmann's script
-    mask = found.mask if united else best_segment(found.labels, sample.mask)
+    mask = found.mask if united else best_segment(found.labels, sample.mask, sample.ignore)
     return {"labels": mask.astype(np.uint8), **scores(mask, sample.mask, sample.ignore)}
 
 

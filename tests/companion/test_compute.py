@@ -2,12 +2,14 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from deepcv import parallel
 from deepcv.companion import compute
 from deepcv.companion.experiments import EXPERIMENTS
 from deepcv.companion.items import Unit
+from deepcv.data import Sample
 from deepcv.errors import InputError
 from deepcv.methods import METHODS
 from deepcv.segmentation import Segmentation
@@ -56,6 +58,19 @@ def test_a_batch_is_one_call_and_gives_each_image_its_row(monkeypatch):
     rows = compute.compute(unit, profile="quick", device=None)
     assert calls == [(4, [0] * 4, 32)]
     assert [row["f_measure"] for row in rows] == [1.0] * 4 and {row["seconds"] for row in rows} == {0.25}
+
+
+def test_of_several_regions_the_one_that_fits_where_there_is_a_truth_is_scored():
+    labels = np.repeat(np.arange(3, dtype=np.uint8), 10)[None].repeat(4, axis=0)
+    mask, ignore = labels == 1, np.zeros((4, 30), bool)
+    mask[:, 20:] = True  # region 2 fits it as well as region 1, which fits alone where 9 columns of 10 are ignored
+    mask[:, 10:12] = False
+    ignore[:, 21:] = True
+    found = Segmentation(labels, (labels == np.arange(3)[:, None, None]).astype(np.float32))
+    sample = Sample("a", np.zeros((4, 30, 3), np.uint8), mask, "folder", "here", ignore=ignore)
+    item = replace(items("cpu")[0], settings={"merge": False})
+    row = compute._labels_and_scores(item, found, sample)
+    np.testing.assert_array_equal(row["labels"], labels == 1)
 
 
 def test_hints_of_a_batch_are_found_in_processes_and_kept(monkeypatch):
