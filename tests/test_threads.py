@@ -6,7 +6,7 @@ import threading
 import numpy as np
 import pytest
 import torch
-from threadpoolctl import threadpool_info
+from threadpoolctl import threadpool_info, threadpool_limits
 
 import deepcv
 from deepcv.companion.closure import code_hash
@@ -16,13 +16,14 @@ from deepcv.threads import on_one_thread, one_thread
 @pytest.fixture
 def two_threads(monkeypatch):
     """Two threads, of torch and of linear algebra, that no variable asks for."""
-    from threadpoolctl import threadpool_limits
-
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     before = torch.get_num_threads()
     torch.set_num_threads(2)
-    with threadpool_limits(2, user_api="blas"):
-        yield
+    limits = threadpool_limits(2, user_api="blas")
+    with threadpool_limits():  # from here any thread may set limits
+        pass
+    yield
+    limits.restore_original_limits()
     torch.set_num_threads(before)
 
 
@@ -39,6 +40,39 @@ def test_inside_there_is_one_thread_and_afterwards_as_many_as_before(two_threads
     with pytest.raises(ZeroDivisionError):
         on_one_thread(lambda: 1 / 0)()
     assert counts() == before
+
+
+def test_a_call_within_another_lifts_no_limit(two_threads):
+    before = counts()
+    with one_thread():
+        with one_thread():
+            pass
+        assert counts() == (1, {1})
+        with pytest.raises(ZeroDivisionError):
+            on_one_thread(lambda: 1 / 0)()
+        assert counts() == (1, {1})
+    assert counts() == before
+
+
+def test_of_calls_at_once_the_last_restores_what_was_before_the_first(two_threads):
+    entered, leave, seen = threading.Event(), threading.Event(), []
+
+    def second():
+        with one_thread():
+            entered.set()
+            leave.wait(60)
+            seen.append(counts())
+
+    other = threading.Thread(target=second)
+    with one_thread():
+        other.start()
+        entered.wait(60)
+    leave.set()
+    other.join()
+    later = threading.Thread(target=lambda: seen.append(counts()))
+    later.start()
+    later.join()
+    assert seen == [(1, {1}), (2, {2})]
 
 
 def test_what_the_environment_says_is_left_alone(two_threads, monkeypatch):
