@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from deepcv.images import SMALLEST_SIDE
+
 TOLERANCE = 12
 """How far, in levels of 255, the samples of a frame may lie from its colour: JPEG leaves ripples."""
 BEGINS = 0.6
@@ -85,6 +87,8 @@ def scene(pixels: np.ndarray) -> Scene | None:
     inside = channels[strips["top"] : height - strips["bottom"], strips["left"] : width - strips["right"]]
     if min(inside.shape[0] / height, inside.shape[1] / width) < SMALLEST or np.ptp(inside) <= 2 * TOLERANCE:
         return None
+    if min(inside.shape[:2]) < SMALLEST_SIDE + 2:  # too small to be segmented
+        return None
     blended = {side: width + 1 if width else 0 for side, width in strips.items()}  # the next line may be mixed with it
     rows, columns = slice(blended["top"], height - blended["bottom"]), slice(blended["left"], width - blended["right"])
     outside = _wedges(np.ascontiguousarray(channels[rows, columns]))
@@ -116,13 +120,13 @@ def _strips(channels: np.ndarray, sides: frozenset[str] = frozenset(_SIDES)) -> 
     """Widths of the constant strips along the sides of `(H, W, C)`; 0 where there is none."""
     widths = dict.fromkeys(_SIDES, 0)
     colours = {side: np.median(_line(channels, side, widths), axis=0) for side in sides}
-    growing = True
-    while growing:
-        growing = False
-        for side in sides:
-            while _left(channels, side, widths) > 1 and _like(_line(channels, side, widths), colours[side]) > 0.99:
-                widths[side] += 1
-                growing = True
+    while growing := [  # all sides by the same state, so that a flipped picture has the flipped strips
+        side
+        for side in sides
+        if _left(channels, side, widths) > 2 and _like(_line(channels, side, widths), colours[side]) > 0.99
+    ]:
+        for side in growing:
+            widths[side] += 1
     begins = {side: 1 - _like(_line(channels, side, widths), colours[side], STEP) for side in sides if widths[side]}
     sure = [colours[side] for side, share in begins.items() if share >= BEGINS]
     plain = {

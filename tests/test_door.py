@@ -72,6 +72,25 @@ def test_a_black_frame_is_found_where_the_scene_is_dark_beside_it(name):
 
 
 def test_a_backdrop_is_no_frame():
+def test_a_flipped_frame_is_the_flipped_frame():
+    """Bright specks in the strip of one side are too many for its line within the others' strips."""
+    framed = np.pad(np.random.default_rng(0).integers(60, 255, (340, 340), dtype=np.uint8), 40)
+    framed[:40, 80:400:80] = 255
+    expected = frames.scene(framed)
+    for turn in (Turn(*each) for each in np.ndindex(2, 2, 2)):
+        inside = np.zeros(framed.shape, bool)
+        inside[expected.rows, expected.columns] = True
+        found = frames.scene(turn.there(framed))
+        np.testing.assert_array_equal(found.cut(turn.there(inside)).size, inside.sum())
+        assert found.cut(turn.there(inside)).all()
+
+
+def test_of_a_frame_around_almost_nothing_nothing_is_left_out():
+    for inside, width in (((6, 30), 5), ((2, 30), 3)):
+        scene = np.random.default_rng(0).integers(0, 255, inside).astype(np.uint8)
+        assert frames.scene(np.pad(scene, width)) is None
+
+
     alone = np.where(MASK[..., None], PICTURE, 255).astype(np.uint8)
     corner = np.where(np.add(*np.mgrid[:HEIGHT, :WIDTH])[..., None] > 190, PICTURE, 255).astype(np.uint8)
     square = np.zeros((40, 60), np.uint8)
