@@ -64,17 +64,20 @@ def segment_layer(
     changes: dict[str, Any] = {} if nu == OWN else {"nu": nu}
     if changes and not chosen.has_setting("nu"):
         raise InputError(f"{chosen.name} has no ν; leave it at {OWN:g}")
-    planes, shape = np.asarray(image.data), image.data.shape[: -1 if image.rgb else None]
+    shape = tuple(image.data.shape[: -1 if image.rgb else None])
+    stack = shape[:-2]
     labels = np.zeros(shape, np.uint8)
-    marks = None if seeds is None else np.asarray(seeds.data)
-    if marks is not None and marks.shape not in (shape, shape[-2:]):
+    marks = None if seeds is None else seeds.data
+    if marks is not None and tuple(marks.shape) not in (shape, shape[-2:]):
         raise InputError(f"the seeds are {marks.shape} and the image is {shape}; make a labels layer of the same shape")
-    shown = tuple(viewer.dims.current_step[: len(shape) - 2]) if viewer is not None else (0,) * (len(shape) - 2)
-    for place in np.ndindex(shape[:-2]) if every_plane else [shown]:
+    # a layer's axes are the viewer's last, which may also reach beyond it
+    steps = (0,) * len(stack) if viewer is None else tuple(viewer.dims.current_step)[-len(shape) : -2]
+    shown = tuple(min(max(step, 0), side - 1) for step, side in zip(steps, stack, strict=True))
+    for place in np.ndindex(stack) if every_plane else [shown]:
         found = segment(
-            _eight_bits(planes[place], image.rgb, image.contrast_limits),
+            _eight_bits(np.asarray(image.data[place]), image.rgb, image.contrast_limits),  # a stack may be on disk
             method,
-            seeds=_seeds(marks if marks is None or marks.ndim == 2 else marks[place]),
+            seeds=_seeds(None if marks is None else np.asarray(marks if marks.ndim == 2 else marks[place])),
             **changes,
         )
         labels[place] = found.labels

@@ -73,3 +73,27 @@ def test_seeds_say_which_is_meant():
     for wrong, says in (({"nu": 3.0}, "grabcut has no ν"), ({"seeds": SimpleNamespace(data=seeds[:9])}, "the seeds")):
         with pytest.raises(InputError, match=says):
             segment_layer(_layer(two), "grabcut", **wrong)
+
+
+class Lazy:
+    """A stack on disk, of which single planes can be read."""
+
+    def __init__(self, values):
+        self.values, self.shape, self.ndim = values, values.shape, values.ndim
+
+    def __getitem__(self, place):
+        return self.values[place]
+
+    def __array__(self, *_, **__):
+        raise MemoryError
+
+
+@pytest.mark.parametrize(("steps", "plane"), [((5, 1, 20, 25), 1), ((0, 7, 20, 25), 2), ((1, 20, 25), 1)])
+def test_a_layer_has_the_viewer_s_last_axes_and_is_not_loaded_whole(steps, plane):
+    values = np.stack([np.where(np.roll(DISC, 3 * each, 1), 0.8, 0.2) for each in range(3)])
+    seeds = np.zeros(values.shape, int)
+    seeds[:, 18:22, 24:28] = 1
+    viewer = SimpleNamespace(dims=SimpleNamespace(current_step=steps))
+    layer = _layer(Lazy(values))
+    labels, *_ = segment_layer(layer, "grabcut", seeds=SimpleNamespace(data=Lazy(seeds)), viewer=viewer)
+    assert labels.any(axis=(1, 2)).tolist() == [each == plane for each in range(3)]
