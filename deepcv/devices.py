@@ -24,21 +24,23 @@ def device_kind(device=None) -> str:
 _DEVICES = ("cpu", "cuda", "mps", "xpu")
 
 
-def torch_device(name: str | None) -> torch.device:
-    """The device of that name; default: the GPU if there is one.
+def torch_device(device: str | torch.device | None) -> torch.device:
+    """The device, or that of this name; default: the GPU if there is one.
 
     Raises
     ------
     InputError
-        If torch doesn't know or doesn't have it.
+        If torch doesn't know or doesn't have it, and for a number.
     """
-    name = name or ("cuda" if torch.cuda.is_available() else "cpu")
+    if not isinstance(device, str | torch.device | None):
+        raise InputError(f"device is {device!r}; give a name, such as 'cpu' or 'cuda:0', or a torch.device")
+    name = str(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     if name.partition(":")[0] not in _DEVICES:
         raise InputError(f"there is no device {name!r} here; use {', '.join(_DEVICES[:-1])} or {_DEVICES[-1]}")
     try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
+        found = torch.device(name)
+        torch.empty(0, device=found)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"there is no device {name!r} here ({reason}); use cpu, or leave it out") from None
-    return device
+    return found

@@ -271,7 +271,10 @@ def _fit(model: Model, image: Tensor, noise: _Noise, weights: Tensor) -> tuple[T
 
 
 def balanced(u: Tensor, power: float) -> Tensor:
-    """Memberships `(B, N, H, W)` weighted by their phase's area to the power of `-power`, their total kept."""
+    """Memberships `(B, N, H, W)` weighted by their phase's area to the power of `-power`.
+
+    Their total is kept unless an area is under 2 %, which counts as 2 %.
+    """
     area = u.detach().mean(dim=(2, 3), keepdim=True).clamp(min=0.02)
     weight = area**-power
     return u * weight / (area * weight).sum(dim=1, keepdim=True)
