@@ -32,6 +32,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import inspect
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
@@ -71,7 +73,8 @@ class Seeds:
     Attributes
     ----------
     points, background_points : sequence of (x, y)
-        Clicks on the object and beside it; each stands for a small disc.
+        Clicks on the object and beside it; each stands for a small disc. Here and in the box any sequence or array
+        becomes a tuple of floats.
     box : (left, top, right, bottom), optional
         It holds the whole object, nearly touches it on each side, and outside of it all is background.
     foreground, background : array_like, `(h, w)`, optional
@@ -92,13 +95,17 @@ class Seeds:
 
     def __post_init__(self):
         for name in ("points", "background_points"):
-            for point in getattr(self, name):
-                _numbers(point, 2, f"a point of {name}", "x and y, such as (120, 90)")
+            given = getattr(self, name)
+            if not np.iterable(given):
+                raise InputError(f"{name} is {given!r}; give a sequence of points, such as [(120, 90)]")
+            points = (_numbers(point, 2, f"a point of {name}", "x and y, such as (120, 90)") for point in given)
+            object.__setattr__(self, name, tuple(points))
         if self.box is not None:
             left, top, right, bottom = _numbers(
                 self.box, 4, "box", "left, top, right, bottom, such as (80, 40, 300, 220)"
             )
             if not (left < right and top < bottom):
+            object.__setattr__(self, "box", box)
                 raise InputError(f"box is {self.box}; right must exceed left, and bottom must exceed top")
 
     def __bool__(self) -> bool:
@@ -255,7 +262,7 @@ def marks_in(hint) -> np.ndarray | None:
     Two kinds: 0, 1 and ½ (of uint8 0, 255 and 127 or 128), where ½ can only be undecided; and 0 but for one level in
     less than `CLICK` of the pixels, which is a click on the object: the rest is undecided.
     """
-    array = np.asarray(hint)
+    array = as_array(hint, "the hint")
     if array.dtype == bool:
         array = array.astype(np.float32)
     if array.ndim != 2 or array.dtype not in (np.uint8, np.float16, np.float32, np.float64) or not array.size:
@@ -331,13 +338,17 @@ def informed_hint(image: np.ndarray, seeds, hint=None) -> Informed:
 def _saliency(image: np.ndarray) -> np.ndarray:
     """The saliency map; those of the last images are kept, since a second click comes soon after the first."""
     key = image.shape, hashlib.sha256(image.tobytes()).hexdigest()
-    if key not in _maps:
-        _maps[key] = structured_matrix_decomposition(image)
-        while len(_maps) > _KEPT:
-            del _maps[next(iter(_maps))]
-    return _maps[key]
+    found = _maps.get(key)
+    if found is None:
+        found = structured_matrix_decomposition(image)
+        with _lock:  # threads may segment at once
+            _maps[key] = found
+            while len(_maps) > _KEPT:
+                del _maps[next(iter(_maps))]
+    return found
 
 
+_lock = threading.Lock()
 _maps: dict[tuple, np.ndarray] = {}
 _KEPT = 4
 

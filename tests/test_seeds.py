@@ -1,6 +1,7 @@
 """What is marked: read as meant, held by every method, spread to what is like it."""
 
 import inspect
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -88,6 +89,41 @@ def test_what_cant_be_meant_is_told(seeds, says):
 def test_a_point_or_box_is_numbers_in_order(wrong):
     with pytest.raises(InputError, match=r"give \d numbers|must exceed"):
         Seeds(**wrong)
+
+
+@pytest.mark.parametrize("wrong", [{"points": 5}, {"points": None}, {"background_points": 2.0}])
+def test_points_are_a_sequence(wrong):
+    with pytest.raises(InputError, match=r"points is .*; give a sequence of points"):
+        Seeds(**wrong)
+
+
+def test_arrays_of_points_and_a_box_say_the_same_as_tuples():
+    given = [(30, 24), (40, 30)], [(2, 3)], (12, 6, 62, 46)
+    seeds, same = Seeds(*map(np.array, given)), Seeds(*given)
+    assert seeds and (seeds.points, seeds.box) == (((30.0, 24.0), (40.0, 30.0)), (12.0, 6.0, 62.0, 46.0))
+    assert not Seeds(points=np.empty((0, 2))) and seeds.scaled(0.5, 0.5).box == (6, 3, 31, 23)
+    for each in (seeds, seeds.scaled(1, 1)):
+        np.testing.assert_array_equal(each.marks((HEIGHT, WIDTH)), same.marks((HEIGHT, WIDTH)))
+    found = segment(IMAGE, "saliency", seeds=Seeds(points=np.array([[30, 24]])))
+    np.testing.assert_array_equal(found.mask, segment(IMAGE, "saliency", seeds=Seeds(points=[(30, 24)])).mask)
+
+
+def test_a_map_that_others_evict_at_once_is_still_returned(monkeypatch):
+    class Forgetful(dict):
+        def __setitem__(self, key, value):
+            """Another thread has evicted it."""
+
+    monkeypatch.setattr(module, "_maps", Forgetful())
+    assert module._saliency(IMAGE).shape == (HEIGHT, WIDTH)
+
+
+def test_the_last_maps_are_kept_whatever_threads_ask(monkeypatch):
+    images = np.random.default_rng(0).random((6, 8, 8)).astype(np.float32)
+    monkeypatch.setattr(module, "structured_matrix_decomposition", lambda image: image + 1)
+    with ThreadPoolExecutor(8) as pool:
+        asked = np.tile(images, (50, 1, 1))
+        np.testing.assert_array_equal([*pool.map(module._saliency, asked)], asked + 1)
+    assert len(module._maps) == module._KEPT
 
 
 @pytest.mark.parametrize("name", HINTED)
