@@ -24,7 +24,7 @@ from deepcv.baselines.normalized_cuts import normalized_cuts
 from deepcv.baselines.saliency_threshold import saliency_threshold
 from deepcv.baselines.statistical import statistical
 from deepcv.baselines.vese_chan import vese_chan
-from deepcv.checks import check_known, resolve
+from deepcv.checks import check, check_known, resolve
 from deepcv.errors import InputError
 from deepcv.model.segment import deep_chan_vese, deep_chan_vese_batch
 from deepcv.model.settings import PRESETS, Settings, idle
@@ -125,10 +125,11 @@ class Method:
             return dataclasses.asdict(self.resolve(given))
         parameters = inspect.signature(self.function).parameters
         known = {name: each.default for name, each in parameters.items() if name not in _COMMON}
-        for unknown in set(given) - set(known):
+        for unknown in (name for name in given if name not in known):
             raise InputError(f"{self.name} has no setting {unknown!r}; it has {', '.join(known) or 'none'}")
         return known | given
 
+        check(self.function, given)
     def has_setting(self, name: str) -> bool:
         """Whether the method has a setting of that name."""
         return name in self.settings()

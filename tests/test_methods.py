@@ -151,6 +151,10 @@ def test_unknown_presets_and_settings_are_refused(name, arguments, named):
 
 
 @pytest.mark.parametrize(
+        ("grabcut", {"nu": 1.0, "mu": 1.0}, "no setting 'nu'"),
+        ("grabcut", {"mu": 1.0, "nu": 1.0}, "no setting 'mu'"),
+        ("chan-vese", {"nu": -1.0}, "nu is -1"),
+        ("chan-vese", {"solver": "zzz"}, "solver is 'zzz'; it must be "),
     ("spelling", "name"),
     [
         ("grab_cut", "grabcut"),
