@@ -33,8 +33,10 @@ __getattr__, __dir__, __all__ = _lazy.attach(
     },
     submod_attrs={
         "amortized.segmenter": ["Segmenter"],
+        "baselines.appearance": ["forest", "hint_cut", "mixture", "ridge"],
         "baselines.chan_vese": ["chan_vese"],
         "baselines.double_dip": ["double_dip", "double_dip_batch"],
+        "baselines.feature_clustering": ["feature_clustering"],
         "baselines.grab_cut": ["grab_cut"],
         "baselines.inpainting_error": ["inpainting_error_maximization"],
         "baselines.normalized_cuts": ["normalized_cuts"],

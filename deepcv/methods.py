@@ -135,7 +135,7 @@ class Method:
         return name in self.settings()
 
 
-_COMMON = {"image", "hint", "seed", "device"}
+_COMMON = {"image", "hint", "seeds", "seed", "device"}
 
 
 def _differences(settings: Any) -> dict[str, Any]:

@@ -36,7 +36,7 @@ import inspect
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -101,12 +101,11 @@ class Seeds:
             points = (_numbers(point, 2, f"a point of {name}", "x and y, such as (120, 90)") for point in given)
             object.__setattr__(self, name, tuple(points))
         if self.box is not None:
-            left, top, right, bottom = _numbers(
-                self.box, 4, "box", "left, top, right, bottom, such as (80, 40, 300, 220)"
-            )
+            box = _numbers(self.box, 4, "box", "left, top, right, bottom, such as (80, 40, 300, 220)")
+            left, top, right, bottom = box
             if not (left < right and top < bottom):
-            object.__setattr__(self, "box", box)
                 raise InputError(f"box is {self.box}; right must exceed left, and bottom must exceed top")
+            object.__setattr__(self, "box", box)
 
     def __bool__(self) -> bool:
         """Whether anything is marked."""
@@ -348,8 +347,8 @@ def _saliency(image: np.ndarray) -> np.ndarray:
     return found
 
 
-_lock = threading.Lock()
 _maps: dict[tuple, np.ndarray] = {}
+_lock = threading.Lock()
 _KEPT = 4
 
 
@@ -431,15 +430,25 @@ def held(found: Segmentation, informed: Informed, marks: np.ndarray) -> Segmenta
     return dataclasses.replace(found, labels=labels, memberships=np.stack((1 - u, u)))
 
 
-Method = TypeVar("Method", bound=Callable[..., Segmentation])
-
-
-def takes_seeds(method: Method) -> Method:
-    """The method with a keyword `seeds`, as for `with_seeds`."""
+def takes_seeds(method: Callable[..., Segmentation]) -> Callable[..., Segmentation]:
+    """The method with a keyword `seeds`, as for `with_seeds`, in its signature and its docstring."""
 
     def call(image, hint=None, **keywords):
         return with_seeds(method, image, hint, keywords.pop("seeds", None), **keywords)
 
     wrapped: Any = functools.wraps(method)(call)
     wrapped.__kwdefaults__ = method.__kwdefaults__  # `deepcv.checks.checked_settings` asks for them
+    signature = inspect.signature(method)
+    parameters = list(signature.parameters.values())
+    place = sum(each.name in ("image", "hint", "seed", "device") for each in parameters)
+    parameters.insert(place, inspect.Parameter("seeds", inspect.Parameter.KEYWORD_ONLY, default=None))
+    wrapped.__signature__ = signature.replace(parameters=sorted(parameters, key=lambda each: each.kind))
+    summary, *rest = inspect.cleandoc(method.__doc__ or "").partition("\n\nParameters\n")
+    wrapped.__doc__ = "".join((summary, _SEEDS, *rest))
     return wrapped
+
+
+_SEEDS = """
+
+The keyword `seeds` says what is sure, a `deepcv.seeds.Seeds` or an array as for `deepcv.seeds.as_marks`: marked pixels
+keep their side."""

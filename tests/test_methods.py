@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 
+import lazy_loader
 import numpy as np
 import pytest
 
@@ -128,6 +129,19 @@ def test_an_unknown_method_is_refused_with_what_there_is():
     with pytest.raises(InputError, match="no method 'snakes'; there are deep-cv, chan-vese, statistical, "):
         get_method("snakes")
 
+    for wrong in (None, 3, ["deep-cv"]):
+        with pytest.raises(InputError, match=r"method is .*; give a name, one of deep-cv, chan-vese"):
+            get_method(wrong)
+
+
+def test_the_functions_of_all_methods_but_the_trained_are_the_package_s():
+    names = {method.function.__name__ for method in METHODS.values() if not method.trained}
+    assert names <= set(deepcv.__all__)
+    assert all(getattr(deepcv, name).__name__ == name for name in names)
+
+
+def test_type_checkers_know_the_names_of_the_package():
+    assert sorted(lazy_loader.attach_stub("deepcv", deepcv.__file__)[2]) == sorted(deepcv.__all__)
 
 @pytest.mark.parametrize(
     ("name", "arguments", "named"),

@@ -174,7 +174,16 @@ def test_without_marks_the_method_gets_what_it_was_given():
     assert given[0][0] is IMAGE and given[0][1] is hint and given[0][2:] == (3, 2.0)
     assert given[1][1] is None
     assert method.__kwdefaults__ == {"seed": 0, "device": None, "nu": 1.0}
-    assert "seeds" not in inspect.signature(method).parameters  # a keyword of all, not a setting of one
+
+
+def test_seeds_are_in_the_signature_and_the_docstring_and_no_setting():
+    for name in HINTED:
+        method = METHODS[name]
+        assert [*inspect.signature(method.function).parameters][4] == "seeds"
+        assert "The keyword `seeds` says" in method.function.__doc__.partition("Parameters")[0]
+        assert "seeds" not in method.settings()
+    with pytest.raises(InputError, match="no setting 'seeds'"):
+        METHODS["chan-vese"].settings(seeds=1)
 
 
 def test_seeds_are_for_two_regions():
