@@ -6,10 +6,11 @@ import inspect
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
+from deepcv.checks import at_least, check_value
 from deepcv.confidence import DOUBTFUL, belief, told
 from deepcv.confidence import confidence as confidence_in
 from deepcv.contours import Objects
@@ -96,7 +97,7 @@ def segment(
     confidence : bool
         Whether to ask for a second opinion, which takes about a fifth of the time.
     preset, seed, device, **settings
-        The method's; and `size` for those without it.
+        The method's; and `size`, the longest side in pixels, for those without it; None is `WORKING_SIZE`.
 
     Returns
     -------
@@ -181,6 +182,7 @@ def segment_picture(
         As the method; for a size below `SMALLEST_SIDE`.
     """
     settings, notes, shape = dict(settings), list[str](), pixels.shape[:2]
+    check_value("size", settings.get("size"), Annotated[int, at_least(SMALLEST_SIDE)] | None)
     if hint is not None:
         hint = as_array(hint, "the hint")
         if not settings.get("seeds") and (marks := marks_in(hint)) is not None:
@@ -209,7 +211,8 @@ def segment_picture(
             done.append(f"in the square root of the picture, with ν = {NU}")
         notes += [f"many small objects of one tone: {', '.join(done)}"] * bool(done)
     turned = image.shape[:2]
-    reduction = max(turned) / (settings.get("size") or WORKING_SIZE)
+    sized = method.sized(turned)
+    reduction = sized / (settings.get("size") or WORKING_SIZE)
     image, hint, working = _bounded(method, image, hint, settings)
     if "progress" in inspect.signature(method.function).parameters:
         working["progress"] = progress
@@ -233,7 +236,7 @@ def segment_picture(
     if reduction > 1 and len(memberships) == 2 and 0 < (width := mean_width(labels == 1)) < THIN * reduction:
         notes.append(
             f"what was found is about {width:.0f} pixels wide, and the picture was reduced {reduction:.1f} times to be "
-            f"segmented; --size {math.ceil(max(turned) / 10) * 10} draws thin parts finer, in more time"
+            f"segmented; --size {math.ceil(sized / 10) * 10} draws thin parts finer, in more time"
         )
     changed = {"labels": labels, "memberships": memberships}
     return Found(**vars(found) | changed, notes=tuple(notes), belief=believed, confidence=certainty)
@@ -279,10 +282,8 @@ def _bounded(
         if settings["size"] is None:  # the image's own size
             settings["size"] = WORKING_SIZE
         return image, hint, settings
-    longest, shape = settings.pop("size", WORKING_SIZE), image.shape[:2]
-    if longest < SMALLEST_SIDE:
-        raise InputError(f"--size is {longest}; it must be at least {SMALLEST_SIDE} pixels")
-    working = working_shape(shape, longest)
+    shape = image.shape[:2]
+    working = working_shape(shape, settings.pop("size", None) or WORKING_SIZE)
     if seeds := settings.get("seeds"):
         settings["seeds"] = seeds.scaled(working[1] / shape[1], working[0] / shape[0])
     return resize(as_image(image), working), None if hint is None else resize(hint, working), settings

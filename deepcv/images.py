@@ -119,6 +119,8 @@ def as_hint(hint, shape: tuple[int, int]) -> np.ndarray:
         For another shape or dtype, NaN, values out of range, or a constant hint.
     """
     array = as_array(hint, "the hint")
+    if array.ndim != 2 or not array.size:
+        raise InputError(f"the hint is {array.shape}; give one value for each pixel, (H, W), grey instead of colour")
     if array.shape != tuple(shape):
         raise InputError(
             f"the hint is {array.shape} but the image is {tuple(shape)}; resize the hint to the image's size"

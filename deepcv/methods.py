@@ -19,7 +19,7 @@ from deepcv.baselines import appearance, double_dip
 from deepcv.baselines.chan_vese import chan_vese
 from deepcv.baselines.feature_clustering import feature_clustering
 from deepcv.baselines.grab_cut import grab_cut
-from deepcv.baselines.inpainting_error import inpainting_error_maximization
+from deepcv.baselines.inpainting_error import inpainting_error_maximization, sized
 from deepcv.baselines.normalized_cuts import normalized_cuts
 from deepcv.baselines.saliency_threshold import saliency_threshold
 from deepcv.baselines.statistical import statistical
@@ -88,6 +88,8 @@ class Method:
     resolve: Callable[[Mapping[str, Any]], Any] | None = None
     """Returns all settings, a dataclass, from those that differ from the default. Without it the settings are the
     function's keywords."""
+    sized: Callable[[tuple[int, int]], float] = max
+    """Of an image's `(H, W)` the length in pixels that the setting `size` bounds."""
     network: Callable[[Any, int], Any] | None = None
     """`network(settings, seed)`: the untrained networks of a method that is trained on a collection of images
     (`deepcv.amortized.training`)."""
@@ -127,9 +129,9 @@ class Method:
         known = {name: each.default for name, each in parameters.items() if name not in _COMMON}
         for unknown in (name for name in given if name not in known):
             raise InputError(f"{self.name} has no setting {unknown!r}; it has {', '.join(known) or 'none'}")
+        check(self.function, given)
         return known | given
 
-        check(self.function, given)
     def has_setting(self, name: str) -> bool:
         """Whether the method has a setting of that name."""
         return name in self.settings()
@@ -223,6 +225,7 @@ METHODS: dict[str, Method] = {
             inpainting_error_maximization,
             {"hint": {"start": "hint"}},
             takes_hint=lambda settings: settings["start"] == "hint",
+            sized=sized,
         ),
         Method("saliency", "Saliency [34], Otsu", saliency_threshold),
         Method(
@@ -258,6 +261,8 @@ def get_method(name: str) -> Method:
     InputError
         If there is none.
     """
+    if not isinstance(name, str):
+        raise InputError(f"method is {name!r}; give a name, one of {', '.join(METHODS)}")
     registered = _registered(name)
     check_known("method", registered, METHODS)
     return METHODS[registered]

@@ -11,6 +11,7 @@ from deepcv import frames, get_method, tones
 from deepcv.cli import main as command_line
 from deepcv.data import nuclei, samples
 from deepcv.door import mean_width, segment, segment_picture
+from deepcv.errors import InputError
 from deepcv.images import as_image, to_uint8
 from deepcv.orientation import Turn, canonical
 from deepcv.pictures import read_image
@@ -71,7 +72,6 @@ def test_a_black_frame_is_found_where_the_scene_is_dark_beside_it(name):
     assert (found.rows, found.columns) == tuple(slice(21, side + 19) for side in image.shape[:2])
 
 
-def test_a_backdrop_is_no_frame():
 def test_a_flipped_frame_is_the_flipped_frame():
     """Bright specks in the strip of one side are too many for its line within the others' strips."""
     framed = np.pad(np.random.default_rng(0).integers(60, 255, (340, 340), dtype=np.uint8), 40)
@@ -91,6 +91,7 @@ def test_of_a_frame_around_almost_nothing_nothing_is_left_out():
         assert frames.scene(np.pad(scene, width)) is None
 
 
+def test_a_backdrop_is_no_frame():
     alone = np.where(MASK[..., None], PICTURE, 255).astype(np.uint8)
     corner = np.where(np.add(*np.mgrid[:HEIGHT, :WIDTH])[..., None] > 190, PICTURE, 255).astype(np.uint8)
     square = np.zeros((40, 60), np.uint8)
@@ -149,6 +150,42 @@ def test_a_thin_object_in_a_reduced_picture_is_said_to_need_more_pixels():
         settings = chosen.settings() | {"seed": 0, "size": size}
         notes = segment_picture(chosen, pixels, None, settings).notes
         assert any("--size 150 draws thin parts" in note for note in notes) == said
+
+
+def test_the_size_of_the_shorter_side_is_what_thin_parts_are_told_of_where_that_is_what_it_bounds():
+    line = np.zeros((100, 300), bool)
+    line[50:52] = True
+    for size, said in ((50, "reduced 2.0 times"), (100, "")):
+        chosen = replace(get_method("iem"), function=lambda image, *_, size=0, **__: two_phase(image > 0.3))
+        pixels = np.where(line, 0.8, 0.2)
+        notes = segment_picture(chosen, pixels, None, {"seed": 0, "start": "centre", "size": size}).notes
+        told = [note for note in notes if "draws thin parts" in note]
+        assert len(told) == bool(said) and all(said in note and "--size 100 draws" in note for note in told)
+
+
+BAD = {
+    "hint of one axis": ({"hint": np.linspace(0, 1, 10)}, r"the hint is \(10,\); give one value for each pixel"),
+    "empty hint": ({"hint": np.zeros((0, 0))}, r"the hint is \(0, 0\); give one value"),
+    "hint in colour": ({"hint": PICTURE}, r"the hint is \(80, 120, 3\); give .* grey"),
+    "size in words": ({"size": "big"}, "size is 'big'; it must be a whole number of at least 8, or None"),
+    "size of no number": ({"size": float("nan")}, "size is nan; it must be"),
+    "broken size": ({"size": 200.5}, "size is 200.5; it must be"),
+    "no method": ({"method": None}, "method is None; give a name, one of deep-cv, chan-vese"),
+    "no device": ({"method": "iem", "device": 3}, "device is 3; give a name, such as 'cpu'"),
+    "setting": ({"nu": -1.0}, "nu is -1.0"),
+}
+
+
+@pytest.mark.parametrize(("given", "says"), BAD.values(), ids=BAD)
+def test_what_cant_be_used_is_named(given, says):
+    with pytest.raises(InputError, match=says):
+        segment(PICTURE, **{"method": "chan-vese"} | given)
+
+
+def test_no_size_is_the_working_size_with_every_method():
+    for method in ("chan-vese", "saliency"):
+        found, default = (segment(PICTURE, method, hint=MASK, **given).labels for given in ({"size": None}, {}))
+        np.testing.assert_array_equal(found, default)
 
 
 def test_lines_are_not_balanced_by_area():

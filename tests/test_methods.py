@@ -7,6 +7,7 @@ import lazy_loader
 import numpy as np
 import pytest
 
+import deepcv
 from deepcv.amortized import redo
 from deepcv.amortized import settings as amortized
 from deepcv.companion.closure import code_hash
@@ -128,7 +129,6 @@ def test_the_code_of_a_method_is_what_computes_its_results():
 def test_an_unknown_method_is_refused_with_what_there_is():
     with pytest.raises(InputError, match="no method 'snakes'; there are deep-cv, chan-vese, statistical, "):
         get_method("snakes")
-
     for wrong in (None, 3, ["deep-cv"]):
         with pytest.raises(InputError, match=r"method is .*; give a name, one of deep-cv, chan-vese"):
             get_method(wrong)
@@ -143,6 +143,7 @@ def test_the_functions_of_all_methods_but_the_trained_are_the_package_s():
 def test_type_checkers_know_the_names_of_the_package():
     assert sorted(lazy_loader.attach_stub("deepcv", deepcv.__file__)[2]) == sorted(deepcv.__all__)
 
+
 @pytest.mark.parametrize(
     ("name", "arguments", "named"),
     [
@@ -150,6 +151,10 @@ def test_type_checkers_know_the_names_of_the_package():
         ("grabcut", {"preset": "paper"}, "grabcut has no preset 'paper'; it has default"),
         ("grabcut", {"nu": 1.0}, "grabcut has no setting 'nu'; it has iterations"),
         ("saliency", {"nu": 1.0}, "saliency has no setting 'nu'; it has none"),
+        ("grabcut", {"nu": 1.0, "mu": 1.0}, "no setting 'nu'"),
+        ("grabcut", {"mu": 1.0, "nu": 1.0}, "no setting 'mu'"),
+        ("chan-vese", {"nu": -1.0}, "nu is -1"),
+        ("chan-vese", {"solver": "zzz"}, "solver is 'zzz'; it must be "),
         ("deep-cv", {"mu": 1.0}, "no setting 'mu'"),
         ("deep-cv", {"nu": -1.0}, "nu is -1"),
         ("amortized", {"nu": 1.0}, "no setting 'nu'; there are batch, "),
@@ -165,10 +170,6 @@ def test_unknown_presets_and_settings_are_refused(name, arguments, named):
 
 
 @pytest.mark.parametrize(
-        ("grabcut", {"nu": 1.0, "mu": 1.0}, "no setting 'nu'"),
-        ("grabcut", {"mu": 1.0, "nu": 1.0}, "no setting 'mu'"),
-        ("chan-vese", {"nu": -1.0}, "nu is -1"),
-        ("chan-vese", {"solver": "zzz"}, "solver is 'zzz'; it must be "),
     ("spelling", "name"),
     [
         ("grab_cut", "grabcut"),

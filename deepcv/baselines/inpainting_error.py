@@ -22,6 +22,7 @@ Deviations:
 - the image isn't cropped to a square, is reduced by area averaging instead of subsampling, and is not enlarged;
 - λ is divided by the number of pixels and multiplied by 128², so that its effect doesn't depend on the size: the
   derivatives of the first two terms shrink as an image grows, those of the third don't;
+- the longer side is bounded, too, by four times the size;
 - a step that would empty one side isn't taken (there the original divides 0 by 0);
 - the foreground is the side that grew from the start. The authors score the better side, by the ground truth
   (`deepcv.metrics.oracle`).
@@ -74,7 +75,8 @@ def inpainting_error_maximization(
     start : {"centre", "hint"}
         The first mask: the original's square, or the hint above its Otsu threshold as for the paper's methods.
     size : int, at least 8
-        Working size of the shorter side, in pixels; a smaller image keeps its size.
+        Working size of the shorter side, in pixels, or of a quarter of the longer side if that is more (`sized`); a
+        smaller image keeps its size.
     iterations : int
         Largest number of steps; they end early when the mask doesn't change.
     width : float, positive
@@ -101,7 +103,7 @@ def inpainting_error_maximization(
         raise InputError(f"kernel_size is {kernel_size}; it must be odd, so that a pixel is in the middle")
     image = as_image(image)
     chosen_device = torch_device(device)
-    shape = _shorter_side_at(image.shape[:2], size)
+    shape = _working_shape(image.shape[:2], size)
     first = centre_square(shape) if start == "centre" else otsu_mask(resize(hint_for(image, hint), shape))
     began = time.perf_counter()
     small = torch.from_numpy(np.ascontiguousarray(resize(as_colour(image), shape))) * 2 - 1
@@ -118,9 +120,17 @@ def inpainting_error_maximization(
     )
 
 
-def _shorter_side_at(shape: tuple[int, int], size: int) -> tuple[int, int]:
-    scale = min(1.0, size / min(shape))
-    height, width = (round(side * scale) for side in shape)
+def sized(shape: tuple[int, int]) -> float:
+    """The length that `size` bounds: the shorter side, or a quarter of the longer one if that is more.
+
+    Time and memory grow with the square of the longer side.
+    """
+    return max(min(shape), max(shape) / 4)
+
+
+def _working_shape(shape: tuple[int, int], size: int) -> tuple[int, int]:
+    scale = min(1.0, size / sized(shape))
+    height, width = (max(SMALLEST_SIDE, round(side * scale)) for side in shape)
     return height, width
 
 

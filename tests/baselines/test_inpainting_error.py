@@ -215,6 +215,19 @@ def test_a_large_image_is_worked_at_the_size_asked_for_and_comes_back_whole(monk
     assert square[2:8, 4:17].all() and square.sum() == 6 * 13
 
 
+def test_a_long_image_is_bounded_and_others_are_as_their_shorter_side_says(monkeypatch):
+    shapes = []
+    stop = pytest.raises(ZeroDivisionError)
+    monkeypatch.setattr(inpainting_error, "centre_square", lambda shape: shapes.append(shape) or 1 / 0)
+    for shape in ((16, 6000), (200, 800), (16, 400), (300, 200)):
+        with stop:
+            inpainting_error_maximization(np.random.default_rng(0).random(shape), device="cpu")
+    assert shapes == [(8, 512), (128, 512), (16, 400), (192, 128)]
+    image = np.where(np.indices((16, 600))[1] > 300, 0.8, 0.2)
+    monkeypatch.setattr(inpainting_error, "centre_square", centre_square)
+    assert inpainting_error_maximization(image, size=16, iterations=2, device="cpu").mask.shape == (16, 600)
+
+
 @pytest.mark.parametrize(
     ("options", "named"),
     [
