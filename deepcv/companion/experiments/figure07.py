@@ -124,15 +124,15 @@ def summary(rows: DataFrame) -> DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Indexed by method and clipping, with a column of F for each σ, `kept` (F at the first σ above 0, as a share of
-        the clean F) and `images` (their number). Best first at the greatest σ.
+        Indexed by method and clipping, with a column of F for each σ, `kept at` the first σ above 0 (this F as a share
+        of the clean one) and `images` (their number). Best first at the greatest σ.
     """
     found = by_image(rows)
     table = found.pivot_table("f_measure", ["name", "clipping"], "sigma", sort=False)
     levels = sorted(table.columns)
     table = table[levels]
     if len(levels) > 1 and levels[0] == 0:
-        table = table.assign(kept=table[levels[1]] / table[0])
+        table[f"kept at {levels[1]:g}"] = table[levels[1]] / table[0]
     table["images"] = found.groupby(["name", "clipping"])["image"].nunique()
     table = table.sort_values(levels[-1], ascending=False).sort_index(level="clipping", sort_remaining=False)
     table.index = table.index.set_levels([title(name) for name in table.index.levels[0]], level=0)
