@@ -11,7 +11,7 @@ conditional instance normalisation, hinge loss.
 Deviations:
 
 - one encoder with an output for each region's z, instead of an encoder per region;
-- the number of residual blocks and the width vary, for images of 32 to 128 pixels a side, to run without a GPU.
+- the number of residual blocks and the width vary, for images of 32 to 128 pixels per side, to run without a GPU.
 """
 
 from __future__ import annotations

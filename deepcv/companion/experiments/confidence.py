@@ -210,7 +210,7 @@ def readable_calibration(table: DataFrame) -> Styler:
 
 
 def plot(rows: DataFrame) -> Figure:
-    """F against confidence, a point an image, and the reliability diagram, of images that nothing was chosen on."""
+    """F against confidence, a point per image, and the reliability diagram, of images that nothing was chosen on."""
     import matplotlib.pyplot as plt
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.8), layout="constrained")

@@ -69,7 +69,7 @@ _MASK_METHODS = [name for name, method in METHODS.items() if not method.trained 
 _COMPARED = (*(name for name in _MASK_METHODS if name not in REDUCED), "chan-vese:exact", "normalized-cuts:regions")
 _SHORT_DIP = {"size": 48, "first_steps": 30, "second_steps": 30, "ramp": 15}
 _SECONDS = ("forest", "feature-clustering")
-"""Methods that take seconds an image, left out of "quick"."""
+"""Methods that take seconds per image, left out of "quick"."""
 _EVERYTHING = (*_COMPARED, "deep-cv:auto-encoder", "mixture:grabcut", *REDUCED)
 
 
