@@ -57,8 +57,9 @@ VALIDATED = ", best on validation"
 """Ends the name of a network whose epoch was chosen with the validation set's labels."""
 
 CHAN_VESE_NU = get_method("chan-vese").settings()["nu"]
-_LEVEL_SETS = ("chan-vese:default", "chan-vese:textbook")
 """ν of Chan-Vese at 128 pixels; on smaller crops it is proportional to their side, as (3.7) weighs length and area."""
+
+_LEVEL_SETS = ("chan-vese:default", "chan-vese:textbook")
 
 PAPERS_METHODS = {name: f"{name}:default" for name in ("chan-vese", "redo", "amortized")}
 """The row of ours that stands beside each of the paper's."""
