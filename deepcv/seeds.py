@@ -443,12 +443,10 @@ def takes_seeds(method: Callable[..., Segmentation]) -> Callable[..., Segmentati
     place = sum(each.name in ("image", "hint", "seed", "device") for each in parameters)
     parameters.insert(place, inspect.Parameter("seeds", inspect.Parameter.KEYWORD_ONLY, default=None))
     wrapped.__signature__ = signature.replace(parameters=sorted(parameters, key=lambda each: each.kind))
-    summary, *rest = inspect.cleandoc(method.__doc__ or "").partition("\n\nParameters\n")
-    wrapped.__doc__ = "".join((summary, _SEEDS, *rest))
+    summary, *rest = inspect.cleandoc(method.__doc__ or "").split("\n\n", 1)
+    wrapped.__doc__ = "\n\n".join((summary, _SEEDS, *rest))
     return wrapped
 
 
-_SEEDS = """
-
-The keyword `seeds` says what is sure, a `deepcv.seeds.Seeds` or an array as for `deepcv.seeds.as_marks`: marked pixels
+_SEEDS = """The keyword `seeds` says what is sure, a `deepcv.seeds.Seeds` or an array as for `deepcv.seeds.as_marks`: marked pixels
 keep their side."""
