@@ -431,22 +431,17 @@ def held(found: Segmentation, informed: Informed, marks: np.ndarray) -> Segmenta
 
 
 def takes_seeds(method: Callable[..., Segmentation]) -> Callable[..., Segmentation]:
-    """The method with a keyword `seeds`, as for `with_seeds`, in its signature and its docstring."""
+    """The method with a keyword `seeds`, as for `with_seeds`, which its docstring tells."""
 
     def call(image, hint=None, **keywords):
         return with_seeds(method, image, hint, keywords.pop("seeds", None), **keywords)
 
     wrapped: Any = functools.wraps(method)(call)
     wrapped.__kwdefaults__ = method.__kwdefaults__  # `deepcv.checks.checked_settings` asks for them
-    signature = inspect.signature(method)
-    parameters = list(signature.parameters.values())
-    place = sum(each.name in ("image", "hint", "seed", "device") for each in parameters)
-    parameters.insert(place, inspect.Parameter("seeds", inspect.Parameter.KEYWORD_ONLY, default=None))
-    wrapped.__signature__ = signature.replace(parameters=sorted(parameters, key=lambda each: each.kind))
     summary, *rest = inspect.cleandoc(method.__doc__ or "").split("\n\n", 1)
     wrapped.__doc__ = "\n\n".join((summary, _SEEDS, *rest))
     return wrapped
 
 
-_SEEDS = """The keyword `seeds` says what is sure, a `deepcv.seeds.Seeds` or an array as for `deepcv.seeds.as_marks`: marked pixels
-keep their side."""
+_SEEDS = """The keyword `seeds` says what is sure, a `deepcv.seeds.Seeds` or an array as for `deepcv.seeds.as_marks`:
+marked pixels keep their side."""
