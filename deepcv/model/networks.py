@@ -215,7 +215,7 @@ class UNet(nn.Module):
         if (height >> self.levels) * (width >> self.levels) < 2:
             raise _too_small(height, width, self.levels)
         stack = 1 if self.shared else len(x)
-        x = self.entry(channels_innermost(x) if self.shared else one_image(x))
+        x = self.entry(laid_out(x) if self.shared else one_image(x))
         skips = []
         for down in self.down:
             skips.append(x)
@@ -324,20 +324,24 @@ class Discriminator(nn.Module):
         self.convolutions = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.linear(self.convolutions(channels_innermost(x)).sum(dim=(2, 3)))[:, 0]
+        return self.linear(self.convolutions(laid_out(x)).sum(dim=(2, 3)))[:, 0]
 
 
 def instance_norm(channels: int) -> nn.Module:
-    """Instance normalisation [44] for a network shared by many images, as group normalisation of single channels.
-
-    On a CPU with the channels innermost in memory this is twice as fast as torch's instance normalisation.
-    """
+    """Instance normalisation [44] for a network shared by many images, as group normalisation of single channels."""
     return nn.GroupNorm(channels, channels)
 
 
-def channels_innermost(x: Tensor) -> Tensor:
-    """The same `(B, C, H, W)`; on a CPU with the channels innermost in memory, which speeds up convolutions."""
-    return x.contiguous(memory_format=torch.channels_last) if x.device.type == "cpu" else x
+def laid_out(x: Tensor) -> Tensor:
+    """The same `(B, C, H, W)`; on a CPU in the order in memory that is fastest for a network shared by many images.
+
+    With the channels innermost, convolutions are faster, and so is a prediction, by up to 1.15. But there the backward
+    pass of torch's group normalisation is slow: with the channels outermost a training step takes 0.7 to 0.8 of the
+    time (measured on an AMD EPYC without AVX-512, 32 to 128 pixels).
+    """
+    if x.device.type != "cpu":
+        return x
+    return x.contiguous(memory_format=torch.contiguous_format if torch.is_grad_enabled() else torch.channels_last)
 
 
 class ReflectedConv2d(StackedConv2d):
