@@ -323,7 +323,7 @@ def _stopped_at(moment: float) -> Iterator[None]:
         raise _TimeIsOver
 
     before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, max(moment - time.monotonic(), 1e-3))
+    signal.setitimer(signal.ITIMER_REAL, min(max(moment - time.monotonic(), 1e-3), threading.TIMEOUT_MAX))
     try:
         yield
     except _TimeIsOver:

@@ -186,10 +186,22 @@ def _link(claim: Claim) -> str:
     return f'<a href="{name}.html">{name}</a>'
 
 
+def overview(decided: Decided):
+    """A styled table of the claims in words: each links to its block (`as_html`), by column its status.
+
+    Claims of one wording, decided by different runs, share a row and link to the first one's block.
+    """
+    rows: dict[str, dict[str, str]] = {}
+    first: dict[str, Claim] = {}
+    for claim, verdicts in decided:
+        link = f'<a href="#{anchor(first.setdefault(claim.says, claim))}">{html.escape(claim.says)}</a>'
+        given = {COLUMNS[column]: marked(verdict.status) for column, verdict in verdicts.items()}
+        rows[link] = {**rows.get(link, dict.fromkeys(COLUMNS.values(), "")), **given}
+    return _styled(rows, COLUMNS.values())
+
+
 def table(decided: Decided):
     """A styled table of the printed numbers: a row per claim of `cells`, by column our number and the status."""
-    import pandas as pd
-
     rows = {
         f'<a href="{claim.notebook}.html">{html.escape(claim.says)}</a>': {
             "printed": claim.value,
@@ -197,8 +209,15 @@ def table(decided: Decided):
         }
         for claim, verdicts in decided
     }
+    return _styled(rows, ["printed", *COLUMNS.values()])
+
+
+def _styled(rows: Mapping[str, Mapping[str, Any]], columns: Iterable[str]):
+    """A table whose cells that begin with a status have its colour at their left edge."""
+    import pandas as pd
+
     colours = {marked(status): f"border-left: 0.4em solid {colour}" for status, colour in COLOURS.items()}
-    shown = pd.DataFrame.from_dict(rows, orient="index", columns=["printed", *COLUMNS.values()])
+    shown = pd.DataFrame.from_dict(rows, orient="index", columns=list(columns))
     coloured = shown.style.map(lambda cell: colours.get(cell.partition("<br>")[0], ""), subset=list(COLUMNS.values()))
     return compact(coloured, "verdict").set_table_styles([{"selector": "td", "props": "text-align: left"}])
 

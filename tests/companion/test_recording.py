@@ -276,6 +276,11 @@ def test_the_listing_counts_and_computes_nothing(computed):
     assert recording.listing([gap_of(Tiny(code="newer"))], **options)["code changed since"].tolist() == [1]
 
 
+def test_a_limit_of_ages_is_none():
+    with recording._stopped_at(time.monotonic() + 1e12):
+        pass
+
+
 def test_outside_the_main_thread_there_is_no_alarm():
     went = []
 

@@ -1,5 +1,6 @@
 """The verdict shows what was decided."""
 
+import dataclasses
 import json
 import math
 
@@ -55,6 +56,16 @@ def test_the_pages_block_escapes_what_it_shows_and_links_to_each_claims_page():
     assert '<a href="table1.html">table1</a>' in html and '<a href="table2.html">table2</a>' in html
     assert "<b>✔ reproduced</b> · this package" in html and "<b>? undecided</b><div" in html, "told in words, too"
     assert html.count("set before its rows were seen") == html.count("after rows had been seen") == 1
+
+
+def test_the_overview_has_a_row_for_each_wording_and_links_to_its_block():
+    decided = _decided()
+    again = (dataclasses.replace(decided[0][0], id="table3/a"), {"paper": Verdict(Status.NOT, "No.")})
+    table, blocks = verdict.overview([*decided, again]).data, verdict.as_html(decided)
+    assert table["the paper's algorithm"].tolist() == ["✘ not reproduced", "? undecided"]
+    assert table["this package's default"].tolist() == ["✔ reproduced", ""]
+    for link, anchor in zip(table.index, ("table1-a", "table2-b"), strict=True):
+        assert link.startswith(f'<a href="#{anchor}">') and f'id="{anchor}"' in blocks
 
 
 def test_the_table_shows_every_printed_number_and_the_plot_those_that_were_run():
