@@ -248,8 +248,8 @@ def named(numbers: Mapping[tuple[str, ...], Estimate]) -> dict[str, Estimate]:
 # -- what was reduced --------------------------------------------------------------------------------------------------
 
 PRINTED = {"size": 300, "width": 64, "levels": 4, "steps": 401}
-"""Settings of Algorithms 1 and 2 in the paper, or in its released code where the paper is silent (steps); 300 pixels is
-the longest side of Weizmann's photographs."""
+"""Settings of Algorithms 1 and 2 in the paper, or in its released code where the paper is silent (width, steps); 300
+pixels is the longest side of Weizmann's photographs."""
 
 
 PRINTED_IMAGES = {"table1": 100, "figure10a": 20}

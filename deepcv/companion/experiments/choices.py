@@ -27,6 +27,7 @@ from deepcv.companion.experiments.experiment import N_TUNING_IMAGES, Experiment,
 from deepcv.companion.experiments.variants import (
     ONLY_THE_IMAGE,
     ONLY_THE_IMAGE_TEST,
+    UNIT_VARIANCE,
     changes_of,
     from_the_image_alone,
 )
@@ -177,7 +178,7 @@ def finding(rows: DataFrame) -> str:
 CLAIMS = (
     Claim(
         id="choices/only-the-image",
-        section="1.1",
+        section="abstract; 1.1",
         says=ONLY_THE_IMAGE,
         test=ONLY_THE_IMAGE_TEST,
         decide=only_the_image,
@@ -187,7 +188,7 @@ CLAIMS = (
     Claim(
         id="choices/unit-variance",
         section="5.1",
-        says="A latent variance of 1, which saves a network, is good enough.",
+        says=UNIT_VARIANCE,
         test="The gain in F from a learned variance, paired over images and seeds, is below "
         f"{NOTHING_GAINED:g}. {PARTS}",
         decide=unit_variance,

@@ -1,8 +1,8 @@
 """Figure 1: two ways in which the assumption of the Chan-Vese model fails, and what the encoder makes of them.
 
 The model assumes that foreground and background are two Gaussians, well apart. The paper (section 1) shows a photograph
-in which one of them is not Gaussian, and one in which they overlap; Chan-Vese fails on both, while in the latent space
-the distributions are "simplified" so that it applies. Its photographs are not published. The embedded composites
+in which one of them is not Gaussian, and one in which they overlap much; Chan-Vese fails on both, while in the latent
+space the distributions are "simplified" so that it applies. Its photographs are not published. The embedded composites
 (`deepcv.data.samples`), whose regions are known exactly, break the assumption in these two ways: in `modes-*` one
 region has two modes, in `overlap-*` both have the same intensities. The quantities are those of Figure 8, which
 measures them on photographs (`deepcv.companion.experiments.figure08`).
@@ -242,7 +242,7 @@ CLAIMS = (
     Claim(
         id="figure01/chan-vese-fails",
         section="1, Figure 1",
-        says="Chan-Vese fails where foreground or background is not Gaussian, and where the two overlap.",
+        says="Chan-Vese fails where foreground or background is not Gaussian, and where the two overlap much.",
         test="F on embedded composites of the two kinds, from the saliency map, as everywhere here, and with means and "
         f"mask minimised exactly in turn. Four parts: it is below {FAILS:g} in both cases, either way. {ALL_PARTS}",
         decide=chan_vese_fails,

@@ -30,6 +30,7 @@ from deepcv.companion.experiments.experiment import N_TUNING_IMAGES, Experiment,
 from deepcv.companion.experiments.variants import (
     ONLY_THE_IMAGE,
     ONLY_THE_IMAGE_TEST,
+    UNIT_VARIANCE,
     changes_of,
     from_the_image_alone,
 )
@@ -199,7 +200,7 @@ _PAPERS = {"paper": SINGLE["paper"]}
 CLAIMS = (
     Claim(
         id="readings/only-the-image",
-        section="1.1",
+        section="abstract; 1.1",
         says=ONLY_THE_IMAGE,
         test=ONLY_THE_IMAGE_TEST,
         decide=only_the_image,
@@ -209,7 +210,7 @@ CLAIMS = (
     Claim(
         id="readings/unit-variance",
         section="5.1",
-        says="A latent variance of 1, which saves a network, is good enough in the paper's loop.",
+        says=UNIT_VARIANCE,
         test="The gain in F from a learned variance, paired over images and seeds, is below "
         f"{NOTHING_GAINED:g}. {PARTS}",
         decide=unit_variance,
@@ -220,7 +221,8 @@ CLAIMS = (
         section="3.4, Remark 3",
         says="A smooth activation, as Theorem 3.3 needs, can take the place of ReLU.",
         test="The change of F by softplus, and by CELU, against ReLU, in the recommended reading of the paper's loop, "
-        f"paired over images and seeds, is above -{NOTHING_GAINED:g}. {ALL_PARTS}",
+        f"paired over images and seeds, is above -{NOTHING_GAINED:g}. {ALL_PARTS} Remark 3 names CReLU, which isn't "
+        "differentiable; the released code has CELU.",
         decide=smooth_activations,
         ours=_PAPERS,
         set_after=True,

@@ -302,11 +302,12 @@ CLAIMS = (
     Claim(
         id="theory/convergence",
         section="3.4, Theorem 3.3; 7.2",
-        says="With step sizes of at most 2/L and smooth networks, Algorithm 1 converges to a stationary point.",
+        says="Under Assumption 1, with step sizes of at most 2/L and sigmoid networks, Algorithm 1 converges to a "
+        "stationary point.",
         test="Gradient steps below 2/L, L estimated along the path: the energy falls at every step by as much as "
-        "(7.8) says, and over the second half of the steps their lengths shrink at least as fast as 1/k, without which "
-        f"the path has no finite length (7.16). {ON_ALL} Beside it, the share of the second half in the path's length. "
-        "No finite run can show that a limit is reached.",
+        "(7.8) says, and over the second half of the steps their lengths shrink at least as fast as 1/k; if they went "
+        f"on more slowly, the path would have no finite length (7.16). {ON_ALL} Beside it, the share of the second "
+        "half in the path's length. No finite run can show, or refute, that a limit is reached.",
         decide=partial(statements_hold, check="descent", numbers=("falls", "decrease_c0", "decay"), beside=("tail",)),
         ours={},
         set_after=True,

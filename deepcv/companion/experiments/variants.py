@@ -102,6 +102,9 @@ ONLY_THE_IMAGE_TEST = (
 )
 """A claim that two experiments decide, each by its solver, and its test."""
 
+UNIT_VARIANCE = "A latent variance of 1, which saves parameters, is good enough for single images."
+"""Another one."""
+
 
 def from_the_image_alone(rows: DataFrame, unhinted: Collection[str], reference: str, solver: str) -> Verdict:
     """Decides `ONLY_THE_IMAGE` by the reference; the variants `unhinted` start without the saliency map."""
