@@ -55,7 +55,7 @@ _PRESET_TITLES = {
     "regions": "best region",
     "textbook-filter": "textbook filter",
     "otsu": "surer hint",
-    "gradient": "Algorithm 2",
+    "gradient": "gradient step",
     "auto-encoder": "with a decoder",
     "grabcut": "GrabCut's energy",
 }

@@ -115,7 +115,7 @@ def test_settings_are_all_there_is_and_take_the_changes():
 
 def test_titles_are_of_the_method_and_its_preset():
     names = ("amortized:paper", "redo", "chan-vese:default", "deep-cv:gradient")
-    expected = ["Algorithm 3, paper's settings", "ReDO [13]", "Chan-Vese [11]", "Deep Chan-Vese, Algorithm 2"]
+    expected = ["Algorithm 3, paper's settings", "ReDO [13]", "Chan-Vese [11]", "Deep Chan-Vese, gradient step"]
     assert [title(name) for name in names] == expected
 
 

@@ -32,7 +32,8 @@ class Settings(Checked):
     size: Side = 128
     """Side of the training images in pixels: shorter sides are resized to it and centres cropped."""
     width: Width = 16
-    """Channels of U's first level; 64 in the paper. 16 take a sixteenth of the time and of the file size."""
+    """Channels of U's first level; 64 in `paper()`, though section 5.1 gives none. 16 take a sixteenth of the time and
+    of the file size."""
     levels: Levels = 4
     """Halvings in the U-Nets."""
     model_width: Width = 16

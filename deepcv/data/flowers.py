@@ -145,7 +145,7 @@ def of_trimap(trimap: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def not_painted(painted: np.ndarray) -> np.ndarray:
     """The flower in a `segmim_*.jpg`: bool `(H, W)` from uint8 `(H, W, 3)`, not (R = 0 or G = 0 or B = 254).
 
-    The background is (0, 0, 254) up to JPEG artefacts. ReDO and the paper score with this rule.
+    The background is (0, 0, 254) up to JPEG artefacts. The released scorers of ReDO and of the paper have this rule.
     """
     red, green, blue = np.moveaxis(painted, 2, 0)
     return ~((red == 0) | (green == 0) | (blue == 254))

@@ -15,6 +15,7 @@ Deviations from [34]:
 - boundary connectivity is averaged over several geodesic widths, with and without texture, and falls off more slowly,
   because a single width zeroes objects that reach the image's border;
 - maps of three superpixel counts are averaged;
+- an image with noticeable noise is blurred first (`without_noise`);
 - the decomposition stops at a residual of 1e-3, not 1e-5: half the iterations, and maps that correlate above 0.9995;
 - the last step is our reading of the paper's chain (`sharpen`), with a colour width fitted to the image.
 

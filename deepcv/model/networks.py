@@ -157,15 +157,16 @@ class DoubleConv(nn.Module):
 class UNet(nn.Module):
     """U-Net [39] with `levels` halvings, `(B, in_channels, H, W)` to `(B, out_channels, H, W)`.
 
-    Each halving doubles the channels up to 8·width, each doubling halves them, and levels are connected by
-    concatenation (section 5.1). Max pooling on the way down, bilinear upsampling to the partner's size on the way up,
-    so any image of at least 2^levels pixels on one side and 2^(levels + 1) on the other fits.
+    Each halving doubles the channels, each doubling halves them, and levels are connected by concatenation (section
+    5.1); as in the released code, though, up to 8·width channels only. Max pooling on the way down, bilinear upsampling
+    to the partner's size on the way up, so any image of at least 2^levels pixels on one side and 2^(levels + 1) on the
+    other fits.
 
     Parameters
     ----------
     in_channels, out_channels : int
     width : int
-        Channels of the first level; 64 in the paper.
+        Channels of the first level; 64 in the released code, not given in the paper.
     levels : int
         Number of halvings; 4 in the paper.
     seeds : sequence of int

@@ -30,10 +30,11 @@ class Settings(Checked):
     """Settings of the deep Chan-Vese model; the default is the package's; `PRESETS` has the paper's.
 
     Some defaults depend on the number of phases (`by_phases`); with more than two and the gradient step they are those
-    of the paper's Algorithm 2 (section 5.1). The measurements behind the defaults are in `results/recorded/` and on the
-    book's page on the settings. For more than two phases, ν, `hint_weight` and `start` were chosen on mean-bands,
-    mean-cells, modes-cells, modes-nested, texture-bands, texture-cells and texture-nested of `deepcv.data.regions`, and
-    on others of the same textures: there ν counts each boundary twice, and the KL of two phases differs by at most 25.
+    of the paper's Algorithm 2 (section 5.1), but for smaller networks. The measurements behind the defaults are in
+    `results/recorded/` and on the book's page on the settings. For more than two phases, ν, `hint_weight` and `start`
+    were chosen on mean-bands, mean-cells, modes-cells, modes-nested, texture-bands, texture-cells and texture-nested of
+    `deepcv.data.regions`, and on others of the same textures: there ν counts each boundary twice, and the KL of two
+    phases differs by at most 25.
 
     Raises
     ------
@@ -187,20 +188,23 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 """Readings of Algorithm 1, or of Algorithm 2 with more than two phases, as changes to the package's default.
 
-All but the last two have section 5.1's ν = 1, μ = ±10 (μᵢ = 5eᵢ), unit variance, U-Nets with 4 levels and instance
-normalisation, one loop and the guided filter; a width of 64, which the paper doesn't give, is the released code's.
+All but the last two have, unless said below, section 5.1's ν = 1, μ = ±10 (μᵢ = 5eᵢ), unit variance, U-Nets with 4
+levels and instance normalisation, one loop and the guided filter; the width of 64 and the filter's radius, which the
+paper doesn't give, are the released code's.
 
 "paper" is the reading we recommend. Where section 5.1 is silent it takes what works on the first 20 images of Weizmann
-(`deepcv.companion.experiments.readings`): u starts from the saliency map's Otsu mask, λ = 10, 150 steps; and it reads
-the learning rate of 1e-1 as φ's, with 1e-3 for the networks, as in the released code.
+(`deepcv.companion.experiments.readings`): u starts from the saliency map's Otsu mask, λ = 10, 150 steps. In one point
+it departs from the words: section 5.1 gives Adam's rate of 1e-1 for "the network parameters", with which the loop loses
+many objects; here 1e-1 is φ's, and the networks have 1e-3, as in the released code.
 
 "printed" is section 5.1 to the letter: u starts from the saliency map itself, and 1e-1 is Adam's rate for everything.
 λ = 0.1 and 401 steps, which the paper doesn't give, are the released code's. "sRGB space" is read as pixels in [0, 1].
 
 "released" is the authors' single-image code: means of ±60, pixels in 0..255, 200 steps of the networks alone, φ clipped
 to ±1, CELU. Deviations: the foreground is at +60 (theirs is at -60, a mirrored latent axis); ν is 0 (theirs is
-2.5/(H·W) against data terms in the thousands); instance normalisation (theirs is batch normalisation of one image); the
-hint, which they don't give, is our saliency sharpened about its Otsu threshold.
+2.5/(H·W) against data terms in the thousands, with shrinkage of ∇φ itself and central differences); instance
+normalisation (theirs is batch normalisation of one image); the hint, which they don't give, is our saliency sharpened
+about its Otsu threshold.
 
 "gradient" is the package's own model with the paper's step on φ in place of the cut; "auto-encoder" is it with ℱ.
 """
