@@ -170,8 +170,8 @@ def finding(rows: DataFrame) -> str:
     worst = min(changes, key=lambda name: changes[name].mean)
     return (
         f"Of {len(changes)} changes of one setting, {better} raise{'s' * (better == 1)} F and {worse} "
-        f"lower{'s' * (worse == 1)} it beyond the interval, "
-        f"on {table['run', 'images'].max()} photographs; the most costly is “{worst}”, {changes[worst]:+}."
+        f"lower{'s' * (worse == 1)} it with the whole interval, on {table['run', 'images'].max()} photographs; the "
+        f"most costly is “{worst}”, {changes[worst]:+}."
     )
 
 
