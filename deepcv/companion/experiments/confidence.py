@@ -239,7 +239,7 @@ def finding(rows: DataFrame) -> str:
             row = ranks.loc[(dataset, part)]
             told.append(
                 f"{row['rho']:.2f} ({row['low']:.2f} to {row['high']:.2f}) on {row['images']:.0f} images of "
-                f"{dataset_title(dataset)} (calibration error {errors[dataset, part]:.3f})"
+                f"{dataset_title(dataset)}, where the belief's calibration error is {errors[dataset, part]:.3f}"
             )
     ours = Estimate.over(rows.groupby("image")["f_measure"].mean())
     return f"Spearman's correlation of confidence and F: {'; '.join(told)}. F over all images is {ours}."
