@@ -192,7 +192,9 @@ def finding(rows: DataFrame) -> str:
     shown = {title: name for title, name in _TOLD.items() if name in there}
     told = []
     for case, part in _two_cases(rows).items():
-        scores = ", ".join(f"{title} {score_of(part, name, 'f_measure').mean():.2f}" for title, name in shown.items())
+        scores = ", ".join(
+            f"of {title} {score_of(part, name, 'f_measure').mean():.2f}" for title, name in shown.items()
+        )
         before, after = overlaps.loc[case, "grey"], overlaps.loc[case, "latent"]
         told.append(f"{case}: F {scores}; the encoder changes the regions' overlap from {before:.2f} to {after:.2f}")
     return f"On {overlaps.loc[list(CASES.values()), 'images'].sum():.0f} composites: {'. '.join(told)}."
