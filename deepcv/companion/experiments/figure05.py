@@ -124,8 +124,8 @@ def finding(rows: DataFrame) -> str:
     best = table["Chan-Vese better"].idxmax()
     return (
         f"On {share:.0%} of {table['images'].sum()} test photographs the network taught by our masks is at least as "
-        f"good as Chan-Vese, which wins most often, on {table.loc[best, 'Chan-Vese better']:.0%}, where the mask that "
-        f"it starts from has an IoU of {best}."
+        f"good as Chan-Vese. Chan-Vese wins most often where the mask that it starts from has an IoU of {best}: on "
+        f"{table.loc[best, 'Chan-Vese better']:.0%}."
     )
 
 
