@@ -100,9 +100,8 @@ def finding(rows: DataFrame) -> str:
     most = max(changes, key=lambda name: abs(changes[name].mean))
     seconds = table["run", "s/image"] / table.loc[REFERENCE, ("run", "s/image")]
     return (
-        f"No number of samples changes the mean F by more than that of {most}, {changes[most]:+} on "
-        f"{changes[most].images} photographs; {seconds.index[-1]} take {seconds.iloc[-1]:.1f} times "
-        "as long as one."
+        f"On {changes[most].images} photographs {most} change the mean F most, by {changes[most]:+}; "
+        f"{seconds.index[-1]} take {seconds.iloc[-1]:.1f} times as long as one."
     )
 
 
