@@ -265,11 +265,13 @@ def plot(rows: DataFrame) -> Figure:
 def finding(rows: DataFrame) -> str:
     """Double-DIP's time over ours at 128 pixels, and how each grows."""
     times = [
-        f"{ratios_at(rows, ours)['128 px'].mean:.3g} times that of {title(CONTENDERS[ours])}" for ours in _OURS.values()
+        f"{ratios_at(rows, ours)['128 px'].mean:.3g} times that of “{title(CONTENDERS[ours])}”"
+        for ours in _OURS.values()
     ]
-    powers = ", ".join(f"{title(name)} {_fitted(rows, column)[0]:.2f}" for column, name in CONTENDERS.items())
+    powers = ", ".join(f"{_fitted(rows, column)[0]:.2f} ({title(name)})" for column, name in CONTENDERS.items())
     return (
-        f"At 128×128 pixels Double-DIP's time is {' and '.join(times)}; times grow as pixels to the power of {powers}."
+        f"At 128×128 pixels Double-DIP's time is {' and '.join(times)}. Times grow as a power of the number of pixels: "
+        f"{powers}."
     )
 
 
