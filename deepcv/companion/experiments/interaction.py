@@ -298,12 +298,10 @@ def finding(rows: DataFrame) -> str:
     ours = table[table.index.get_level_values(1) == title(OURS)]
     told = []
     for dataset, part in ours.groupby(level=0, sort=False):
-        gains = [
-            f"{marked} {row['gain', 'mean']:+.3f} ({row['run', 'images']:.0f} images)"
-            for (_, _, marked), row in part.iterrows()
-            if marked not in (NOTHING, CLICKS_AT[0])
-        ]
-        told.append(f"on {dataset_title(dataset)} {', '.join(gains)}")
+        part = part.drop(index=[NOTHING, CLICKS_AT[0]], level=2, errors="ignore")
+        for images, alike in part.groupby(("run", "images"), sort=False):
+            gains = ", ".join(f"{key[2]} {gain:+.3f}" for key, gain in alike["gain", "mean"].items())
+            told.append(f"{gains} ({images:.0f} images of {dataset_title(dataset)})")
     return f"Change of our default's F: {'; '.join(told)}."
 
 
