@@ -303,9 +303,9 @@ def finding(rows: DataFrame) -> str:
     best, simple = (max((each for each in names if each in means), key=means.get) for names in (OPPONENTS, _SIMPLER))
     over, cut, change = (lead(rows, OURS, name, "f_measure") for name in (best, "grabcut:default", simple))
     return (
-        f"On {over.images} photographs our default has F {means[OURS]:.3f}, {over:+} above {title(best)}, the best of "
-        f"the paper's opponents, and {cut:+} above GrabCut. {title(simple)} in the networks' place changes it by "
-        f"{-change:+}. The paper's algorithm, reduced, has {means[SINGLE['paper']]:.3f}."
+        f"On {over.images} photographs our default has an F of {means[OURS]:.3f}. Its lead is {over:+} over "
+        f"{title(best)}, the best of the paper's opponents, and {cut:+} over GrabCut. {title(simple)} in the networks' "
+        f"place changes F by {-change:+}. The paper's algorithm, reduced, has {means[SINGLE['paper']]:.3f}."
     )
 
 
