@@ -224,9 +224,9 @@ def finding(rows: DataFrame) -> str:
     tested = _last(rows[rows["split"] == "test"])
     names = (*TRAINED.values(), "chan-vese:default", "redo:default")
     scores = {name: score_of(tested, name, "iou") for name in names}
-    told = ", ".join(f"{title(name)} {each.mean():.3f}" for name, each in scores.items() if len(each))
+    told = ", ".join(f"{each.mean():.3f} ({title(name)})" for name, each in scores.items() if len(each))
     found = flowers_faster(rows, TRAINED["default"])
-    return f"mIoU on {tested['image'].nunique()} test photographs: {told}. {found.evidence}"
+    return f"The mIoU on {tested['image'].nunique()} test photographs is {told}. {found.evidence}"
 
 
 # -- what the paper claims ---------------------------------------------------------------------------------------------
