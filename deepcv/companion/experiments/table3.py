@@ -187,9 +187,7 @@ def finding(rows: DataFrame) -> str:
     collapsed = constraints_prevent_collapse(rows, TRAINED["paper"])
     changes: Any = found.numbers
     seeds = rows["seed"].nunique()
-    return (
-        f"Against neither constraint the mIoU changes, over {seeds} seeds, by {listed(changes)}. {collapsed.evidence}"
-    )
+    return f"Change of the mIoU against neither constraint, over {seeds} seeds: {listed(changes)}. {collapsed.evidence}"
 
 
 # -- what the paper claims ---------------------------------------------------------------------------------------------
