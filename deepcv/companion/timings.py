@@ -139,7 +139,7 @@ def finding(rows: DataFrame) -> str:
     told = "; ".join(f"{contender_title(name)} {ratio:.{0 if ratio >= 10 else 2}f}" for name, ratio in others.items())
     exact = energies(rows)["times faster"].xs("chan-vese:exact", level=1)
     return (
-        f"On {ours['images']:.0f} photographs our default takes {ours['s/image']:.2f} s an image; the others take, as "
+        f"On {ours['images']:.0f} photographs our default takes {ours['s/image']:.2f} s per image; the others take, as "
         f"multiples of it: {told}. Our exact solver of Chan-Vese is {exact.min():.0f} to {exact.max():.0f} times as "
         "fast as scikit-image's."
     )
