@@ -153,7 +153,11 @@ def interval_over_seeds(values, *, level: float = 0.95) -> tuple[float, float]:
 
 
 def bootstrap_interval(values, *, level: float = 0.95, resamples: int = 9999, seed: int = 0) -> tuple[float, float]:
-    """Percentile bootstrap interval of the mean over images.
+    """Percentile bootstrap interval of the mean over images, widened for few images as Student's t is.
+
+    A plain bootstrap of few is too narrow: of 95 % intervals of five normal values, 87 % hold the mean. The percentiles
+    are those that give Student's interval if the bootstrap's means are normal (Hesterberg, "What teachers should know
+    about the bootstrap", The American Statistician 69, 2015).
 
     Parameters
     ----------
@@ -182,10 +186,14 @@ def bootstrap_interval(values, *, level: float = 0.95, resamples: int = 9999, se
 @functools.lru_cache(maxsize=4096)
 def _bootstrap(values: bytes, level: float, resamples: int, seed: int) -> tuple[float, float]:
     """`bootstrap_interval` of float64 values; the same ones are asked for again and again."""
+    from scipy.special import ndtr, stdtrit
+
     sample, rng = np.frombuffer(values), np.random.default_rng(seed)
     drawn = (rng.integers(0, len(sample), (count, len(sample))) for count in _batches(resamples))
     means = np.concatenate([sample[each].mean(axis=1) for each in drawn])
-    low, high = np.quantile(means, ((1 - level) / 2, (1 + level) / 2))
+    count = len(sample)
+    tail = ndtr(-math.sqrt(count / (count - 1)) * stdtrit(count - 1, (1 + level) / 2))
+    low, high = np.quantile(means, (tail, 1 - tail))
     return float(low), float(high)
 
 

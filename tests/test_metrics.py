@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+from scipy.special import ndtri, stdtrit
 
 from deepcv.errors import InputError
 from deepcv.metrics import (
@@ -101,6 +102,14 @@ def test_interval_covers_the_mean_as_often_as_it_says():
         assert low < high
         covered += low <= 6 / 8 <= high
     assert 0.82 < covered / 200 < 0.96
+
+
+@pytest.mark.parametrize("count", [6, 12])
+def test_interval_of_few_images_is_as_wide_as_students(count):
+    values = ndtri((np.arange(count) + 0.5) / count)
+    low, high = bootstrap_interval(values)
+    reach = stdtrit(count - 1, 0.975) * values.std(ddof=1) / np.sqrt(count)
+    assert [low, high] == pytest.approx([-reach, reach], rel=0.12)
 
 
 def test_interval_holds_the_mean_and_narrows_with_more_images_and_less_certainty():
