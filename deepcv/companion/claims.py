@@ -10,7 +10,8 @@ otherwise, or over fewer than `FEWEST` images. `judged` makes a status of them.
 
 Some thresholds are a matter of taste, and some rules were set after their rows had been seen (`Claim.set_after`). That
 partly takes a part that holds, and that an interval across the threshold is undecided, was decided after all rows
-recorded until 2026-11-26 had been seen.
+recorded until 2026-11-26 had been seen; so were, a day later, wider intervals over few images and of shares of 0
+or 1.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ FOLLOWS = 1.0
 
 
 FEWEST = 5
-"""An interval over fewer images tells nothing: a bootstrap over so few is too narrow."""
+"""An interval over fewer images tells nothing: a bootstrap, which can't reach beyond them, is too narrow."""
 
 
 class Status(enum.StrEnum):
@@ -112,6 +113,18 @@ class Estimate:
     def from_row(cls, row: Series, images: float) -> Estimate:
         """From `mean`, `low` and `high` in a row of a summary."""
         return cls(float(row["mean"]), float(row["low"]), float(row["high"]), int(images))
+
+    @classmethod
+    def share(cls, values: Series) -> Estimate:
+        """A share from a series with one value in [0, 1] per image.
+
+        Where all are 0 or all are 1 a bootstrap has no width; there the interval is that of Clopper and Pearson.
+        """
+        found = cls.over(values)
+        least = 0.025 ** (1 / found.images)
+        if found.low == 1:
+            return replace(found, low=least)
+        return replace(found, high=1 - least) if found.high == 0 else found
 
     def __neg__(self) -> Estimate:
         return Estimate(-self.mean, -self.high, -self.low, self.images)
@@ -210,8 +223,9 @@ def lead(rows: DataFrame, ours: str, theirs: str, score: str) -> Estimate:
 
 NEAR = (
     f"The mean over images and seeds. Reproduced: at most {TOLERANCE:g} from the printed number. Not reproduced: the "
-    "whole 95 % interval is farther, even if ours is higher. Undecided: otherwise, or the interval is wider than "
-    f"{4 * TOLERANCE:g}, twice that over the 100 photographs of Weizmann."
+    "whole 95 % interval is farther, even if ours is higher. Undecided: otherwise, or over fewer than "
+    f"{FEWEST} images, or if the interval is wider than {4 * TOLERANCE:g}, twice that over the 100 photographs of "
+    "Weizmann."
 )
 
 
@@ -221,7 +235,9 @@ def near(values: Series, printed: float) -> Verdict:
         return not_run("this row")
     found = Estimate.over(values)
     allowed = TOLERANCE + 1e-9
-    if found.low - printed > allowed or printed - found.high > allowed:
+    if found.images < FEWEST:
+        status = Status.UNDECIDED
+    elif found.low - printed > allowed or printed - found.high > allowed:
         status = Status.NOT
     else:
         sure = abs(found.mean - printed) <= allowed and found.high - found.low <= 4 * allowed

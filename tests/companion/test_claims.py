@@ -140,7 +140,7 @@ def against(leads, opponents=OPPONENTS, last=None):
 
 
 def readings(**presets):
-    return scored({f"deep-cv:{preset}": [f] * 3 for preset, f in presets.items()})
+    return scored({f"deep-cv:{preset}": [f] * FEWEST for preset, f in presets.items()})
 
 
 def changed(reference, differences, solver="default", start=0.5):
@@ -220,9 +220,9 @@ def kept(*shares, ours=None):
     return noisy(given | ({"deep-cv:default": list(ours)} if ours else {}))
 
 
-def course(**columns):
+def course(images=6, **columns):
     given = {"rise_mean": 0.0, "energy_1": 1.0, "energy_last": 0.5, "f_0": 0.5, "f_last": 0.6}
-    return scored({"deep-cv:default": [0.5] * 6}).assign(**given | columns)
+    return scored({"deep-cv:default": [0.5] * images}).assign(**given | columns)
 
 
 def timed(double_dip, ours):
@@ -457,8 +457,8 @@ CASES = {
         kept(0.5, 0.5, 0.5, ours=[0.1, 0.9] * 3),
     ),
     "figure09/dissipation": (
+        course(80),
         course(),
-        course(rise_mean=0.5),
         course(rise_mean=0.5, energy_last=1.5),
         course(rise_mean=0.5, energy_last=[0.5, 1.5] * 3),
     ),
@@ -519,11 +519,34 @@ def test_an_interval_holds_fails_or_is_open():
     assert above(few) is below(few) is within(few, 0.7) is None
 
 
+@pytest.mark.parametrize("count", [5, 20, 80])
+def test_a_share_of_all_or_none_has_an_interval(count):
+    for sure, share in enumerate(Estimate.share(pd.Series([value] * count)) for value in (0.0, 1.0)):
+        assert share.mean == sure
+        rare = abs(sure - (share.low if sure else share.high))
+        assert (1 - rare) ** count == pytest.approx(0.025), "the chance of none in so many images"
+    mixed = pd.Series([1.0] * count + [0.0])
+    assert Estimate.share(mixed) == Estimate.over(mixed)
+
+
+def test_what_all_images_share_is_not_sure_of_nearly_all_others():
+    claim = named("figure09/dissipation")
+    assert above(decided(claim, course(20)).numbers["falls"], 0.95) is None
+    assert above(decided(claim, course(80)).numbers["falls"], 0.95) is True
+
+
 def test_a_status_needs_parts_that_hold_or_fail():
     assert judged(True, True) == Status.REPRODUCED
     assert judged(True, False) == judged(True, None) == Status.PARTLY
     assert judged(False, False) == Status.NOT
     assert judged(False, None) == judged(None) == judged() == Status.UNDECIDED
+
+
+def test_three_seeds_can_tell_that_collapse_was_prevented():
+    decide = table3.constraints_prevent_collapse
+    assert decide(collapses([1] * 3, [0] * 3), "amortized:default").status == Status.REPRODUCED
+    assert decide(collapses([0] * 3, [1] * 3), "amortized:default").status == Status.NOT
+    assert decide(collapses([1, 1, 0], [0] * 3), "amortized:default").status == Status.UNDECIDED
 
 
 def test_where_nothing_collapses_there_is_nothing_to_prevent():
@@ -617,7 +640,7 @@ def test_a_printed_score_is_held_against_the_right_rows(claim):
     if table == "table3":
         ours, conditions = "amortized:default", conditions | {"constraints": name}
     others = {each: {"regions": math.nan, "constraints": ""}.get(each, value) for each, value in conditions.items()}
-    parts = [scored({ours: [0.1, 0.1]}, **conditions), scored({"another:default": [0.1, 0.1]}, **others)]
+    parts = [scored({ours: [0.1] * FEWEST}, **conditions), scored({"another:default": [0.1] * FEWEST}, **others)]
     rows = pd.concat(parts, ignore_index=True)
     score = f"{score}_oracle" if split else score
     rows = rows.assign(**{score: 0.1})
@@ -651,11 +674,12 @@ def test_the_papers_trained_network_counts_at_the_epoch_that_the_paper_takes(our
 
 
 def test_a_score_is_near_by_its_mean_and_undecided_if_its_interval_can_not_tell():
-    sure, unsure = pd.Series([0.8, 0.8, 0.8]), pd.Series([0.6, 0.8, 1.0])
+    sure, unsure = pd.Series([0.8] * FEWEST), pd.Series([0.6, 0.8, 1.0, 0.8, 0.8])
     assert near(sure, 0.8 + TOLERANCE).status == Status.REPRODUCED
     assert near(sure, 0.8 + 2 * TOLERANCE).status == Status.NOT
     assert near(unsure, 0.8 + 2 * TOLERANCE).status == Status.UNDECIDED
     assert near(unsure, 0.8).status == Status.UNDECIDED, "too wide"
+    assert {near(sure[1:], printed).status for printed in (0.8, 0.2)} == {Status.UNDECIDED}, "too few"
 
 
 def test_an_opponent_that_is_not_yet_run_leaves_it_at_partly():

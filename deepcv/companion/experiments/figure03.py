@@ -105,7 +105,7 @@ def plot(rows: DataFrame) -> Figure:
 
 def share_better(ours: Series, theirs: Series) -> Estimate:
     """The share of images on which our score is the higher one; a draw counts half."""
-    return Estimate.over(np.sign((ours - theirs).dropna()) / 2 + 0.5)
+    return Estimate.share(np.sign((ours - theirs).dropna()) / 2 + 0.5)
 
 
 def more_accurate(rows: DataFrame, ours: str) -> Verdict:

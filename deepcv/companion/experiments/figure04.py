@@ -377,7 +377,7 @@ def better_partitions(rows: DataFrame, ours: str) -> Verdict:
 def satisfactory_partitions(rows: DataFrame, ours: str) -> Verdict:
     """Is our mean IoU high enough on every composite?"""
     scores = partitions(composites(rows))[ours]
-    share = Estimate.over((scores >= SATISFACTORY).astype(float))
+    share = Estimate.share((scores >= SATISFACTORY).astype(float))
     evidence = f"Share of images with a mean IoU of at least {SATISFACTORY:g}: {share:%}; from {scores.min():.3f} to "
     evidence += f"{scores.max():.3f}."
     return Verdict(judged(*(scores >= SATISFACTORY)), evidence, {"share": share, "lowest": float(scores.min())})

@@ -381,7 +381,7 @@ def finding(rows: DataFrame) -> str:
 def energy_dissipates(rows: DataFrame, ours: str) -> Verdict:
     """Does the energy, averaged over some steps, fall throughout?"""
     mine = rows[full_names(rows) == ours]
-    falls = Estimate.over((mine["rise_mean"] <= SMALL_RISE).groupby(mine["image"]).mean())
+    falls = Estimate.share((mine["rise_mean"] <= SMALL_RISE).groupby(mine["image"]).mean())
     change = Estimate.over((mine["energy_last"] - mine["energy_1"]).groupby(mine["image"]).mean())
     evidence = (
         f"Share of runs in which it never rises by more than {SMALL_RISE:.0%} of its fall: {falls:%}. From the first "

@@ -234,7 +234,8 @@ def constraints_prevent_collapse(rows: DataFrame, ours: str) -> Verdict:
         return not_run("the constraints")
     (without, seeds), (with_both, seeds_with_both) = counts["none"], counts["AuI+CRI"]
     table = [[without, seeds - without], [with_both, seeds_with_both - with_both]]
-    fewer, more = (fisher_exact(table, each).pvalue <= CHANCE for each in ("greater", "less"))
+    # rounding makes the chance of three against none, 1 in 20, a little more
+    fewer, more = (fisher_exact(table, each).pvalue <= CHANCE + 1e-9 for each in ("greater", "less"))
     found = True if fewer else False if more else None
     evidence = "Trainings that collapsed: " + ", ".join(f"{name} {n} of {of}" for name, (n, of) in counts.items()) + "."
     if not without:
@@ -262,8 +263,8 @@ CLAIMS = (
         section="5.4",
         says="The constraints prevent the collapse of training.",
         test="The number of seeds whose training collapsed, to an empty foreground or background. Partly: fewer with "
-        f"both constraints than without, by Fisher's exact test at {CHANCE:.0%}. Reproduced: moreover none with both. "
-        "Not reproduced: more with both. Undecided: otherwise.",
+        f"both constraints than without, by Fisher's exact test, one-sided, at {CHANCE:.0%}. Reproduced: moreover none with "
+        "both. Not reproduced: more with both. Undecided: otherwise.",
         decide=constraints_prevent_collapse,
         ours=TRAINED,
         set_after=True,
