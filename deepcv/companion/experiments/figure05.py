@@ -94,7 +94,8 @@ def by_hint(rows: DataFrame) -> DataFrame:
         "Chan-Vese better": (lead > 0).astype(float),
         "its lead, median": lead,
     }
-    ranges = pd.cut(scores["saliency"], _HINTS, labels=[f"{low} to {high}" for low, high in pairwise(_HINTS)])
+    labels = [f"{low} to {high}" for low, high in pairwise(_HINTS)]
+    ranges = pd.cut(scores["saliency"], _HINTS, include_lowest=True, labels=labels)
     groups = pd.DataFrame(columns).groupby(ranges, observed=True)
     table = groups.mean().assign(**{"its lead, median": groups["its lead, median"].median(), "images": groups.size()})
     return table.rename_axis("IoU of the hint")

@@ -212,11 +212,17 @@ def opponents_fail(rows: DataFrame) -> Verdict:
 
 
 def kept_more(rows: DataFrame, ours: str, theirs: str) -> Estimate:
-    """The share of its F without noise that ours keeps, minus theirs; over all σ and both kinds of clipping."""
+    """The share of its F without noise that ours keeps, minus theirs; over all σ and both kinds of clipping.
+
+    A share is a ratio of two means over images. Its interval is that of the mean of the ratio's linear part.
+    """
     by = by_image(rows[full_names(rows).isin([ours, theirs])])
     both = by.groupby("image")["name"].transform("nunique") == 2
-    clean = by[both & (by["sigma"] == 0)].groupby("name")["f_measure"].mean()
-    kept = by[both & (by["sigma"] > 0)].pivot_table("f_measure", "image", "name") / clean
+    clean, noisy = (
+        by[both & each].pivot_table("f_measure", "image", "name") for each in (by["sigma"] == 0, by["sigma"] > 0)
+    )
+    kept = noisy / clean.mean()
+    kept -= kept.mean() * (clean / clean.mean() - 1)
     return Estimate.over(kept[ours] - kept[theirs])
 
 

@@ -44,6 +44,12 @@ def test_the_calibration_error_is_the_gap_of_belief_and_truth():
     assert "0.250" in confidence.finding(rows) and confidence.plot(rows).axes
 
 
+def test_the_finding_is_of_images_that_nothing_was_chosen_on():
+    rows = pd.DataFrame([_row("a", 0.5, 0.6), _row("b", 0.8, 0.8), _row("c", 0.9, 0.9)])
+    chosen = pd.DataFrame([_row("d", 0.5, 0.1, images=CHOSEN), _row("e", 0.4, 0.2, images=CHOSEN)])
+    assert confidence.finding(pd.concat([rows, chosen])) == confidence.finding(rows)
+
+
 def test_images_that_settings_were_chosen_on_are_apart():
     groups = confidence.groups(Settings(datasets={"nuclei": (0, 2), "samples": (0, 1)}))
     assert [group.variants[0].conditions["images"] for group in groups] == [UNSEEN, UNSEEN]

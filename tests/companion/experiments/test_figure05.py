@@ -87,15 +87,15 @@ def test_chan_vese_is_compared_by_how_good_its_hint_is():
             "seed": 0,
         }
         for method, chosen, values in (
-            ("saliency", "", (0.4, 0.6, 0.95)),
-            ("amortized", "last", (0.5, 0.8, 0.9)),
-            ("amortized", "validation", (0.0, 0.0, 0.0)),
-            ("chan-vese", "", (0.3, 0.7, 0.98)),
+            ("saliency", "", (0.4, 0.6, 0.95, 0.0)),
+            ("amortized", "last", (0.5, 0.8, 0.9, 0.3)),
+            ("amortized", "validation", (0.0, 0.0, 0.0, 0.0)),
+            ("chan-vese", "", (0.3, 0.7, 0.98, 0.1)),
         )
-        for image, iou in zip("abc", values, strict=True)
+        for image, iou in zip("abcd", values, strict=True)
     )
     table = figure05.by_hint(rows)
     assert list(table.index) == ["0 to 0.5", "0.5 to 0.7", "0.9 to 1"]
     assert table["Chan-Vese better"].tolist() == [0, 0, 1]
     assert table["its lead, median"].tolist() == pytest.approx([-0.2, -0.1, 0.08])
-    assert table["images"].tolist() == [1, 1, 1]
+    assert table["images"].tolist() == [2, 1, 1]

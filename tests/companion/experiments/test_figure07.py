@@ -69,3 +69,16 @@ def test_pictures_have_a_row_for_each_noise(tmp_path, monkeypatch, instant_hints
     assert [row[0].get_ylabel() for row in axes] == ["σ = 0", "σ = 160"]
     clean = rows.loc[rows["sigma"] == 0, "f_measure"].item()
     assert axes[0, 1].get_xlabel() == f"F {clean:.2f}"
+
+
+def test_a_share_that_every_image_keeps_is_known_exactly():
+    clean = {"deep-cv": np.linspace(0.5, 0.9, 6), "grabcut": np.linspace(0.9, 0.3, 6)}
+    left = {"deep-cv": 0.9, "grabcut": 0.8}
+    rows = pd.DataFrame(
+        {"sigma": sigma, "clipped": True, "image": image, "method": method, "preset": "default", "f_measure": value}
+        for method, values in clean.items()
+        for sigma, share in ((0, 1.0), (100, left[method]))
+        for image, value in zip("abcdef", share * values, strict=True)
+    )
+    found = figure07.kept_more(rows, "deep-cv:default", "grabcut:default")
+    assert (found.mean, found.low, found.high, found.images) == pytest.approx((0.1, 0.1, 0.1, 6))
