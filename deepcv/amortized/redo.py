@@ -4,13 +4,20 @@ The mask network divides an image into two regions. A generator redraws one regi
 other is kept. A discriminator tells the result from photographs, and an encoder recovers z from it, so that the
 generator can't ignore z and no region can be empty. Which of the two regions is the object remains open.
 
-After Chen, Artières and Denoyer (NeurIPS 2019, arXiv:1905.13539), with the settings and architectures of the authors'
-code (github.com/mickaelChen/ReDO): residual networks as in SAGAN, spectral normalisation, orthogonal weights,
-conditional instance normalisation, hinge loss.
+After Chen, Artières and Denoyer (NeurIPS 2019, arXiv:1905.13539), with the settings of the authors' code
+(github.com/mickaelChen/ReDO) and the kinds of networks: residual ones as in SAGAN, spectral normalisation, orthogonal
+weights, conditional instance normalisation, hinge loss.
 
-Deviations:
+Deviations from that code:
 
-- one encoder with an output for each region's z, instead of an encoder per region;
+- the encoder finds a region's z in the image with this region redrawn; theirs, in one with both redrawn;
+- the discriminator sees the photographs that are redrawn; theirs, another batch;
+- the generators have no self-attention, and normalise the mask with the features that it joins; theirs joins after
+  the normalisation. The last normalisation doesn't depend on z;
+- the discriminator has its self-attention a block later. It and the encoder lack the last block, which keeps the side,
+  and have a ReLU before the sum over pixels and spectral normalisation in the last layer;
+- the mask network normalises within its residual blocks only, and its pyramid has `mask_width` channels at each scale,
+  with ReLU, instead of one without;
 - the number of residual blocks and the width vary, for images of 32 to 128 pixels per side, to run without a GPU.
 """
 
