@@ -611,6 +611,15 @@ def test_the_recorded_score_of_the_disk_is_what_the_crops_give():
         assert on_flowers.baseline(rows, "disk") == pytest.approx(0.610, abs=0.0005)
 
 
+def test_a_lead_that_changes_from_training_to_training_is_open():
+    """All images agree within a training, so that over images alone the lead would be sure."""
+    claim = named("table2/better-than-redo")
+    rows = pd.concat([redo([each] * 6).assign(seed=seed) for seed, each in enumerate((0.09, -0.02, 0.07))])
+    assert decided(claim, rows).status == Status.UNDECIDED
+    rows = pd.concat([redo([each] * 6).assign(seed=seed) for seed, each in enumerate((0.09, 0.08, 0.07))])
+    assert decided(claim, rows).status == Status.REPRODUCED
+
+
 def test_an_interval_that_tells_nothing_is_called_so():
     claim = named("table3/little-influence")
     assert "too wide" in decided(claim, alike((0.92, -0.92))).evidence
