@@ -146,8 +146,6 @@ def _stretched(
             f"percentiles=) or {CONVERT}: these percentiles become black and white"
         )
     chosen = percentiles or PERCENTILES
-    if not 0 <= chosen[0] < chosen[1] <= 100:
-        raise InputError(f"the range is {chosen[0]:g},{chosen[1]:g}; give two percentiles from 0 to 100 that increase")
     step = max(1, round((values.size / _BLOCK) ** 0.5))
     low, high = np.percentile(values[::step, ::step].astype(float), chosen)
     if low >= high:  # nearly all of it has one value

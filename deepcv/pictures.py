@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import math
+import os
+import struct
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from deepcv.checks import check_value
 from deepcv.errors import InputError
 from deepcv.files import remedy_for, write_together
 from deepcv.formats import is_cut_short, is_heif, register_heif, what_it_is
@@ -166,6 +169,9 @@ def read_picture(
     With `longest` the longer side is reduced to that many pixels, which takes less time and memory than a full
     picture: a JPEG is decoded at half, a quarter or an eighth of its size, others are averaged as they were stored.
     """
+    for option, value in (("page", page), ("channel", channel)):
+        check_value(option, value, int | None)
+    percentiles = None if percentiles is None else _increasing(percentiles)
     path, notes = Path(path), list[str]()
     head = _head(path)
     limits: dict[str, Any] = {"convert": convert, "channel": channel, "percentiles": percentiles, "longest": longest}
@@ -189,6 +195,17 @@ def read_picture(
     shape = found.values.shape[:2]
     pixels, more = eight_bits(found, str(path), **limits)
     return _upright(pixels, shape, orientation, (*notes, *more))
+
+
+def _increasing(percentiles) -> tuple[float, float]:
+    """Two percentiles in order; `InputError` is raised for anything else."""
+    try:
+        low, high = map(float, percentiles)
+    except (TypeError, ValueError):
+        raise InputError(f"percentiles is {percentiles!r}; give two numbers, such as (0.1, 99.9)") from None
+    if not 0 <= low < high <= 100:
+        raise InputError(f"the range is {low:g},{high:g}; give two percentiles from 0 to 100 that increase")
+    return low, high
 
 
 def alpha_channel(path) -> np.ndarray | None:
@@ -215,9 +232,9 @@ def read_checked(path, **options) -> Picture:
 
 def _head(path: Path) -> bytes:
     """The first bytes of a file, which tell its format."""
-    if path.is_dir():
+    if os.path.isdir(path):  # unlike the path's own method it raises nothing for a name that is too long
         raise InputError(f"{path} is a folder; name one picture file in it")
-    if path.exists() and not path.is_file():  # opening a pipe would wait for its writer
+    if os.path.exists(path) and not path.is_file():  # opening a pipe would wait for its writer
         raise InputError(f"{path} is no regular file; name a file, or pass - and send the picture to standard input")
     try:
         with path.open("rb") as file:
@@ -227,7 +244,8 @@ def _head(path: Path) -> bytes:
     except PermissionError:
         raise InputError(f"{path} can't be read for lack of permission; change its permissions") from None
     except (OSError, ValueError) as error:
-        raise InputError(f"{path} can't be read ({error}); check the name and the disk") from None
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path} can't be read ({reason}); check the name and the disk") from None
 
 
 @contextlib.contextmanager
@@ -258,7 +276,7 @@ def _by_pillow(
     picture, path: Path, head: bytes, frame: int | None, page: int | None, indices: bool, notes: list, limits: dict
 ) -> Picture:
     frames = getattr(picture, "n_frames", 1)
-    if frame is None and picture.format == "MPO":  # a phone's JPEG with a preview or second view: a still picture
+    if picture.format in ("MPO", "PSD"):  # a phone's JPEG with a second view, a project with layers: a still picture
         frames = 1
     if frame is None:
         frame = chosen_page(str(path), frames, page, limits["convert"], notes, kind="frame")
@@ -316,7 +334,10 @@ def _samples(picture, path: Path, convert: bool, longest: int | None) -> Samples
 
 
 def _orientation(picture) -> int:
-    return picture.getexif().get(0x0112, 1)
+    try:
+        return picture.getexif().get(0x0112, 1)
+    except (SyntaxError, ValueError, LookupError, TypeError, struct.error):  # damaged; the pixels are sound
+        return 1
 
 
 _TURNED: dict[int, Callable[[np.ndarray], np.ndarray]] = {
@@ -377,8 +398,8 @@ def _encoded(path: Path, array: np.ndarray) -> bytes:
     stream, picture = io.BytesIO(), Image.fromarray(array)
     try:
         picture.save(stream, kind)
-    except OSError as error:
-        reason = error.strerror or error
+    except (OSError, ValueError) as error:  # ValueError: more pixels, or another mode, than the format allows
+        reason = getattr(error, "strerror", None) or error
         raise InputError(f"can't write {path} ({reason}); make room or call it {picture_name(path)}.png") from None
     return stream.getvalue()
 

@@ -2,6 +2,7 @@
 
 import io
 import re
+import struct
 import tracemalloc
 
 import cv2
@@ -146,6 +147,24 @@ def test_a_picture_is_turned_upright(tmp_path):
     np.testing.assert_array_equal(read, np.rot90(RGB, -1))
 
 
+@pytest.mark.parametrize("suffix", ["png", "webp"])
+def test_damaged_exif_data_do_not_matter(tmp_path, suffix):
+    path = saved(tmp_path / f"p.{suffix}", RGB, lossless=True, exif=b"Exif\0\0nothing of the kind")
+    np.testing.assert_array_equal(read_image(path), RGB)
+
+
+@pytest.mark.parametrize("layers", [0, 2])
+def test_a_photoshop_project_is_a_still_picture_of_all_its_layers(tmp_path, layers):
+    height, width, channels = RGB.shape
+    layer = struct.pack(">4iH16x", 0, 0, height, width, 0)
+    about = struct.pack(">h", layers) + layers * layer
+    about = struct.pack(">I", len(about)) + about if layers else b""
+    head = b"8BPS" + struct.pack(">H6xHIIHH8xI", 1, channels, height, width, 8, 3, len(about))
+    (tmp_path / "p.psd").write_bytes(head + about + b"\0\0" + np.moveaxis(RGB, 2, 0).tobytes())
+    np.testing.assert_array_equal(read_image(tmp_path / "p.psd"), RGB)
+    np.testing.assert_array_equal(read_image(tmp_path / "p.psd", page=1), RGB)
+
+
 def test_a_phones_jpeg_with_a_second_view_is_a_still_picture(tmp_path):
     path = saved(tmp_path / "p.jpg", RGB, format="MPO", save_all=True, append_images=[Image.fromarray(RGB)])
     with Image.open(path) as picture:
@@ -203,6 +222,13 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path):
     with pytest.raises(InputError, match=r"there is no file .*nowhere.png; check"):
         read_image(tmp_path / "nowhere.png")
     assert "is a folder" in refused(read_image, tmp_path)
+    assert "check the name" in refused(read_image, tmp_path / ("x" * 300))
+
+
+@pytest.mark.parametrize("options", [{"page": "1"}, {"channel": 1.0}, {"percentiles": "1,99"}, {"percentiles": 5}])
+def test_arguments_of_another_type_are_named(tmp_path, options):
+    path = saved(tmp_path / "p.png", RGB)
+    assert f"{next(iter(options))} is {next(iter(options.values()))!r}" in refused(read_image, path, **options)
 
 
 def test_what_is_no_picture_is_refused(tmp_path):
@@ -266,3 +292,7 @@ def test_true_is_written_white_and_other_numbers_are_refused(tmp_path):
 def test_where_no_picture_can_be_written_is_named(tmp_path):
     assert "make it first" in refused(write_image, tmp_path / "nowhere" / "p.png", RGB)
     assert "call it p.png" in refused(write_image, tmp_path / "p.xyz", RGB)
+
+
+def test_more_pixels_than_a_format_holds_are_named(tmp_path):
+    assert "call it p.png" in refused(write_image, tmp_path / "p.webp", np.zeros((1, 16384, 4), np.uint8))
