@@ -6,6 +6,7 @@ object, 2 or more on the background, 0 where undecided.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -14,6 +15,7 @@ from deepcv.door import segment
 from deepcv.errors import InputError
 from deepcv.levels import scaled
 from deepcv.methods import get_method
+from deepcv.rasters import check_pixels
 from deepcv.seeds import UNDECIDED
 
 if TYPE_CHECKING:
@@ -46,7 +48,7 @@ def segment_layer(
     seeds
         Labels on the same pixels, `(…, H, W)` or `(H, W)`: 1 on the object, 2 or more beside it.
     every_plane
-        Each plane by itself.
+        Each plane by itself; one of a single colour is left out.
     viewer
         Says which plane is shown; without one it is the first.
 
@@ -58,13 +60,15 @@ def segment_layer(
     Raises
     ------
     InputError
-        For a ν that the method doesn't have, seeds of another shape, and as the method does.
+        For a ν that the method doesn't have, seeds of another shape, a picture too large, and as the method does.
     """
     chosen = get_method(method)
     changes: dict[str, Any] = {} if nu == OWN else {"nu": nu}
     if changes and not chosen.has_setting("nu"):
         raise InputError(f"{chosen.name} has no ν; leave it at {OWN:g}")
-    shape = tuple(image.data.shape[: -1 if image.rgb else None])
+    data = image.data[0] if image.multiscale else image.data  # of several resolutions the first is the finest
+    shape = tuple(data.shape[: -1 if image.rgb else None])
+    check_pixels(image.name, math.prod(shape[-2:]))
     stack = shape[:-2]
     labels = np.zeros(shape, np.uint8)
     marks = None if seeds is None else seeds.data
@@ -74,8 +78,11 @@ def segment_layer(
     steps = (0,) * len(stack) if viewer is None else tuple(viewer.dims.current_step)[-len(shape) : -2]
     shown = tuple(min(max(step, 0), side - 1) for step, side in zip(steps, stack, strict=True))
     for place in np.ndindex(stack) if every_plane else [shown]:
+        pixels = _eight_bits(np.asarray(data[place]), image.rgb, image.contrast_limits)  # a stack may be on disk
+        if every_plane and (pixels == pixels[:1, :1]).all():  # as the empty slices at a stack's ends
+            continue
         found = segment(
-            _eight_bits(np.asarray(image.data[place]), image.rgb, image.contrast_limits),  # a stack may be on disk
+            pixels,
             method,
             seeds=_seeds(None if marks is None else np.asarray(marks if marks.ndim == 2 else marks[place])),
             **changes,

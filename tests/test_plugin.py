@@ -17,7 +17,8 @@ DISC = np.hypot(*(np.mgrid[:40, :50] - np.array([20, 25])[:, None, None])) < 12
 
 def _layer(data, rgb=False, limits=(0, 1)):
     ones = np.ones(data.ndim - rgb)
-    return SimpleNamespace(data=data, rgb=rgb, contrast_limits=limits, name="disc", scale=ones, translate=0 * ones)
+    given = {"data": data, "rgb": rgb, "multiscale": False, "contrast_limits": limits, "name": "disc"}
+    return SimpleNamespace(**given, scale=ones, translate=0 * ones)
 
 
 def test_the_manifest_is_valid_and_found_by_napari(repository):
@@ -97,3 +98,20 @@ def test_a_layer_has_the_viewer_s_last_axes_and_is_not_loaded_whole(steps, plane
     layer = _layer(Lazy(values))
     labels, *_ = segment_layer(layer, "grabcut", seeds=SimpleNamespace(data=Lazy(seeds)), viewer=viewer)
     assert labels.any(axis=(1, 2)).tolist() == [each == plane for each in range(3)]
+
+
+def test_an_empty_slice_does_not_stop_the_others():
+    stack = _layer(np.stack([DISC * 0.0, np.where(DISC, 0.8, 0.2), DISC * 0.0]))
+    labels, *_ = segment_layer(stack, "grabcut", every_plane=True)
+    assert labels.any(axis=(1, 2)).tolist() == [False, True, False]
+
+
+def test_of_several_resolutions_the_finest_is_segmented():
+    levels = [np.where(DISC, 0.8, 0.2), np.where(DISC, 0.8, 0.2)[::2, ::2]]
+    layer = _layer(levels[0])
+    layer.data, layer.multiscale = levels, True
+    labels, *_ = segment_layer(layer, "grabcut")
+    assert labels.shape == DISC.shape and np.mean((labels == 1) == DISC) > 0.97
+    layer.data[0] = np.broadcast_to(np.float32(0), (20_000, 20_000))
+    with pytest.raises(InputError, match="disc has 400 million pixels"):
+        segment_layer(layer)
