@@ -31,7 +31,7 @@ from deepcv.images import (
 from deepcv.methods import Method, get_method
 from deepcv.orientation import Turn, canonical
 from deepcv.pictures import enlarged
-from deepcv.seeds import Seeds, as_marks, marks_in, rough_hint, seeds_of
+from deepcv.seeds import Seeds, as_marks, check_inside, marks_in, rough_hint, seeds_of
 from deepcv.segmentation import Segmentation
 from deepcv.tones import NU, many_objects, root
 
@@ -126,6 +126,8 @@ def segment(
         raise InputError(f"{chosen.name} with these settings doesn't use a hint; omit hint and seeds")
     pixels = checked(image)
     if seeds is not None:
+        if isinstance(seeds, Seeds):
+            check_inside(seeds, pixels.shape[:2])
         resolved["seeds"] = seeds if isinstance(seeds, Seeds) else seeds_of(as_marks(seeds, pixels.shape[:2]))
     resolved |= size | {"seed": seed, "device": device}
     found = segment_picture(
@@ -147,6 +149,7 @@ def segment_picture(
     keep_frame: bool = False,
     choose_nu: bool = True,
     confidence: bool = False,
+    invert: bool = False,
     progress: bool = False,
 ) -> Found:
     """Run a method on what a picture shows, at a bounded size.
@@ -173,6 +176,8 @@ def segment_picture(
         Whether Chan-Vese's ν may be chosen here, for many small objects.
     confidence : bool
         Whether to ask for a second opinion where the method starts from the saliency map.
+    invert : bool
+        Whether to exchange foreground and background; a frame stays background.
     progress : bool
         Whether the method may show its steps on stderr.
 
@@ -228,6 +233,9 @@ def segment_picture(
         certainty = confidence_in(image, found.labels == 1) if confidence else None
     labels = turn.back(enlarged(found.labels, len(found.memberships), turned))
     memberships = np.stack([turn.back(each) for each in found.memberships])
+    if invert:
+        labels, memberships = 1 - labels, memberships[::-1].copy()
+        believed = None if believed is None else 1 - believed
     if within is not None:
         others = [within.framed(resize(each, labels.shape), shape) for each in memberships[1:]]
         memberships = np.stack([1 - np.sum(others, axis=0), *others])
@@ -287,12 +295,6 @@ def _bounded(
     if seeds := settings.get("seeds"):
         settings["seeds"] = seeds.scaled(working[1] / shape[1], working[0] / shape[0])
     return resize(as_image(image), working), None if hint is None else resize(hint, working), settings
-
-
-def inverted(found: Found) -> Found:
-    """The same with foreground and background exchanged."""
-    labels, believed = (1 - found.labels).astype(np.uint8), None if found.belief is None else 1 - found.belief
-    return replace(found, labels=labels, memberships=found.memberships[::-1].copy(), belief=believed)
 
 
 NEARLY = 0.98

@@ -143,9 +143,7 @@ class Seeds:
         )
         for x, y in self.points:
             if not inside[int(y), int(x)]:
-                raise InputError(
-                    f"the foreground point ({x:g}, {y:g}) lies outside the box {self.box}; enlarge the box"
-                )
+                raise InputError(_outside(x, y, self.box))
         on &= inside
         marks = np.full(shape, np.nan, np.float32)
         marks[off | ~inside], marks[on] = 0, 1
@@ -166,6 +164,30 @@ class Seeds:
                 height, width = shape
                 raise InputError(f"box is {self.box}, which has no pixel of the image, {width}×{height}; move it")
         return outside
+
+
+def check_inside(seeds: Seeds, shape: tuple[int, int]) -> None:
+    """Raise the errors of `Seeds.marks` about points and the box, before they are scaled to a reduced image."""
+    height, width = shape
+    for name in ("points", "background_points"):
+        for x, y in getattr(seeds, name):
+            if not (0 <= x < width and 0 <= y < height):
+                raise InputError(_not_inside(x, y, name, shape))
+    if seeds.box is not None:
+        rows, columns = _pixels(seeds.box, shape)
+        if rows.start >= rows.stop or columns.start >= columns.stop:
+            raise InputError(f"box is {seeds.box}, which has no pixel of the image, {width}×{height}; move it")
+        for x, y in seeds.points:
+            if not (columns.start <= int(x) < columns.stop and rows.start <= int(y) < rows.stop):
+                raise InputError(_outside(x, y, seeds.box))
+
+
+def _not_inside(x: float, y: float, name: str, shape: tuple[int, int]) -> str:
+    return f"the point ({x:g}, {y:g}) of {name} isn't in the image, {shape[1]}×{shape[0]}; move it"
+
+
+def _outside(x: float, y: float, box: Sequence[float] | None) -> str:
+    return f"the foreground point ({x:g}, {y:g}) lies outside the box {box}; enlarge the box"
 
 
 def _numbers(values, count: int, what: str, example: str) -> tuple[float, ...]:
@@ -194,7 +216,7 @@ def _discs(points: Sequence[Point], shape: tuple[int, int], name: str) -> np.nda
     radius = max(1.0, POINT * max(shape))
     for x, y in points:
         if not (0 <= x < width and 0 <= y < height):
-            raise InputError(f"the point ({x:g}, {y:g}) of {name} isn't in the image, {width}×{height}; move it")
+            raise InputError(_not_inside(x, y, name, shape))
         rows, columns = np.ogrid[:height, :width]
         marked |= np.hypot(rows - int(y), columns - int(x)) <= radius
     return marked

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from deepcv.confidence import belief, confidence, told
-from deepcv.door import DOUBTFUL, inverted, segment
+from deepcv.door import DOUBTFUL, segment, segment_picture
 from deepcv.errors import InputError
+from deepcv.methods import get_method
 from deepcv.seeds import Seeds
 
 HEIGHT, WIDTH = 80, 120
@@ -40,9 +41,10 @@ def test_the_door_has_both_where_nothing_was_said():
     found = segment(PICTURE, "hint-cut", confidence=True)
     assert found.confidence > 0.9 and not found.notes
     assert found.belief.shape == OBJECT.shape and found.belief[OBJECT].min() > found.belief[CORNER].max()
-    assert (inverted(found).belief + found.belief == pytest.approx(1)) and inverted(
-        found
-    ).confidence == found.confidence
+    method = get_method("hint-cut")
+    other = segment_picture(method, PICTURE, None, method.settings(), confidence=True, invert=True)
+    np.testing.assert_allclose(other.belief + found.belief, 1, atol=1e-6)
+    assert (other.mask == ~found.mask).all() and other.confidence == found.confidence
     marked = segment(PICTURE, "hint-cut", seeds=Seeds(box=(42, 20, 87, 65)), confidence=True)
     hinted = segment(PICTURE, "hint-cut", hint=OBJECT, confidence=True)
     assert (marked.belief, marked.confidence, hinted.belief, hinted.confidence) == (None,) * 4

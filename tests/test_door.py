@@ -1,5 +1,6 @@
 """What the command line does before a method and after it: frames, orientations, many small objects."""
 
+import re
 from dataclasses import replace
 
 import cv2
@@ -180,6 +181,13 @@ BAD = {
 def test_what_cant_be_used_is_named(given, says):
     with pytest.raises(InputError, match=says):
         segment(PICTURE, **{"method": "chan-vese"} | given)
+
+
+def test_marks_are_named_as_they_were_given():
+    wide = np.zeros((20, 1500), np.uint8)
+    wide[5:9, 5:9] = 200
+    with pytest.raises(InputError, match=re.escape("the point (1600, 3) of points isn't in the image, 1500×20")):
+        segment(wide, "grabcut", seeds=Seeds(points=[(1600, 3)]))
 
 
 def test_no_size_is_the_working_size_with_every_method():

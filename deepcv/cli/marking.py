@@ -89,7 +89,7 @@ class Marking:
         import numpy as np
 
         from deepcv.images import resize
-        from deepcv.seeds import marks_in
+        from deepcv.seeds import check_inside, marks_in
 
         on, off = (None if path is None else self._grey(path) for path in (self.foreground, self.background))
         hint = None if self.hint is None else self._grey(self.hint)
@@ -99,7 +99,9 @@ class Marking:
             hint = None
         if hint is not None:
             hint = resize(hint.astype(np.float32) / 255, reduced)
-        seeds = self._numbers().scaled(reduced[1] / shape[1], reduced[0] / shape[0])
+        seeds = self._numbers()
+        check_inside(seeds, shape)
+        seeds = seeds.scaled(reduced[1] / shape[1], reduced[0] / shape[0])
         seeds = replace(seeds, foreground=on, background=off)
         return seeds or None, hint
 

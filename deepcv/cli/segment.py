@@ -108,10 +108,10 @@ def segment(
             chosen.name,
             settings | {"seed": seed, "device": more.device},
             said,
-            invert,
             keep_frame=keep_frame,
             choose_nu=nu is None,
             confidence=one or more.areas is not None,
+            invert=invert,
             progress=one and sys.stderr.isatty(),
         ),
         more.reading() | {"longest": max(LARGEST_SIDE, 2 * (settings.get("size") or 0))},
@@ -123,8 +123,8 @@ def segment(
         more.check_one()
         many.do_one(work, many.single(images[0], wanted, tables.paths, said.paths), tables, started)
     else:
-        pieces = many.several(images, wanted, tables.paths, said.paths)
         with computing_on(workers, more.scheduler, default=None if on == "cpu" else 1) as where:
+            pieces = many.several(images, wanted, tables.paths, said.paths)
             many.do_many(work, pieces, wanted["out"], tables, started, workers=where, batch=1, again=more.again)
 
 
@@ -147,13 +147,12 @@ def _labels(
     method: str,
     settings: dict[str, Any],
     said: Marking,
-    invert: bool,
     pictures: list[np.ndarray],
     shapes: list[tuple[int, int]],
     **options: bool,
 ) -> list[Found]:
     """What the method finds in pictures of these full shapes; options are those of `segment_picture`."""
-    from deepcv.door import inverted, segment_picture, with_warnings
+    from deepcv.door import segment_picture, with_warnings
     from deepcv.methods import get_method
 
     found = []
@@ -161,5 +160,5 @@ def _labels(
         seeds, hint = said.read(shape, pixels.shape[:2])
         marked = settings | ({"seeds": seeds} if seeds else {})
         each = segment_picture(get_method(method), pixels, hint, marked, **options)
-        found.append(with_warnings(inverted(each) if invert else each, pixels))
+        found.append(with_warnings(each, pixels))
     return found

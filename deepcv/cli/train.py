@@ -143,8 +143,8 @@ def predict(
         more.check_one()
         many.do_one(work, many.single(images[0], wanted, tables.paths, [weights]), tables, started)
     else:
-        pieces = many.several(images, wanted, tables.paths, [weights])
         with computing_on(workers, more.scheduler, default=1) as where:
+            pieces = many.several(images, wanted, tables.paths, [weights])
             many.do_many(work, pieces, out, tables, started, workers=where, batch=batch, again=more.again)
 
 

@@ -49,12 +49,12 @@ def refused(folder, deepcv, capsys):
     """Check for exit code 2, one sentence that says what is wrong, and nothing written or changed."""
 
     def check(arguments, says):
-        before = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+        before = {path: path.read_bytes() if path.is_file() else b"" for path in folder.iterdir()}
         assert deepcv(*arguments) == 2
         out, err = capsys.readouterr()
         *progress, sentence = err.splitlines()
         assert out == "" and len(progress) <= 1
         assert re.match("deepcv: .*" + says, sentence), err
-        assert {path: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
+        assert {path: path.read_bytes() if path.is_file() else b"" for path in folder.iterdir()} == before
 
     return check

@@ -88,6 +88,26 @@ def test_invert_exchanges_the_sides(deepcv, folder, capsys):
     assert "--invert needs a foreground" in capsys.readouterr().err
 
 
+def test_a_frame_stays_background_when_the_sides_are_exchanged(deepcv, folder):
+    picture("framed.png", np.pad(read_image("disc.png"), ((12, 12), (12, 12), (0, 0))))
+    deepcv("segment", "framed.png", "--method", "saliency", "--out", "mask.png", "--invert")
+    mask = read_image("mask.png") > 0
+    assert not mask[:10].any() and not mask[:, :10].any() and mask[16, 16] and not mask[42, 62]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--point", "5000,100"), "the point (5000, 100) of points isn't in the image, 3600×2400"),
+        (("--box", "4000,0,5000,9"), "box is (4000.0, 0.0, 5000.0, 9.0), which has no pixel of the image, 3600×2400"),
+        (("--box", "1000,0,2000,999", "--point", "900,600"), "(900, 600) lies outside the box (1000.0, 0.0, 2000.0"),
+    ],
+)
+def test_marks_beside_a_large_picture_are_named_as_they_were_given(refused, folder, options, says):
+    picture("large.png", np.kron(read_image("disc.png")[..., 0], np.ones((40, 40), np.uint8)))
+    refused(("segment", "large.png", "--method", "grabcut", "--out", "mask.png", *options), re.escape(says))
+
+
 @pytest.mark.parametrize(("mask", "says"), [(DISC & False, "nothing is foreground"), (DISC | True, "100.0% of the")])
 def test_an_empty_or_full_mask_is_a_warning(deepcv, folder, capsys, stand_in, mask, says):
     from deepcv.segmentation import two_phase
