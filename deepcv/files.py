@@ -86,6 +86,11 @@ def place_of(path: Path) -> Path:
     return place
 
 
+def as_text(path: Path) -> str:
+    """A path with slashes that every encoding of text takes: bytes of a name that aren't UTF-8 are escaped."""
+    return path.as_posix().encode(errors="backslashreplace").decode()
+
+
 def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 

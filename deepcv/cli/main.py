@@ -16,7 +16,7 @@ from deepcv.cli.companion import record, run, verdict
 from deepcv.cli.data import data
 from deepcv.cli.segment import segment
 from deepcv.cli.train import export, predict, train
-from deepcv.errors import InputError
+from deepcv.errors import TOO_LARGE, InputError, out_of_memory
 from deepcv.files import remedy_for
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]})
@@ -69,6 +69,8 @@ def _sentence(error: Exception) -> str | None:
         remedy = "name another file or folder"
         remedy += ", or change its permissions" if error.errno in (errno.EACCES, errno.EPERM) else ""
         return f"can't use {error.filename} ({error.strerror}); {remedy_for(error, remedy)}"
+    if out_of_memory(error) or out_of_memory(error.__cause__):  # an item's
+        return TOO_LARGE
     return " ".join(str(error).split()) if isinstance(error, InputError) else None
 
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from deepcv.cli.options import Shared
-from deepcv.errors import InputError
+from deepcv.errors import TOO_LARGE, InputError, out_of_memory
 
 if TYPE_CHECKING:
     import numpy as np
@@ -102,7 +102,7 @@ def is_one(images: Sequence[Path], out: Path | None) -> bool:
 
 def single(image: Path, wanted: Mapping[str, Path], tables: Iterable[Path], inputs: Iterable[Path | None]) -> Piece:
     """The piece of one picture, whose outputs are files; raises `InputError` unless they can be written."""
-    from deepcv.files import check_place
+    from deepcv.files import as_text, check_place
     from deepcv.outputs import check_suffix
     from deepcv.pictures import check_parent, check_picture
 
@@ -124,7 +124,7 @@ def single(image: Path, wanted: Mapping[str, Path], tables: Iterable[Path], inpu
             check_picture(path)
         check_parent(path)
         check_place(path)
-    return Piece(image, image.name, wanted)
+    return Piece(image, as_text(Path(image.name)), wanted)
 
 
 def several(
@@ -134,7 +134,7 @@ def several(
 
     A piece is done if all of its outputs are newer than the picture and the other inputs.
     """
-    from deepcv.files import check_place, remedy_for
+    from deepcv.files import as_text, check_place, remedy_for
     from deepcv.pictures import check_parent
 
     if "out" not in wanted:
@@ -163,7 +163,7 @@ def several(
             check_place(place)
         newest = max(latest, path.stat().st_mtime)
         done = all(place.is_file() and place.stat().st_mtime >= newest for place in places.values())
-        pieces.append(Piece(path, name.as_posix(), places, done))
+        pieces.append(Piece(path, as_text(name), places, done))
     for path in {place.parent for piece in pieces for place in piece.places.values()}:
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -278,7 +278,7 @@ def _failed(piece: Piece, error: Exception, alone: bool) -> Report:
     if alone:
         raise error
     said = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error} (please report this bug)"
-    said = " ".join(said.split())
+    said = TOO_LARGE if out_of_memory(error) else " ".join(said.split())
     return Report(piece, said if str(piece) in said else f"{piece}: {said}")
 
 
@@ -381,7 +381,7 @@ class Tables:
             table = csv.DictWriter(text, outputs.COLUMNS, lineterminator="\n")
             table.writeheader()
             table.writerows(sorted(self.rows, key=lambda row: (row["picture"], row.get("region", 0))))
-            content[self.areas] = text.getvalue().encode()
+            content[self.areas] = text.getvalue().encode(errors="backslashreplace")  # a problem names a file
         if self.coco:
             content[self.coco] = json.dumps(outputs.coco(dict(sorted(self.objects.items())))).encode()
         write_images(content)
@@ -443,7 +443,7 @@ def do_many(
     if not isinstance(workers, Executor):
         workers = min(workers or parallel.concurrency(None), max(1, len(batches)))
     left = {piece.path: piece for piece in todo}
-    problems: list[str] = []
+    written, problems = 0, list[str]()
     bar = sys.stderr.isatty()
     try:
         for _, reports in parallel.run(function, batches, workers=workers, progress=bar):
@@ -453,18 +453,23 @@ def do_many(
                 for note in report.notes:
                     _say(f"{report.piece}: {note}")
                 if report.problem:
+                    there -= report.piece.done
                     problems.append(report.problem)
                     _say(f"skipped: {report.problem}")
+                else:
+                    written += not report.piece.done
     except KeyboardInterrupt:
         _say("finished pictures are kept; run the command again to resume")
         raise
     except InputError as error:  # a process died
         if not left:
             raise
-        problems += [f"{piece}: {error}" for piece in left.values()]
+        for piece in left.values():
+            there -= piece.done
+            problems.append(f"{piece}: {error}")
+            tables.add(Report(piece, problems[-1]))
         _say(str(error))
     tables.write()
-    written = len(todo) - len(problems) - (there if tables.paths else 0)
     parts = [f"{written} mask{'s' * (written != 1)}"]
     parts += [f"{there} {'was' if there == 1 else 'were'} there (--again makes them anew)"] * (there > 0)
     parts += [f"{len(problems)} skipped"] * bool(problems)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -134,7 +135,7 @@ def file_stamp(paths: Iterable[Path]) -> str:
     """SHA-256 (hex) over names, sizes and modification times of files; a missing file counts as missing."""
     digest = hashlib.sha256()
     for path in paths:
-        digest.update(f"{path}\0".encode())
+        digest.update(os.fsencode(path) + b"\0")
         with contextlib.suppress(FileNotFoundError):
             found = path.stat()
             digest.update(f"{found.st_size}\0{found.st_mtime_ns}\0".encode())

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from deepcv.data.dataset import Dataset, Sample, file_stamp
 from deepcv.errors import InputError
+from deepcv.files import as_text
 from deepcv.images import as_colour
 from deepcv.pictures import read_checked
 
@@ -21,17 +22,15 @@ def dataset(folder) -> Dataset:
     root = Path(folder)
     if not root.is_dir():
         raise InputError(f"there is no folder {root}; check the spelling")
-    paths = sorted(picture_files(root))
+    paths = {as_text(path.relative_to(root)): path for path in sorted(picture_files(root))}
     if not paths:
         raise InputError(f"there are no pictures in {root}; put PNG or JPEG files there, or name another folder")
-    names = [path.relative_to(root).as_posix() for path in paths]
 
     def load(name: str) -> Sample:
-        return Sample(
-            name, as_colour(read_checked(root / name, convert=True).pixels), None, str(root), str(root / name)
-        )
+        path = paths[name]
+        return Sample(name, as_colour(read_checked(path, convert=True).pixels), None, str(root), str(path))
 
-    return Dataset(names, load, file_stamp(paths))
+    return Dataset(list(paths), load, file_stamp(paths.values()))
 
 
 _EXTRA = (".heic", ".heif", ".dcm")  # suffixes that Pillow doesn't know without the extra `formats`

@@ -180,6 +180,7 @@ def _in_another_process(function, items):
         (("disc.png", "--method", "vese-chan", "--out", "m.png", "--largest"), "--largest needs a foreground"),
         (("disc.png", "--out", "m.png", "--areas", "nowhere/a.csv"), "no folder nowhere"),
         (("disc.png", "--out", "m.png", "--scheduler", "tcp://x:1"), "--scheduler is for many pictures"),
+        (("photos", "--out", "masks", "--workers", 1, "--scheduler", "tcp://x:1"), "--workers counts local processes"),
     ],
 )
 def test_wrong_use_is_one_sentence(refused, photos, arguments, says):
@@ -214,12 +215,48 @@ def test_a_picture_from_standard_input_that_is_none(deepcv, folder, monkeypatch,
     assert "standard input is not a picture but text" in capsys.readouterr().err
 
 
-def test_a_process_that_dies_is_counted(deepcv, photos, capsys, monkeypatch):
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names are text there")
+def test_a_name_that_is_no_text_is_escaped(deepcv, photos, folder, bright):
+    (photos / "bad.png").rename(os.fsdecode(b"photos/b\xe9d.png"))
+    (photos / "a.png").rename(os.fsdecode(b"photos/caf\xe9.png"))
+    wanted = ("--areas", "areas.csv", "--coco", "coco.json", "--geojson", "outlines")
+    for _ in range(2):
+        assert deepcv(*MANY, *wanted) == 1 and len(bright) == 2
+        rows = _rows(folder / "areas.csv")
+        assert [row["picture"] for row in rows] == [r"b\udce9d.png", r"caf\udce9.png", "more/b.png"]
+        assert rows[0]["problem"].startswith(r"photos/b\udce9d.png can't be read") and rows[1]["confidence"]
+    assert json.loads((folder / "coco.json").read_text())["images"][0]["file_name"] == r"caf\udce9.png"
+
+
+def test_a_mask_that_is_there_and_cannot_be_read_is_counted_once(deepcv, photos, folder, bright, capsys):
+    (photos / "bad.png").unlink()
+    assert deepcv(*MANY) == 0
+    (folder / "masks" / "a.png").write_bytes(b"edited")
+    assert deepcv(*MANY, "--areas", "areas.csv") == 1
+    assert "masks: 0 masks, 1 was there (--again makes them anew), 1 skipped" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: x")])
+def test_memory_that_runs_out_is_no_bug(deepcv, photos, stand_in, capsys, error):
+    def fails(image, hint=None, *, seed=0, device=None):
+        raise error
+
+    stand_in(fails)
+    assert deepcv(*MANY) == 1
+    assert "photos/a.png: the memory ran out; take a smaller --size" in capsys.readouterr().err
+    assert deepcv("segment", "photos/a.png", "--out", "mask.png", "--method", "grabcut") == 2
+    assert "deepcv: the memory ran out" in capsys.readouterr().err
+
+
+def test_a_process_that_dies_is_counted(deepcv, photos, folder, capsys, monkeypatch):
     def dying(*_, **__):
         raise InputError("a worker died")
         yield
 
     monkeypatch.setattr(parallel, "run", dying)
-    assert deepcv(*MANY) == 1
+    assert deepcv(*MANY, "--areas", "areas.csv") == 1
     out, err = capsys.readouterr()
     assert "0 masks, 3 skipped" in out and "a worker died" in err
+    assert [(row["picture"], "a worker died" in row["problem"]) for row in _rows(folder / "areas.csv")] == [
+        (name, True) for name in ("a.png", "bad.png", "more/b.png")
+    ]

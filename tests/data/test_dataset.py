@@ -1,12 +1,15 @@
 import hashlib
+import os
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
-from deepcv.data import Dataset, Sample, data_folder, load_dataset
+from deepcv.data import Dataset, Sample, data_folder, folder, load_dataset
+from deepcv.data.crops import crops
 from deepcv.errors import InputError
+from deepcv.pictures import write_image
 
 
 def sample(name="a", image=None, mask=None, regions=None):
@@ -69,6 +72,15 @@ def test_crops_and_noise_leave_a_collections_name_and_images_in_their_order():
     whole, made = (load_dataset("flowerlike", split="val", **given)[:2] for given in ({}, {"side": 32, "sigma": 50}))
     assert made.names == whole.names and made[0].dataset == whole[0].dataset == "flowerlike"
     assert made[0].image.shape == (32, 32, 3) and made[0].mask.shape == (32, 32)
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names are text there")
+def test_a_picture_whose_name_is_no_text_is_read(tmp_path):
+    place = tmp_path / os.fsdecode(b"caf\xe9.png")
+    write_image(tmp_path / "p.png", np.arange(72, dtype=np.uint8).reshape(8, 9))
+    (tmp_path / "p.png").rename(place)
+    found = folder.dataset(tmp_path)
+    assert found.names == (r"caf\udce9.png",) and found.stamp and crops(found, 8).names == found.names
 
 
 def test_the_data_folder_follows_the_environment(monkeypatch, tmp_path):
