@@ -47,7 +47,9 @@ def as_image(image) -> np.ndarray:
     array = as_array(image, "the image")
     if array.ndim != 2 and not (array.ndim == 3 and array.shape[2] == 3):
         raise InputError(
-            f"an image must be (H, W) or (H, W, 3), not {array.shape}; "
+            f"the image is {array.item()!r}; pass its pixels, as deepcv.read_image reads them"
+            if array.ndim == 0 and array.dtype.kind in "UO"  # a file's name, or None from OpenCV for a missing one
+            else f"an image must be (H, W) or (H, W, 3), not {array.shape}; "
             "convert it to grey or RGB first (drop an alpha channel, pick one frame)"
         )
     height, width = array.shape[:2]

@@ -275,9 +275,8 @@ def _explained(path: Path, head: bytes):
 def _by_pillow(
     picture, path: Path, head: bytes, frame: int | None, page: int | None, indices: bool, notes: list, limits: dict
 ) -> Picture:
-    frames = getattr(picture, "n_frames", 1)
-    if picture.format in ("MPO", "PSD"):  # a phone's JPEG with a second view, a project with layers: a still picture
-        frames = 1
+    # a phone's JPEG with a second view and a project with layers are still pictures
+    frames = 1 if picture.format in ("MPO", "PSD") else getattr(picture, "n_frames", 1)
     if frame is None:
         frame = chosen_page(str(path), frames, page, limits["convert"], notes, kind="frame")
     if frame:

@@ -46,6 +46,8 @@ def test_an_image_need_not_be_contiguous_and_is_not_changed():
 @pytest.mark.parametrize(
     ("image", "says"),
     [
+        ("photo.jpg", "the image is 'photo.jpg'; pass its pixels"),
+        (None, "the image is None; pass its pixels"),
         (RGB[:1], "1×30 pixels"),
         (RGB[:, :7], "20×7 pixels"),
         (np.dstack([RGB, GREY]), r"\(20, 30, 4\)"),

@@ -35,7 +35,7 @@ def train(
     batch: Annotated[int | None, typer.Option(help="Images per iteration, over all processes.")] = None,
     hint: Annotated[str | None, typer.Option(help="Method whose masks guide the network, or `none`.")] = None,
     precision: Annotated[str | None, typer.Option(help="float32, or bfloat16 on a GPU.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Random seed of the weights and samples.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed of the weights and samples.")] = 0,
     device: Device = None,
     devices: Annotated[int, typer.Option(min=1, help="Number of processes, one GPU each; torchrun sets it.")] = 1,
     workers: Annotated[int | None, typer.Option(help="Number of processes that compute the hints.")] = None,
@@ -56,9 +56,11 @@ def train(
     from deepcv.amortized.run import check_folder
     from deepcv.amortized.settings import settings_for
     from deepcv.amortized.teaching import hints_of
+    from deepcv.checks import Seed, check_value
     from deepcv.data.crops import crops, usable_crops
     from deepcv.methods import get_method
 
+    check_value("seed", seed, Seed)
     hint = "" if hint == "none" else hint and get_method(hint).name
     changes = given(epochs=epochs, size=size, width=width, batch=batch, precision=precision, hint=hint)
     settings = settings_for(preset, profile, **changes)

@@ -49,6 +49,7 @@ def test_train_and_predict_on_a_folder_of_ones_own(deepcv, tmp_path, monkeypatch
         (["train", "empty", "--out", "run"], "there are no pictures in empty"),
         (["train", "nowhere", "--out", "run"], "nowhere is neither a folder nor a data set"),
         (["train", "flowerlike", "--out", "run", "--preset", "best"], "there is no preset 'best'"),
+        (["train", "flowerlike", "--out", "run", "--seed", 2**64], "seed is 18446744073709551616; it must be a whole"),
         (["train", "flowerlike", "--out", "run", "--hint", "guess"], "there is no method 'guess'"),
         (
             ["predict", "a.png", "--model", "absent.safetensors", "--out", "masks"],
