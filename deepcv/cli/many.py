@@ -437,13 +437,12 @@ def do_many(
         function = partial(_within, Path.cwd(), function)
     if again:
         pieces = [replace(piece, done=False) for piece in pieces]
-    there = sum(piece.done for piece in pieces)
     todo = [piece for piece in pieces if not piece.done or tables.paths]
     batches = [Batch(todo[first : first + batch]) for first in range(0, len(todo), batch)]
     if not isinstance(workers, Executor):
         workers = min(workers or parallel.concurrency(None), max(1, len(batches)))
     left = {piece.path: piece for piece in todo}
-    written, problems = 0, list[str]()
+    failed: list[Report] = []
     bar = sys.stderr.isatty()
     try:
         for _, reports in parallel.run(function, batches, workers=workers, progress=bar):
@@ -453,11 +452,8 @@ def do_many(
                 for note in report.notes:
                     _say(f"{report.piece}: {note}")
                 if report.problem:
-                    there -= report.piece.done
-                    problems.append(report.problem)
+                    failed.append(report)
                     _say(f"skipped: {report.problem}")
-                else:
-                    written += not report.piece.done
     except KeyboardInterrupt:
         _say("finished pictures are kept; run the command again to resume")
         raise
@@ -465,16 +461,17 @@ def do_many(
         if not left:
             raise
         for piece in left.values():
-            there -= piece.done
-            problems.append(f"{piece}: {error}")
-            tables.add(Report(piece, problems[-1]))
+            failed.append(Report(piece, f"{piece}: {error}"))
+            tables.add(failed[-1])
         _say(str(error))
     tables.write()
+    there = sum(piece.done for piece in pieces) - sum(report.piece.done for report in failed)
+    written = len(pieces) - there - len(failed)
     parts = [f"{written} mask{'s' * (written != 1)}"]
     parts += [f"{there} {'was' if there == 1 else 'were'} there (--again makes them anew)"] * (there > 0)
-    parts += [f"{len(problems)} skipped"] * bool(problems)
+    parts += [f"{len(failed)} skipped"] * bool(failed)
     print(f"{out}: {', '.join(parts)}, {time.perf_counter() - started:.1f} s")
-    if problems:
+    if failed:
         raise typer.Exit(1)
 
 
