@@ -1,31 +1,30 @@
 """ReDO [13]: a mask network trained on a collection; redrawing an object must leave a plausible image.
 
 The mask network divides an image into two regions. A generator redraws one region at a time from a random vector z; the
-other is kept. A discriminator tells the result from photographs, and an encoder recovers z from it, so that the
-generator can't ignore z and no region can be empty. Which of the two regions is the object remains open.
+other is kept. A discriminator tells the result from photographs. An encoder recovers both z from the image with both
+regions redrawn, so that the generators can't ignore z and no region can be empty. Which of the two regions is the
+object remains open.
 
-After Chen, Artières and Denoyer (NeurIPS 2019, arXiv:1905.13539), with the settings of the authors' code
-(github.com/mickaelChen/ReDO) and the kinds of networks: residual ones as in SAGAN, spectral normalisation, orthogonal
-weights, conditional instance normalisation, hinge loss.
+After Chen, Artières and Denoyer (NeurIPS 2019, arXiv:1905.13539): networks, losses and settings are those of the
+authors' code (github.com/mickaelChen/ReDO) with its command for flowers. As there on a GPU, weights are orthogonal only
+in layers without spectral normalisation.
 
 Deviations from that code:
 
-- the encoder finds a region's z in the image with this region redrawn; theirs, in one with both redrawn;
-- the discriminator sees the photographs that are redrawn; theirs, another batch;
-- the generators have no self-attention, and normalise the mask with the features that it joins; theirs joins after
-  the normalisation. The last normalisation doesn't depend on z;
-- the discriminator has its self-attention a block later. It and the encoder lack the last block, which keeps the side,
-  and have a ReLU before the sum over pixels and spectral normalisation in the last layer;
+- the discriminator sees the photographs of the step before, in an epoch's first step those that are redrawn; theirs,
+  a batch drawn independently;
 - the mask network normalises within its residual blocks only, and its pyramid has `mask_width` channels at each scale,
-  with ReLU, instead of one without;
-- the number of residual blocks and the width vary, for images of 32 to 128 pixels per side, to run without a GPU.
+  with ReLU, instead of one without; its biases start at zero;
+- the number of residual blocks and the width vary, for images of 32 to 128 pixels per side, to run without a GPU;
+- photographs are averaged where they are reduced, as for all methods; theirs takes the nearest pixels;
+- training restarts after `patience` collapsed epochs, at any time; theirs, if asked to, in the first 7000 iterations.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -33,12 +32,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
+from torch.nn.utils.parametrize import is_parametrized
 
 from deepcv.amortized.segmenter import Segmenter, as_input
 from deepcv.checks import Checked, Count, NonNegative, Rate, Width, at_least, between
-from deepcv.model.networks import MaskNetwork, make_orthogonal
+from deepcv.model.networks import MaskNetwork
 
 _SMALLEST = 4  # side of the generator's first feature map
+_ORTHOGONAL_GAIN = 0.8
 
 
 @dataclass(frozen=True)
@@ -48,13 +49,15 @@ class Settings(Checked):
     size: Literal[32, 64, 128] = 128
     """Side of the square images."""
     width: Width = 64
-    """Fewest channels in generators, discriminator and encoder."""
+    """Fewest channels in discriminator and encoder."""
+    generator_width: Width = 32
+    """Fewest channels in the generators."""
     mask_width: Width = 16
     """Fewest channels in the mask network."""
     latent: Count = 32
     """Dimension of z."""
     epochs: Count = 600
-    """30 000 iterations on a thousand images; the authors' runs take 20 to 40 thousand."""
+    """30,000 iterations on a thousand images; the authors stop at 20 to 40 thousand, their code by itself at 50."""
     batch: Count = 20
     """Images per iteration."""
     learning_rate: Rate = 1e-4
@@ -85,9 +88,9 @@ class Settings(Checked):
         """How often the side doubles from the generator's first feature map to the image."""
         return int(math.log2(self.size // _SMALLEST))
 
-    def channels(self) -> list[int]:
-        """Channels of the generator's feature maps, smallest map first; 16 times `width` at most."""
-        return [self.width * min(16, 2 ** (self.doublings - level)) for level in range(self.doublings + 1)]
+    def channels(self, fewest: int) -> list[int]:
+        """Channels of feature maps, smallest map first; 16 times `fewest` at most."""
+        return [fewest * min(16, 2 ** (self.doublings - level)) for level in range(self.doublings + 1)]
 
 
 class ConditionalInstanceNorm(nn.Module):
@@ -96,50 +99,10 @@ class ConditionalInstanceNorm(nn.Module):
     def __init__(self, channels: int, latent: int):
         super().__init__()
         self.norm = nn.InstanceNorm2d(channels)
-        self.affine = nn.Linear(latent, 2 * channels)
+        self.scale, self.shift = (nn.Linear(latent, channels) for _ in range(2))
 
     def forward(self, x: Tensor, z: Tensor) -> Tensor:
-        scale, shift = self.affine(z)[..., None, None].chunk(2, dim=1)
-        return self.norm(x) * (1 + scale) + shift
-
-
-class GeneratorBlock(nn.Module):
-    """Doubles the side; its input includes the region's mask, and its normalisations depend on z."""
-
-    def __init__(self, inputs: int, outputs: int, latent: int):
-        super().__init__()
-        self.norms = nn.ModuleList(ConditionalInstanceNorm(channels, latent) for channels in (inputs + 1, outputs))
-        self.first = spectral_norm(nn.Conv2d(inputs + 1, outputs, 3, padding=1))
-        self.second = spectral_norm(nn.Conv2d(outputs, outputs, 3, padding=1))
-        self.across = spectral_norm(nn.Conv2d(inputs + 1, outputs, 1))
-
-    def forward(self, x: Tensor, mask: Tensor, z: Tensor) -> Tensor:
-        x = torch.cat((x, F.adaptive_avg_pool2d(mask, (x.shape[-2], x.shape[-1]))), dim=1)
-        above = F.interpolate(F.relu(self.norms[0](x, z)), scale_factor=2)
-        above = self.second(F.relu(self.norms[1](self.first(above), z)))
-        return above + self.across(F.interpolate(x, scale_factor=2))
-
-
-class Generator(nn.Module):
-    """Redraws a region: mask `(B, 1, H, W)` and z `(B, latent)` to `(B, 3, H, W)` in [-1, 1], 0 outside."""
-
-    def __init__(self, settings: Settings):
-        super().__init__()
-        channels = settings.channels()
-        self.enter = nn.Linear(settings.latent, channels[0] * _SMALLEST**2)
-        self.blocks = nn.ModuleList(
-            GeneratorBlock(before, after, settings.latent) for before, after in itertools.pairwise(channels)
-        )
-        self.norm = nn.InstanceNorm2d(channels[-1] + 1, affine=True)
-        self.exit = spectral_norm(nn.Conv2d(channels[-1] + 1, 3, 3, padding=1))
-        make_orthogonal(self)
-
-    def forward(self, mask: Tensor, z: Tensor) -> Tensor:
-        x = self.enter(z).unflatten(1, (-1, _SMALLEST, _SMALLEST))
-        for block in self.blocks:
-            x = block(x, mask, z)
-        x = F.relu(self.norm(torch.cat((x, mask), dim=1)))
-        return torch.tanh(self.exit(x)) * mask
+        return self.norm(x) * self.scale(z)[..., None, None] + self.shift(z)[..., None, None]
 
 
 class SelfAttention(nn.Module):
@@ -147,9 +110,13 @@ class SelfAttention(nn.Module):
 
     def __init__(self, channels: int):
         super().__init__()
-        self.query, self.key = (spectral_norm(nn.Conv2d(channels, channels // 8, 1)) for _ in range(2))
-        self.value = spectral_norm(nn.Conv2d(channels, channels // 2, 1))
-        self.exit = spectral_norm(nn.Conv2d(channels // 2, channels, 1))
+
+        def convolution(inputs: int, outputs: int) -> nn.Module:
+            return spectral_norm(nn.Conv2d(inputs, outputs, 1, bias=False))
+
+        few, half = max(1, channels // 8), channels // 2
+        self.query, self.key, self.value = (convolution(channels, outputs) for outputs in (few, few, half))
+        self.exit = convolution(half, channels)
         self.weight = nn.Parameter(torch.zeros(()))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -159,38 +126,88 @@ class SelfAttention(nn.Module):
         return x + self.weight * self.exit(seen.transpose(1, 2).unflatten(2, x.shape[-2:]))
 
 
+class GeneratorBlock(nn.Module):
+    """Residual block that doubles the side; its normalisations depend on z, and the region's mask joins after one."""
+
+    def __init__(self, inputs: int, outputs: int, latent: int):
+        super().__init__()
+        self.norms = nn.ModuleList(ConditionalInstanceNorm(channels, latent) for channels in (inputs, outputs))
+        self.first = spectral_norm(nn.Conv2d(inputs + 1, outputs, 3, padding=1, bias=False))
+        self.second = spectral_norm(nn.Conv2d(outputs, outputs, 3, padding=1))
+        self.across = spectral_norm(nn.Conv2d(inputs, outputs, 1))
+
+    def forward(self, x: Tensor, mask: Tensor, z: Tensor) -> Tensor:
+        above = F.interpolate(_joined(F.relu(self.norms[0](x, z)), mask), scale_factor=2)
+        above = self.second(F.relu(self.norms[1](self.first(above), z)))
+        return above + F.interpolate(self.across(x), scale_factor=2)
+
+
+def _joined(x: Tensor, mask: Tensor) -> Tensor:
+    """Features, and the mask reduced to their size as another channel."""
+    return torch.cat((x, F.adaptive_avg_pool2d(mask, (x.shape[-2], x.shape[-1]))), dim=1)
+
+
+class Generator(nn.Module):
+    """Redraws a region: mask `(B, 1, H, W)` and z `(B, latent)` to `(B, 3, H, W)` in [-1, 1], 0 outside."""
+
+    def __init__(self, settings: Settings):
+        super().__init__()
+        channels, latent = settings.channels(settings.generator_width), settings.latent
+        self.enter = nn.Linear(latent, channels[0] * _SMALLEST**2)
+        self.blocks = nn.ModuleList(
+            GeneratorBlock(before, after, latent) for before, after in itertools.pairwise(channels)
+        )
+        self.attention = SelfAttention(channels[-2])
+        self.norm = ConditionalInstanceNorm(channels[-1], latent)
+        self.exit = spectral_norm(nn.Conv2d(channels[-1] + 1, 3, 3, padding=1))
+        _make_orthogonal(self)
+
+    def forward(self, mask: Tensor, z: Tensor) -> Tensor:
+        x = self.enter(z).unflatten(1, (-1, _SMALLEST, _SMALLEST))
+        *first, last = self.blocks
+        for block in first:
+            x = block(x, mask, z)
+        x = last(self.attention(x), mask, z)
+        return torch.tanh(self.exit(_joined(F.relu(self.norm(x, z)), mask))) * mask
+
+
 class Critic(nn.Module):
     """Discriminator, or encoder of z: `(B, 3, H, W)`, halved down to 4 × 4, to `(B, outputs)`."""
 
     def __init__(self, settings: Settings, outputs: int, *, attention: bool):
         super().__init__()
-        channels = [3, *reversed(settings.channels()[1:])]
-        blocks: list[nn.Module] = []
-        for index, (before, after) in enumerate(itertools.pairwise(channels)):
-            blocks.append(CriticBlock(before, after, first=index == 0))
-            if attention and index == 1:
-                blocks.append(SelfAttention(after))
-        self.blocks = nn.Sequential(*blocks)
-        self.exit = spectral_norm(nn.Linear(channels[-1], outputs))
-        make_orthogonal(self)
+        channels = [3, *reversed(settings.channels(settings.width)[1:])]
+        blocks: list[nn.Module] = [CriticBlock(*channels[:2], first=True)]
+        blocks += [SelfAttention(channels[1])] if attention else []
+        blocks += [CriticBlock(before, after) for before, after in itertools.pairwise(channels[1:])]
+        self.blocks = nn.Sequential(*blocks, CriticBlock(channels[-1], channels[-1], last=True))
+        self.exit = nn.Linear(channels[-1], outputs)
+        _make_orthogonal(self)
 
     def forward(self, image: Tensor) -> Tensor:
-        return self.exit(F.relu(self.blocks(image)).sum(dim=(2, 3)))
+        return self.exit(self.blocks(image).sum(dim=(2, 3)))
 
 
 class CriticBlock(nn.Module):
-    """Residual block of two convolutions that halves the side."""
+    """Residual block of two convolutions; all but the last halve the side."""
 
-    def __init__(self, inputs: int, outputs: int, *, first: bool):
+    def __init__(self, inputs: int, outputs: int, *, first: bool = False, last: bool = False):
         super().__init__()
-        self.first = first
+        self.first, self.last = first, last
         self.one = spectral_norm(nn.Conv2d(inputs, outputs, 3, padding=1))
         self.two = spectral_norm(nn.Conv2d(outputs, outputs, 3, padding=1))
-        self.across = spectral_norm(nn.Conv2d(inputs, outputs, 1))
+        self.across = nn.Identity() if last else spectral_norm(nn.Conv2d(inputs, outputs, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         above = self.two(F.relu(self.one(x if self.first else F.relu(x))))
-        return F.avg_pool2d(above + self.across(x), 2)
+        return above + x if self.last else F.avg_pool2d(above, 2) + self.across(F.avg_pool2d(x, 2))
+
+
+def _make_orthogonal(module: nn.Module) -> None:
+    """Initialise all layers without spectral normalisation with orthogonal weights."""
+    for each in module.modules():
+        if isinstance(each, nn.Conv2d | nn.Linear) and not is_parametrized(each):
+            nn.init.orthogonal_(each.weight, _ORTHOGONAL_GAIN)
 
 
 class Model(nn.Module):
@@ -202,6 +219,7 @@ class Model(nn.Module):
     def __init__(self, settings: Settings, seed: int = 0):
         super().__init__()
         self.settings = settings
+        self._before: Tensor | None = None
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.mask = MaskNetwork(settings.mask_width)
@@ -227,17 +245,21 @@ class Model(nn.Module):
         """Memberships of the first region: `(B, 3, S, S)` in [-1, 1] to `(B, S, S)` in [0, 1]."""
         return self.mask(x)[:, 0].float()
 
+    def train(self, mode: bool = True) -> Model:
+        """As of every network; it also forgets the photographs of the step before, which a resumed run doesn't have."""
+        self._before = None
+        return super().train(mode)
+
     def step(self, images: Tensor, hints: None, descend, noise, generator) -> dict[str, Tensor]:
         """One iteration, as `deepcv.amortized.model.Model.step`: the networks that draw, then the discriminator."""
         x = as_input(images)
-        losses = generator_losses(self, x, self._draw(noise))
+        z = torch.stack([noise((self.settings.latent,)) for _ in self.generators])
+        losses = generator_losses(self, x, z)
         descend("drawing", losses.adversary + losses.latent)
-        judged = discriminator_loss(self, x, self._draw(noise))
+        judged = discriminator_loss(self, x, z, x if self._before is None else as_input(self._before))
         descend("discriminator", judged)
+        self._before = images
         return {name: loss.detach() for name, loss in losses._asdict().items()} | {"discriminator": judged.detach()}
-
-    def _draw(self, noise) -> Tensor:
-        return torch.stack([noise((self.settings.latent,)) for _ in self.generators])
 
     def as_segmenter(self, foreground: int, card: Mapping) -> Segmenter:
         """The mask network with its current weights, ready for use."""
@@ -245,9 +267,21 @@ class Model(nn.Module):
         return Segmenter(self.mask, architecture, self.settings.size, foreground, card)
 
 
-def redrawn(image: Tensor, mask: Tensor, generator: nn.Module, z: Tensor) -> Tensor:
-    """The image with the mask's region redrawn and the rest kept, `(B, 3, H, W)`."""
-    return generator(mask, z) + (1 - mask) * image
+class Redrawn(NamedTuple):
+    """The `regions` that the generators draw, 0 outside, and `images` with one of them each: `(2, B, 3, H, W)`."""
+
+    regions: Tensor
+    images: Tensor
+
+
+def redrawn(generators: Iterable[nn.Module], image: Tensor, mask: Tensor, z: Tensor) -> Redrawn:
+    """Redraw each region and keep the other.
+
+    For images `(B, 3, H, W)` in [-1, 1], memberships of the first region `(B, 1, H, W)`, and z `(2, B, latent)`.
+    """
+    masks = torch.stack((mask, 1 - mask))
+    regions = torch.stack([generator(*part) for generator, *part in zip(generators, masks, z, strict=True)])
+    return Redrawn(regions, regions + (1 - masks) * image)
 
 
 class Losses(NamedTuple):
@@ -264,22 +298,16 @@ def generator_losses(model: Model, image: Tensor, z: Tensor) -> Losses:
     For images `(B, 3, H, W)` in [-1, 1] and z `(2, B, latent)`, standard normal, one per region.
     """
     mask = model.mask(image)
-    memberships = mask, 1 - mask
-    adversary = latent = torch.zeros((), device=image.device)
-    for index, (region, generator) in enumerate(zip(memberships, model.generators, strict=True)):
-        drawn = redrawn(image, region, generator, z[index])
-        adversary = adversary - model.discriminator(drawn).mean()
-        found = model.encoder(drawn).unflatten(1, (2, -1))[:, index]
-        latent = latent + model.settings.latent_weight * (found - z[index]).square().mean()
-    area = torch.stack([region.detach().mean() for region in memberships]).min()
-    return Losses(adversary, latent, area)
+    drawn = redrawn(model.generators, image, mask, z)
+    adversary = -model.discriminator(drawn.images.flatten(0, 1)).mean()
+    found = model.encoder(drawn.regions.sum(dim=0)).unflatten(1, (2, -1)).transpose(0, 1)
+    latent = model.settings.latent_weight * (found - z).square().mean()
+    area = mask.detach().mean()
+    return Losses(adversary, latent, torch.minimum(area, 1 - area))
 
 
-def discriminator_loss(model: Model, image: Tensor, z: Tensor) -> Tensor:
-    """Hinge loss of the discriminator, a scalar: photographs against themselves with one region redrawn."""
+def discriminator_loss(model: Model, image: Tensor, z: Tensor, photographs: Tensor) -> Tensor:
+    """Hinge loss of the discriminator, a scalar: photographs against images with one region redrawn."""
     with torch.no_grad():
-        mask = model.mask(image)
-        parts = zip((mask, 1 - mask), model.generators, z, strict=True)
-        drawn = [redrawn(image, *part) for part in parts]
-    real = F.relu(1 - model.discriminator(image)).mean()
-    return real + sum(F.relu(1 + model.discriminator(each)).mean() for each in drawn) / len(drawn)
+        drawn = redrawn(model.generators, image, model.mask(image), z).images.flatten(0, 1)
+    return F.relu(1 - model.discriminator(photographs)).mean() + F.relu(1 + model.discriminator(drawn)).mean()

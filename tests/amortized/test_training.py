@@ -306,7 +306,7 @@ def test_the_scores_leave_out_what_nobody_marked():
 
 def test_redo_trains_in_the_same_loop_and_its_mask_network_is_kept_alike(tmp_path):
     images = crops(flowerlike.dataset("train")[:8], 32)
-    settings = redo.Settings(size=32, width=8, mask_width=4, latent=3, batch=4, epochs=2, restarts=0)
+    settings = redo.Settings(size=32, width=8, generator_width=4, mask_width=4, latent=3, batch=4, epochs=2, restarts=0)
     for _ in range(2):  # the second finds it finished
         done = train(settings, images, tmp_path / "run", make=redo.Model)
     assert {"adversary", "latent", "discriminator", "smaller_side"} <= set(done.history[-1])

@@ -22,7 +22,7 @@ TINY = {"levels": 1, "width": 4, "model_width": 4, "discriminator_width": 4, "ba
 NETWORKS = {
     "amortized:default": {**TINY, "hint": "saliency"},
     "amortized:paper": TINY,
-    "redo:default": {"width": 8, "mask_width": 4, "latent": 3, "batch": 2, "epochs": 1},
+    "redo:default": {"width": 8, "generator_width": 4, "mask_width": 4, "latent": 3, "batch": 2, "epochs": 1},
 }
 
 
