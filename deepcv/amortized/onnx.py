@@ -40,8 +40,8 @@ def to_onnx(segmenter: Segmenter, path) -> None:
     Raises
     ------
     InputError
-        For ReDO's network, whose pooling to a fixed grid ONNX can't express for variable sizes; if the package onnx is
-        missing, or the file can't be written.
+        For ReDO's network, whose pooling ONNX can't express for variable sizes; if the package onnx is missing, or the
+        file can't be written.
     """
     if segmenter.architecture["kind"] != "unet":
         raise InputError("only U-Nets of Algorithm 3 can be exported as ONNX, not ReDO's network; choose another model")

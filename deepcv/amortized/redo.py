@@ -13,8 +13,6 @@ Deviations from that code:
 
 - the discriminator sees the photographs of the step before, in an epoch's first step those that are redrawn; theirs,
   a batch drawn independently;
-- the mask network normalises within its residual blocks only, and its pyramid has `mask_width` channels at each scale,
-  with ReLU, instead of one without; its biases start at zero;
 - the number of residual blocks and the width vary, for images of 32 to 128 pixels per side, to run without a GPU;
 - photographs are averaged where they are reduced, as for all methods; theirs takes the nearest pixels;
 - training restarts after `patience` collapsed epochs, at any time; theirs, if asked to, in the first 7000 iterations.
@@ -32,14 +30,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
-from torch.nn.utils.parametrize import is_parametrized
 
 from deepcv.amortized.segmenter import Segmenter, as_input
 from deepcv.checks import Checked, Count, NonNegative, Rate, Width, at_least, between
-from deepcv.model.networks import MaskNetwork
+from deepcv.model.networks import MaskNetwork, make_orthogonal
 
 _SMALLEST = 4  # side of the generator's first feature map
-_ORTHOGONAL_GAIN = 0.8
 
 
 @dataclass(frozen=True)
@@ -160,7 +156,7 @@ class Generator(nn.Module):
         self.attention = SelfAttention(channels[-2])
         self.norm = ConditionalInstanceNorm(channels[-1], latent)
         self.exit = spectral_norm(nn.Conv2d(channels[-1] + 1, 3, 3, padding=1))
-        _make_orthogonal(self)
+        make_orthogonal(self)
 
     def forward(self, mask: Tensor, z: Tensor) -> Tensor:
         x = self.enter(z).unflatten(1, (-1, _SMALLEST, _SMALLEST))
@@ -182,7 +178,7 @@ class Critic(nn.Module):
         blocks += [CriticBlock(before, after) for before, after in itertools.pairwise(channels[1:])]
         self.blocks = nn.Sequential(*blocks, CriticBlock(channels[-1], channels[-1], last=True))
         self.exit = nn.Linear(channels[-1], outputs)
-        _make_orthogonal(self)
+        make_orthogonal(self)
 
     def forward(self, image: Tensor) -> Tensor:
         return self.exit(self.blocks(image).sum(dim=(2, 3)))
@@ -201,13 +197,6 @@ class CriticBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         above = self.two(F.relu(self.one(x if self.first else F.relu(x))))
         return above + x if self.last else F.avg_pool2d(above, 2) + self.across(F.avg_pool2d(x, 2))
-
-
-def _make_orthogonal(module: nn.Module) -> None:
-    """Initialise all layers without spectral normalisation with orthogonal weights."""
-    for each in module.modules():
-        if isinstance(each, nn.Conv2d | nn.Linear) and not is_parametrized(each):
-            nn.init.orthogonal_(each.weight, _ORTHOGONAL_GAIN)
 
 
 class Model(nn.Module):

@@ -16,11 +16,12 @@ from itertools import pairwise
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from deepcv.errors import InputError
 
 _ORTHOGONAL_GAIN = 0.8
-_POOLED = (1, 2, 3, 6)  # sides of the pyramid's grids
+_POOLED = (1, 2, 3, 6)  # cells of the pyramid's grids on a side, where it has a multiple of them
 
 
 class MaskNetwork(nn.Module):
@@ -33,25 +34,18 @@ class MaskNetwork(nn.Module):
         super().__init__()
         w = width
         self.down = nn.Sequential(
-            *_normalised(nn.Conv2d(3, w, 7, padding=3, padding_mode="reflect")),
-            *_normalised(nn.Conv2d(w, 2 * w, 3, stride=2, padding=1)),
-            *_normalised(nn.Conv2d(2 * w, 4 * w, 3, stride=2, padding=1)),
+            *_normalised(nn.Conv2d(3, w, 7, padding=3, padding_mode="reflect", bias=False)),
+            *_normalised(nn.Conv2d(w, 2 * w, 3, stride=2, padding=1, bias=False)),
+            *_normalised(nn.Conv2d(2 * w, 4 * w, 3, stride=2, padding=1, bias=False)),
         )
-        self.residual = nn.ModuleList(
-            nn.Sequential(
-                *_normalised(nn.Conv2d(4 * w, 4 * w, 3, padding=1)),
-                nn.Conv2d(4 * w, 4 * w, 3, padding=1),
-                nn.InstanceNorm2d(4 * w, affine=True),
-            )
-            for _ in range(3)
-        )
-        self.pyramid = nn.ModuleList(nn.Conv2d(4 * w, w, 1) for _ in _POOLED)
+        self.residual = nn.ModuleList(_MaskBlock(4 * w) for _ in range(3))
+        self.pyramid = nn.ModuleList(nn.Conv2d(4 * w, 1, 1) for _ in _POOLED)
         self.up = nn.Sequential(
             nn.Upsample(scale_factor=2),
-            *_normalised(nn.Conv2d(8 * w, 2 * w, 3, padding=1)),
+            *_normalised(nn.Conv2d(4 * w + len(_POOLED), 2 * w + 2, 3, padding=1, bias=False)),
             nn.Upsample(scale_factor=2),
-            *_normalised(nn.Conv2d(2 * w, w, 3, padding=1)),
-            nn.Conv2d(w, 1, 7, padding=3, padding_mode="reflect"),
+            *_normalised(nn.Conv2d(2 * w + 2, w + 1, 3, padding=1, bias=False)),
+            nn.Conv2d(w + 1, 1, 7, padding=3, padding_mode="reflect"),
             nn.Sigmoid(),
         )
         make_orthogonal(self)
@@ -59,12 +53,28 @@ class MaskNetwork(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         x = self.down(image)
         for block in self.residual:
-            x = x + block(x)
+            x = block(x)
+        shape = (x.shape[-2], x.shape[-1])
         pooled = [
-            F.interpolate(F.relu(each(F.adaptive_avg_pool2d(x, side))), x.shape[-2:], mode="bilinear")
-            for side, each in zip(_POOLED, self.pyramid, strict=True)
+            F.interpolate(each(F.avg_pool2d(x, [max(1, side // cells) for side in shape])), shape, mode="bilinear")
+            for cells, each in zip(_POOLED, self.pyramid, strict=True)
         ]
         return self.up(torch.cat((x, *pooled), dim=1))
+
+
+class _MaskBlock(nn.Module):
+    """Residual block whose sum is normalised."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.convolutions = nn.Sequential(
+            *_normalised(nn.Conv2d(channels, channels, 3, padding=1, bias=False)),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+        )
+        self.norm = nn.InstanceNorm2d(channels, affine=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.norm(x + self.convolutions(x)))
 
 
 def _normalised(convolution: nn.Conv2d) -> tuple[nn.Module, ...]:
@@ -72,12 +82,10 @@ def _normalised(convolution: nn.Conv2d) -> tuple[nn.Module, ...]:
 
 
 def make_orthogonal(module: nn.Module) -> None:
-    """Initialise all convolutions and linear layers with orthogonal weights and zero biases, as ReDO does."""
+    """Initialise all layers without spectral normalisation with orthogonal weights, as ReDO does."""
     for each in module.modules():
-        if isinstance(each, nn.Conv2d | nn.Linear):
+        if isinstance(each, nn.Conv2d | nn.Linear) and not is_parametrized(each):
             nn.init.orthogonal_(each.weight, _ORTHOGONAL_GAIN)
-            if each.bias is not None:
-                nn.init.zeros_(each.bias)
 
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {

@@ -2,12 +2,14 @@
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from deepcv.amortized import redo
 from deepcv.amortized.redo import Model, Settings
-from deepcv.amortized.segmenter import as_input
+from deepcv.amortized.segmenter import Segmenter, as_input
 from deepcv.errors import InputError
 
 SMALL = {"width": 8, "generator_width": 4, "mask_width": 4, "latent": 3}
@@ -140,3 +142,14 @@ def test_mask_network_alone_has_its_own_rate_and_decay(model):
 def test_settings_out_of_range_are_refused(changes, named):
     with pytest.raises(InputError, match=named):
         Settings(**changes)
+
+
+def test_a_network_of_an_older_version_is_refused(model, tmp_path):
+    """Its residual blocks had two normalisations, and its pyramid as many channels as its first layer."""
+    model.as_segmenter(1, {}).save(tmp_path / "old.safetensors")
+    with safe_open(tmp_path / "old.safetensors", framework="pt") as file:
+        about, weights = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    weights["pyramid.0.weight"] = weights["pyramid.0.weight"].repeat(TINY.mask_width, 1, 1, 1)
+    save_file(weights, tmp_path / "old.safetensors", about)
+    with pytest.raises(InputError, match="doesn't contain the network it describes; train or copy it again"):
+        Segmenter.load(tmp_path / "old.safetensors")
