@@ -110,10 +110,11 @@ def train(
     fabric: Fabric | None = None,
     dataset: str = "",
     kept: Collection[int] = (),
+    until: int | None = None,
     progress: bool = False,
     report: Callable[[str], object] = lambda sentence: None,
 ) -> Run:
-    """Train, or resume the run in `out`, until all epochs are done.
+    """Train, or resume the run in `out`, until all epochs are done, or those asked for.
 
     Parameters
     ----------
@@ -136,6 +137,8 @@ def train(
         The collection's name, for the model card.
     kept : collection of int
         Epochs after which U is kept in a file of its own (`deepcv.amortized.run`).
+    until : int, optional
+        Stop after this epoch; another call goes on. Default: the settings' `epochs`.
     progress : bool
         Show a bar with area and validation scores.
     report : callable
@@ -152,9 +155,9 @@ def train(
     job = _Job(settings, crops, hints, validation, seed, fabric, make, dataset)
     run = Run(Path(out))
     job.resume(run, report)
-    total = settings.epochs * job.iterations
-    with tqdm(total=total, disable=not (progress and fabric.is_global_zero), desc="training", unit="batch") as bar:
-        while run.epoch < settings.epochs:
+    last = min(until or settings.epochs, settings.epochs)
+    with tqdm(total=last * job.iterations, disable=not (progress and fabric.is_global_zero), desc="training", unit="batch") as bar:
+        while run.epoch < last:
             bar.n = run.epoch * job.iterations
             row = job.epoch(run, bar.update)
             bar.set_postfix({name: f"{row[name]:.3f}" for name in ("area", "val_iou", "val_accuracy") if name in row})

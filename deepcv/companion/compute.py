@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import multiprocessing
 import time
 from collections.abc import Callable, Sequence
@@ -182,7 +183,7 @@ def _hint(name: tuple) -> np.ndarray:
 
 
 def units(items: Sequence[Item], batch: int | None = None, *, measured: bool = False) -> list[Unit]:
-    """Group items that are computed together; batches come first.
+    """Group items that are computed together; batches come first, and trained networks by their stage.
 
     Parameters
     ----------
@@ -190,7 +191,8 @@ def units(items: Sequence[Item], batch: int | None = None, *, measured: bool = F
         Of one experiment.
     batch : int, optional
         Largest number of images in a unit of one method and settings; default `BATCH` on a GPU, 1 on the CPU. Sorted by
-        seed and size, since images of one size share a batch's arithmetic. All items of a trained network are one unit.
+        seed and size, since images of one size share a batch's arithmetic. All items of a trained network
+        at one stage (`deepcv.companion.networks.stage`) are one unit.
     measured : bool
         Whether the experiment has a `Measure`, which takes one image at a time.
     """
@@ -207,16 +209,22 @@ def units(items: Sequence[Item], batch: int | None = None, *, measured: bool = F
             group.sort(key=lambda item: (seeds.index(item.seed), sample_of(item).image.shape))
         size = _batch(group[0], batch)
         found += [Unit(group[first : first + size]) for first in range(0, len(group), size)]
-    return sorted(found, key=lambda unit: len(unit) == 1)
+    return sorted(found, key=lambda unit: (len(unit) == 1, _stage(unit[0])))
 
 
 def _group(item: Item, batch: int | None, measured: bool) -> str:
     """The group of an item: items of equal group may share a unit."""
     method = get_method(item.method)
     if method.trained:
-        return networks.key(item)
+        return f"{networks.key(item)} {_stage(item)}"
     together = method.batch is not None and not measured and _batch(item, batch) > 1
     return f"{item.method} {item.settings}" if together else item.key
+
+
+def _stage(item: Item) -> float:
+    if not get_method(item.method).trained:
+        return 0
+    return networks.stage(item) or math.inf
 
 
 def _batch(item: Item, batch: int | None) -> int:

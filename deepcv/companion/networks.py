@@ -1,7 +1,7 @@
 """Networks trained on a collection, as methods of the experiments.
 
-A network is trained once and segments many images: its items are one unit of work, so no two workers train the same
-one. Training is cached under all that it depends on; if interrupted, it resumes.
+A network is trained once and segments many images: its items are one unit of work (`stage`), so no two workers train
+the same one. Training is cached under all that it depends on; if interrupted, it resumes.
 """
 
 from __future__ import annotations
@@ -42,6 +42,18 @@ def epochs_kept(epochs: int) -> tuple[int, ...]:
     return tuple(sorted({2**power for power in range(epochs.bit_length())} | {epochs}))
 
 
+def stage(item: Item) -> int | None:
+    """The epoch after which the item can be computed, if that isn't the last; None where all epochs must be done.
+
+    Items of one network and stage are a unit of work, and early stages of all networks come before late ones: wherever
+    a recording stops, curves over epochs are recorded so far. A training that may restart has no stages, as a restart
+    makes its early epochs anew.
+    """
+    chosen, training = item.settings["chosen"], item.settings["training"]
+    early = isinstance(chosen, int) and not training["restarts"] and chosen < training["epochs"]
+    return chosen if early else None
+
+
 SIDE, TIMED, TOGETHER = 128, 5, 64
 """For timing: side in pixels, number of test images, copies of an image in a batch."""
 
@@ -76,16 +88,18 @@ def segment(
     Returns
     -------
     list of (Segmentation, dict)
-        The numbers: `collapsed` (1 if one side was empty at the end), `restarts`, the chosen `epoch`, and
-        `training_seconds` of all attempts. In Table 2, for Algorithm 3's default and `TIMED` test images, also
+        The numbers: `collapsed` (1 if one side was empty at the end, or after the unit's `stage`), `restarts`, the
+        chosen `epoch`, and `training_seconds` of all attempts until then. In Table 2, for Algorithm 3's default and `TIMED` test images, also
         `network_128` and `chan_vese_128`, the seconds of each on one core, and `network_batch`, the network's seconds
         per image in a batch of `TOGETHER` on the device.
     """
     run = trained(unit[0], device)
+    history = run.history[: stage(unit[0])]
+    least = get_method(unit[0].method).resolve(unit[0].settings).training.least_area
     numbers = {
-        "collapsed": float(run.collapsed > 0),
+        "collapsed": float(history[-1]["smaller_side"] < least),
         "restarts": float(run.attempt),
-        "training_seconds": sum(row["seconds"] for row in run.history),
+        "training_seconds": sum(row["seconds"] for row in history),
     }
     found: dict[int, tuple[Segmentation, dict[str, float]]] = {}
     for chosen in dict.fromkeys(item.settings["chosen"] for item in unit):
@@ -101,7 +115,7 @@ def segment(
 
 
 def trained(item: Item, device: str | None) -> Run:
-    """Train the item's network, unless it is cached."""
+    """Train the item's network until its `stage`, unless it is cached."""
     method = get_method(item.method)
     settings = method.resolve(item.settings)
     chosen = settings.training
@@ -127,13 +141,14 @@ def trained(item: Item, device: str | None) -> Run:
             make=method.network,
             dataset=settings.collection,
             kept=epochs_kept(chosen.epochs),
+            until=stage(item),
             progress=progress,
         )
 
 
 def is_trained(item: Item) -> bool:
     """Whether the item's network is in the cache, so that its images can be segmented at once."""
-    return (_folder(item) / LAST).is_file()
+    return (_folder(item) / at_epoch(stage(item) or item.settings["training"]["epochs"])).is_file()
 
 
 def _folder(item: Item) -> Path:

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from deepcv.companion import networks
+from deepcv.companion import compute, networks
 from deepcv.companion.items import Item
 from deepcv.methods import get_method
 
@@ -36,6 +36,18 @@ def test_the_code_of_the_method_and_of_its_teacher_count_and_no_others(monkeypat
     keys = networks.key(item()), networks.key(item(hint=""))
     code["deep-cv"] = "edited"
     assert networks.key(item()) not in (before[0], keys[0]) and networks.key(item(hint="")) == keys[1]
+
+
+def test_an_early_epoch_of_a_training_that_never_restarts_is_a_stage():
+    for chosen, restarts, stage in ((1, 0, 1), (1, 3, None), (4, 0, None), ("last", 0, None), ("validation", 0, None)):
+        assert networks.stage(item(chosen=chosen, restarts=restarts, epochs=4)) == stage
+
+
+def test_early_stages_of_all_networks_come_before_late_ones():
+    order = [(seed, chosen) for seed in (0, 1) for chosen in (1, 2, 4)]
+    items = [item(seed=seed, chosen=chosen, restarts=0, epochs=4) for seed, chosen in order]
+    found = [(unit[0].seed, unit[0].settings["chosen"]) for unit in compute.units(items)]
+    assert found == sorted(order, key=lambda each: each[1])
 
 
 @pytest.mark.parametrize("parts", [["ab", "c"], ["a", "bc"], ["abc"]])

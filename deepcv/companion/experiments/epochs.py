@@ -87,7 +87,8 @@ def groups(settings: Settings) -> list[Group]:
 
 
 def summary(rows: DataFrame) -> DataFrame:
-    """Each network after its last epoch, and whether it is better than a mask that doesn't look at the image.
+    """Each network after its last epoch, the last that all its seeds have reached, and whether it is better than a mask
+    that doesn't look at the image.
 
     Parameters
     ----------
@@ -105,7 +106,7 @@ def summary(rows: DataFrame) -> DataFrame:
 
     disk, table = flowers.baseline(rows, "disk"), {}
     for variant, group in rows.groupby("variant", sort=False):
-        curve = group.groupby("after")["iou_oracle"].mean()
+        curve = _by_seed(group).dropna().mean(axis=1)
         last = group[group["after"] == curve.index.max()]
         lead = Estimate.over(last.groupby("image")["iou_oracle"].mean() - disk)
         table[variant] = {
@@ -122,6 +123,11 @@ def summary(rows: DataFrame) -> DataFrame:
     return pd.DataFrame.from_dict(table, orient="index")
 
 
+def _by_seed(rows: DataFrame) -> DataFrame:
+    """mIoU with the oracle by epoch, a column per seed; NaN where a seed's training hasn't come so far."""
+    return rows.pivot_table("iou_oracle", "after", "seed")
+
+
 def plot(rows: DataFrame) -> Figure:
     """Test mIoU, with the oracle, against epochs: means over seeds, each seed thin; the disk and the mean mask."""
     import matplotlib.pyplot as plt
@@ -133,9 +139,10 @@ def plot(rows: DataFrame) -> Figure:
         for name, style in (("disk", "--"), ("mean mask", ":")):
             axis.axhline(flowers.baseline(rows, name), color="0.35", linestyle=style, linewidth=1, label=name)
         for variant, colour in zip(shown, COLOURS, strict=False):
-            table = rows[rows["variant"] == variant].pivot_table("iou_oracle", "after", "seed")
+            table = _by_seed(rows[rows["variant"] == variant])
             axis.plot(table.index, table, color=colour, linewidth=0.6, alpha=0.5)
-            axis.plot(table.index, table.mean(axis=1), color=colour, marker="o", markersize=3, label=variant)
+            mean = table.dropna().mean(axis=1)
+            axis.plot(mean.index, mean, color=colour, marker="o", markersize=3, label=variant)
         axis.set_xscale("log", base=2)
         axis.set(xlabel="epochs", ylim=(0, 1))
         axis.xaxis.set_major_formatter("{x:.0f}")

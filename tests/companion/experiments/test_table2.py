@@ -127,6 +127,31 @@ def test_a_network_is_scored_after_one_two_four_epochs_and_the_last():
     assert len(epochs.plot(rows).axes) == 1
 
 
+def test_an_early_epoch_is_scored_before_the_later_ones_are_trained(trainings):
+    """What is recorded of it doesn't depend on how far the training has gone since."""
+    settings = epochs.Settings(seeds=[0], variants=["neither constraint"])
+    first, second = epochs.EXPERIMENT.units(epochs.EXPERIMENT.items(settings))
+    early = compute.compute(first, "quick", "cpu")
+    assert len(trainings) == 2, "one epoch of two iterations"
+    compute.compute(second, "quick", "cpu")
+    assert len(trainings) == 2 * TINY["epochs"]
+    again = compute.compute(first, "quick", "cpu")
+    assert [row["measured"] for row in again] == [row["measured"] for row in early]
+    assert [row["iou"] for row in again] == [row["iou"] for row in early]
+
+
+def test_epochs_that_not_all_seeds_have_reached_are_not_averaged():
+    columns = {"variant": "a", "dataset": "flowerlike", "split": "test", "side": 32, "iou": 0.5, "collapsed": 0.0}
+    reached = [(0, 1, 0.6), (0, 2, 0.1), (1, 1, 0.8)]
+    rows = pd.DataFrame(
+        [{**columns, "image": "b", "seed": seed, "after": after, "iou_oracle": score} for seed, after, score in reached]
+    )
+    row = epochs.summary(rows).loc["a"]
+    assert (row["epochs"], row["seeds"], row["at"]) == (1, 2, 1) and row["oracle"] == pytest.approx(0.7)
+    means = [line for line in epochs.plot(rows).axes[0].lines if line.get_marker() == "o"]
+    assert [len(line.get_xdata()) for line in means] == [1]
+
+
 def test_a_mask_for_all_crops_is_scored_where_there_is_a_truth():
     samples = load_dataset("flowerlike", split="test", side=32)
     found = flowers.baseline_iou("mean mask", "flowerlike", "test", 32)
