@@ -156,7 +156,8 @@ def train(
     run = Run(Path(out))
     job.resume(run, report)
     last = min(until or settings.epochs, settings.epochs)
-    with tqdm(total=last * job.iterations, disable=not (progress and fabric.is_global_zero), desc="training", unit="batch") as bar:
+    total, shown = last * job.iterations, progress and fabric.is_global_zero
+    with tqdm(total=total, disable=not shown, desc="training", unit="batch") as bar:
         while run.epoch < last:
             bar.n = run.epoch * job.iterations
             row = job.epoch(run, bar.update)

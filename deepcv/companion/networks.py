@@ -89,9 +89,9 @@ def segment(
     -------
     list of (Segmentation, dict)
         The numbers: `collapsed` (1 if one side was empty at the end, or after the unit's `stage`), `restarts`, the
-        chosen `epoch`, and `training_seconds` of all attempts until then. In Table 2, for Algorithm 3's default and `TIMED` test images, also
-        `network_128` and `chan_vese_128`, the seconds of each on one core, and `network_batch`, the network's seconds
-        per image in a batch of `TOGETHER` on the device.
+        chosen `epoch`, and `training_seconds` of all attempts until then. In Table 2, for Algorithm 3's default and
+        `TIMED` test images, also `network_128` and `chan_vese_128`, the seconds of each on one core, and
+        `network_batch`, the network's seconds per image in a batch of `TOGETHER` on the device.
     """
     run = trained(unit[0], device)
     history = run.history[: stage(unit[0])]
