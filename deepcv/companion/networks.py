@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import math
 import multiprocessing
 import sys
 import time
@@ -31,6 +32,7 @@ from deepcv.devices import torch_device
 from deepcv.files import locked
 from deepcv.images import as_colour, as_image, resize
 from deepcv.methods import get_method
+from deepcv.metrics import iou
 from deepcv.segmentation import Segmentation
 
 CHOSEN = {"last": LAST, "validation": BEST}
@@ -89,8 +91,9 @@ def segment(
     -------
     list of (Segmentation, dict)
         The numbers: `collapsed` (1 if one side was empty at the end, or after the unit's `stage`), `restarts`, the
-        chosen `epoch`, and `training_seconds` of all attempts until then. In Table 2, for Algorithm 3's default and
-        `TIMED` test images, also `network_128` and `chan_vese_128`, the seconds of each on one core, and
+        chosen `epoch`, `alike`, the IoU of the mask with the majority of the unit's masks (near 1 in all images if the
+        network doesn't look at them), and `training_seconds` of all attempts until then. In Table 2, for Algorithm 3's
+        default and `TIMED` test images, also `network_128` and `chan_vese_128`, the seconds of each on one core, and
         `network_batch`, the network's seconds per image in a batch of `TOGETHER` on the device.
     """
     run = trained(unit[0], device)
@@ -107,11 +110,20 @@ def segment(
         segmenter = Segmenter.load(run.folder / (CHOSEN.get(chosen) or at_epoch(chosen)), torch_device(device))
         epoch = {"epoch": float(segmenter.card["epoch"]["epoch"])}
         masks = segmenter.predict([samples[place].image for place in places])
-        found |= {place: (mask, numbers | epoch) for place, mask in zip(places, masks, strict=True)}
+        for place, mask, overlap in zip(places, masks, _alike([each.mask for each in masks]), strict=True):
+            found[place] = mask, numbers | epoch | {"alike": overlap}
     if (unit[0].experiment, unit[0].method, unit[0].preset) == ("table2", "amortized", "default"):
         for place in [place for place, item in enumerate(unit) if item.data.get("split") == "test"][:TIMED]:
             found[place][1].update(_seconds(run, samples[place].image, torch_device(device)))
     return [found[place] for place in range(len(unit))]
+
+
+def _alike(masks: Sequence[np.ndarray]) -> list[float]:
+    """The IoU of each mask with that of their majority; NaN if they differ in size."""
+    if len({mask.shape for mask in masks}) > 1:
+        return [math.nan] * len(masks)
+    majority = np.mean(masks, axis=0) > 0.5
+    return [iou(mask, majority) for mask in masks]
 
 
 def trained(item: Item, device: str | None) -> Run:

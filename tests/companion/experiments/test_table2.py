@@ -124,7 +124,15 @@ def test_a_network_is_scored_after_one_two_four_epochs_and_the_last():
     disk = flowers.baseline_iou("disk", "flowerlike", "test", 32)
     assert row["epochs"] == 2 and row["oracle"] == pytest.approx(last)
     assert row["over the disk"] == pytest.approx(last - disk)
-    assert len(epochs.plot(rows).axes) == 1
+    assert rows["alike"].between(0, 1).all() and row["alike"] == rows.loc[rows["after"] == 2, "alike"].mean()
+    assert len(epochs.plot(rows).axes) == len(epochs.CURVES)
+
+
+def test_masks_are_alike_where_a_network_does_not_look_at_the_images():
+    disk = np.hypot(*np.mgrid[-4:5, -4:5]) < 3
+    assert networks._alike([disk] * 3) == [1, 1, 1]
+    assert networks._alike([disk, disk, ~disk]) == [1, 1, 0]
+    assert np.isnan(networks._alike([disk, disk[1:]])).all()
 
 
 def test_an_early_epoch_is_scored_before_the_later_ones_are_trained(trainings):
@@ -141,7 +149,15 @@ def test_an_early_epoch_is_scored_before_the_later_ones_are_trained(trainings):
 
 
 def test_epochs_that_not_all_seeds_have_reached_are_not_averaged():
-    columns = {"variant": "a", "dataset": "flowerlike", "split": "test", "side": 32, "iou": 0.5, "collapsed": 0.0}
+    columns = {
+        "variant": "a",
+        "dataset": "flowerlike",
+        "split": "test",
+        "side": 32,
+        "iou": 0.5,
+        "collapsed": 0.0,
+        "alike": 0.5,
+    }
     reached = [(0, 1, 0.6), (0, 2, 0.1), (1, 1, 0.8)]
     rows = pd.DataFrame(
         [{**columns, "image": "b", "seed": seed, "after": after, "iou_oracle": score} for seed, after, score in reached]
