@@ -168,8 +168,8 @@ def plot(rows: DataFrame) -> Figure:
 def finding(rows: DataFrame) -> str:
     """How high each training rises, where it ends, and whether its masks then still follow the images."""
     told = "; ".join(
-        f"{name} {row['best']:.3f} at best, after {row['at']} epochs, and {row['oracle']:.3f} after {row['epochs']}, when "
-        f"its masks overlap their majority by {row['alike']:.2f}"
+        f"{name} {row['best']:.3f} at best, after {row['at']} epochs, and {row['oracle']:.3f} after {row['epochs']}, "
+        f"when its masks overlap their majority by {row['alike']:.2f}"
         for name, row in summary(rows).iterrows()
     )
     return f"mIoU with the oracle, where a centred disk has {flowers.baseline(rows, 'disk'):.3f}: {told}."
