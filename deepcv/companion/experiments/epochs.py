@@ -107,7 +107,8 @@ def summary(rows: DataFrame) -> DataFrame:
     import pandas as pd
 
     disk, table = flowers.baseline(rows, "disk"), {}
-    for variant, group in rows.groupby("variant", sort=False):
+    for variant in _variants(rows):
+        group = rows[rows["variant"] == variant]
         curve = _by_seed(group).dropna().mean(axis=1)
         last = group[group["after"] == curve.index.max()]
         lead = Estimate.over(last.groupby("image")["iou_oracle"].mean() - disk)
@@ -126,6 +127,11 @@ def summary(rows: DataFrame) -> DataFrame:
     return pd.DataFrame.from_dict(table, orient="index")
 
 
+def _variants(rows: DataFrame) -> list[str]:
+    """Those of the rows, the printed algorithm first."""
+    return sorted(rows["variant"].unique(), key=[*CHOICES].index)
+
+
 def _by_seed(rows: DataFrame, score: str = "iou_oracle") -> DataFrame:
     """Means over images by epoch, a column per seed; NaN where a seed's training hasn't come so far."""
     return rows.pivot_table(score, "after", "seed")
@@ -139,7 +145,7 @@ def plot(rows: DataFrame) -> Figure:
     """`CURVES` of the test images: means over seeds, each seed thin; with mIoU the disk and the mean mask."""
     import matplotlib.pyplot as plt
 
-    variants = list(dict.fromkeys(rows["variant"]))
+    variants = _variants(rows)
     panels = [variants[first : first + 4] for first in range(0, len(variants), 4)]
     size = 3.6 * len(panels) + 0.6, 6
     figure, axes = plt.subplots(2, len(panels), figsize=size, sharex=True, sharey=True, squeeze=False)
@@ -168,8 +174,8 @@ def plot(rows: DataFrame) -> Figure:
 def finding(rows: DataFrame) -> str:
     """How high each training rises, where it ends, and whether its masks then still follow the images."""
     told = "; ".join(
-        f"{name} {row['best']:.3f} at best, after {row['at']} epochs, and {row['oracle']:.3f} after {row['epochs']}, "
-        f"when its masks overlap their majority by {row['alike']:.2f}"
+        f"{name} {row['best']:.3f} at best, after epoch {row['at']}, and {row['oracle']:.3f} after epoch "
+        f"{row['epochs']}, when its masks overlap their majority by {row['alike']:.2f}"
         for name, row in summary(rows).iterrows()
     )
     return f"mIoU with the oracle, where a centred disk has {flowers.baseline(rows, 'disk'):.3f}: {told}."

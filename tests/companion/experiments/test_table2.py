@@ -150,7 +150,7 @@ def test_an_early_epoch_is_scored_before_the_later_ones_are_trained(trainings):
 
 def test_epochs_that_not_all_seeds_have_reached_are_not_averaged():
     columns = {
-        "variant": "a",
+        "variant": "printed",
         "dataset": "flowerlike",
         "split": "test",
         "side": 32,
@@ -162,7 +162,7 @@ def test_epochs_that_not_all_seeds_have_reached_are_not_averaged():
     rows = pd.DataFrame(
         [{**columns, "image": "b", "seed": seed, "after": after, "iou_oracle": score} for seed, after, score in reached]
     )
-    row = epochs.summary(rows).loc["a"]
+    row = epochs.summary(rows).loc["printed"]
     assert (row["epochs"], row["seeds"], row["at"]) == (1, 2, 1) and row["oracle"] == pytest.approx(0.7)
     means = [line for line in epochs.plot(rows).axes[0].lines if line.get_marker() == "o"]
     assert [len(line.get_xdata()) for line in means] == [1]
