@@ -94,8 +94,6 @@ def run(
     """
     total = len(items) if isinstance(items, Sized) else None
     count = concurrency(workers)
-    if count < 1:
-        raise InputError(f"there must be at least one worker, not {workers}; leave it out to use every core")
     if isinstance(workers, Executor):
         pairs = _on_executor(workers, function, items)
     elif count > 1 and (total is None or total > 1):
@@ -106,12 +104,14 @@ def run(
 
 
 def concurrency(workers: int | Executor | None) -> int:
-    """Number of items computed at once with the `workers` of `run`."""
+    """Number of items computed at once with the `workers` of `run`; raises `InputError` for fewer than one."""
     if workers is None:
         from joblib.externals.loky import cpu_count
 
         return cpu_count()
     if not isinstance(workers, Executor):
+        if workers < 1:
+            raise InputError(f"there must be at least one worker, not {workers}; leave it out to use every core")
         return workers
     if hasattr(workers, "_client"):  # Dask's, whose workers come and go
         try:

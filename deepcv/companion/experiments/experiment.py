@@ -9,6 +9,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple, Self, get_type_hints
 
+from deepcv import parallel
 from deepcv.checks import Checked, Count, Seed, at_least
 from deepcv.companion import compute
 from deepcv.companion.claims import Claim
@@ -343,13 +344,16 @@ class Experiment:
             One row per item, as from `deepcv.companion.store.Store.rows`.
         """
         kind = kind_at(workers, settings.device)
+        workers = processes(1 if self.one_by_one and workers is None else workers, kind)
+        parallel.concurrency(workers)  # refuses a wrong number before the store's folder is made
+        items = self.items(settings, device=kind)
         with Store() as store:
             rows = store.complete(
-                self.items(settings, device=kind),
+                items,
                 self.compute(settings.profile, settings.device),
                 units=functools.partial(self.units, batch=batch),
                 recompute=settings.recompute,
-                workers=processes(1 if self.one_by_one and workers is None else workers, kind),
+                workers=workers,
                 progress=progress,
                 description=f"{self.title}, {settings.profile}",
             )

@@ -142,7 +142,7 @@ def style(table: DataFrame):
             return value or "–"
         return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
 
-    counts = {"images", "seeds", "epochs", "restarts", "collapsed"}
+    counts = {"images", "seeds", "epochs", "at", "restarts", "collapsed"}
     whole = [column for column in table if (column[-1] if isinstance(column, tuple) else column) in counts]
     return compact(table.style.format(shown, na_rep="–").format("{:.0f}", subset=whole, na_rep="–"), "table2")
 
