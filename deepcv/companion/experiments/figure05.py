@@ -84,7 +84,7 @@ def by_hint(rows: DataFrame) -> DataFrame:
     """
     import pandas as pd
 
-    tested = rows[(rows["split"] == "test") & (rows["chosen"] != "validation")]
+    tested = counted(rows[rows["split"] == "test"], TRAINED["default"])
     of = {name: score_of(tested, f"{name}:default", "iou") for name in ("saliency", "amortized", "chan-vese")}
     scores = pd.DataFrame(of).dropna()
     lead = scores["chan-vese"] - scores["amortized"]

@@ -223,7 +223,7 @@ def trainings(rows: DataFrame) -> DataFrame:
 
 def finding(rows: DataFrame) -> str:
     """mIoU of the networks and of Chan-Vese on the test images, and the seconds."""
-    tested = _last(rows[rows["split"] == "test"])
+    tested = counted(rows[rows["split"] == "test"], TRAINED["default"])
     names = (*TRAINED.values(), "chan-vese:default", "redo:default")
     scores = {name: score_of(tested, name, "iou") for name in names}
     told = ", ".join(f"{each.mean():.3f} ({title(name)})" for name, each in scores.items() if len(each))
@@ -238,11 +238,6 @@ def cells() -> list[Claim]:
     """A claim for each score that the table prints."""
     titles = {"chan-vese": "Chan-Vese [11]", "redo": "ReDO [13]", "amortized": "ours"}
     return cells_of("table2", "method", titles, ours=("amortized",))
-
-
-def _last(rows: DataFrame) -> DataFrame:
-    """The rows of methods without epochs, and of networks at their last one."""
-    return rows[rows["chosen"] != "validation"]
 
 
 def leads_on_flowers(rows: DataFrame, ours: str, theirs: str) -> dict[str, Estimate]:
