@@ -364,6 +364,8 @@ class Claim:
         The table of `results/paper/` that it is compared with.
     value : str, optional
         For a cell of a table: the number as printed.
+    deciding : callable, optional
+        From the rows and the "method:preset"s that decide it to those rows that do. Default all.
     """
 
     id: str
@@ -377,6 +379,7 @@ class Claim:
     set_after: bool = False
     printed: str | None = None
     value: str | None = None
+    deciding: Callable[[DataFrame, tuple[str, ...]], DataFrame] | None = None
 
     def __post_init__(self):
         object.__setattr__(self, "run", self.run or self.notebook)
@@ -393,6 +396,8 @@ class Claim:
         return {next(iter(COLUMNS)): self._verdict(rows)}
 
     def _verdict(self, rows: DataFrame, *ours: str) -> Verdict:
+        if self.deciding and len(rows):
+            rows = self.deciding(rows, (*ours, *self.against))
         if rows.empty:
             return not_run(self.run)
         if not all(name in rows or (full_names(rows) == name).any() for name in ours):

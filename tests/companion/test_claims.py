@@ -273,6 +273,7 @@ def constrained(**differences):
             side=32,
             seed=seed,
             constraints=name,
+            chosen="last",
         )
         for name, by in given.items()
         for seed, each in enumerate(by)
@@ -286,7 +287,14 @@ def alike(differences):
 def collapses(none, both):
     rows = [("none", seed, each) for seed, each in enumerate(none)]
     rows += [("AuI+CRI", seed, each) for seed, each in enumerate(both)]
-    given = {"method": "amortized", "preset": "default"}
+    given = {
+        "method": "amortized",
+        "preset": "default",
+        "dataset": "flowers17",
+        "side": 32,
+        "image": "a",
+        "chosen": "last",
+    }
     return pd.DataFrame(rows, columns=["constraints", "seed", "collapsed"]).assign(**given)
 
 
@@ -618,6 +626,23 @@ def test_a_lead_that_changes_from_training_to_training_is_open():
     assert decided(claim, rows).status == Status.UNDECIDED
     rows = pd.concat([redo([each] * 6).assign(seed=seed) for seed, each in enumerate((0.09, 0.08, 0.07))])
     assert decided(claim, rows).status == Status.REPRODUCED
+
+
+def test_the_papers_photographs_decide_where_they_have_all_that_a_claim_needs():
+    """Other flowers stand in until then, and no score mixes the two."""
+    claim, papers = named("table2/better-than-chan-vese"), {"dataset": "flowers102"}
+    stand_in, ours = flowers(SURE, NOTHING, "chan-vese"), flowers(NOTHING, NOTHING, "chan-vese").assign(**papers)
+    assert decided(claim, pd.concat([stand_in, ours[ours["method"] == "amortized"]])) == decided(claim, stand_in)
+    assert decided(claim, pd.concat([stand_in, ours])) == decided(claim, ours) != decided(claim, stand_in)
+
+
+def test_constraints_are_compared_at_the_last_epoch_that_all_networks_have_reached():
+    claim, early = named("table3/little-influence"), alike(SURE).assign(chosen="8")
+    later = constrained(AuI=[-0.5] * len(SURE)).assign(chosen="last")
+    partly = pd.concat([early, later[later["constraints"] != "none"]])
+    found = decided(claim, partly)
+    assert found == decided(claim, early) and "those after epoch 8" in found.evidence
+    assert decided(claim, pd.concat([early, later])) == decided(claim, later) != found
 
 
 def test_an_interval_that_tells_nothing_is_called_so():

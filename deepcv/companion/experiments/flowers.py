@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -26,6 +26,12 @@ if TYPE_CHECKING:
     from pandas import DataFrame, Series
 
 SPLITS = ("train", "test")
+
+PAPERS = "flowers102"
+"""The collection of the paper."""
+
+NAMES = {PAPERS: "Flowers-102", "flowers17": "Flowers-17", "flowerlike": "drawn flowers"}
+"""The collections in words, the paper's first."""
 
 SCORES = {"Acc": "accuracy", "mIoU": "iou"}
 """Accuracy, and IoU of the foreground, means over images."""
@@ -68,6 +74,17 @@ def network(
     changes = {"size": settings.size, **changes, "collection": settings.dataset, "images": settings.n_train}
     epochs = {"epochs": settings.epochs} if settings.epochs else {}
     return variant(name, conditions={**conditions, "chosen": str(chosen)}, chosen=chosen, **changes | epochs)
+
+
+def by_collection(rows: DataFrame) -> dict[str, DataFrame]:
+    """The rows of each collection, by its name in words; the paper's first."""
+    return {title: found for name, title in NAMES.items() if len(found := rows[rows["dataset"] == name])}
+
+
+def papers_first(rows: DataFrame, names: Collection[str]) -> DataFrame:
+    """The rows that decide on methods, "method:preset": those on the paper's photographs, if all have such rows."""
+    papers = rows["dataset"] == PAPERS
+    return rows[papers] if papers.all() or {*names} <= {*full_names(rows[papers])} else rows[~papers]
 
 
 def means(rows: DataFrame, names: Series) -> DataFrame:
@@ -121,17 +138,15 @@ def printed(name: str, index: str, names: Mapping[str, str]) -> DataFrame:
     return table.rename(names)[[f"{split} {short}" for split in SPLITS for short in SCORES]]
 
 
-def side_by_side(ours: DataFrame, full: DataFrame, theirs: DataFrame) -> DataFrame:
-    """Summaries of this run and of our recorded run, and the paper's table (Flowers-102), columns in three groups."""
+def side_by_side(ours: DataFrame, full: Mapping[str, DataFrame], theirs: DataFrame) -> DataFrame:
+    """Summaries of this run and, by collection, of our recorded run, and the paper's table, columns in groups."""
     import pandas as pd
 
-    groups = {
-        "this run": ours[[f"test {short}" for short in SCORES]],
-        "recorded run": full[list(theirs)],
-        "paper, Flowers-102": theirs,
-    }
+    groups = {"this run": ours[[f"test {short}" for short in SCORES]]}
+    groups |= {f"recorded, {title}": summary[list(theirs)] for title, summary in full.items()}
+    groups |= {f"paper, {NAMES[PAPERS]}": theirs}
     table = pd.concat(groups, axis=1)
-    return table.reindex(dict.fromkeys((*full.index, *ours.index, *table.index)))
+    return table.reindex(dict.fromkeys(name for each in (*full.values(), ours, table) for name in each.index))
 
 
 def style(table: DataFrame):
@@ -164,6 +179,8 @@ def on_flowers(verdict: Verdict, rows: DataFrame) -> Verdict:
         )
     names = " and ".join(parts)
     evidence = f"{verdict.evidence} Photographs: {names}; the paper has flowers102, official masks, 128 pixels."
+    early = {each for each in rows.get("chosen", ()) if each.isdigit()}
+    evidence += "".join(f" The networks are those after epoch {each}." for each in early)
     return replace(verdict, evidence=evidence)
 
 
@@ -245,11 +262,18 @@ def flowers_cell(
     rows = rows[(rows[column] == name) & (full_names(rows) == ours) & (rows["split"] == split)]
     rows = counted(rows, ours)
     found = on_flowers(near(rows.groupby("image")[f"{score}_oracle"].mean(), printed), rows)
-    papers = (rows["dataset"] == "flowers102").all()
+    papers = (rows["dataset"] == PAPERS).all()
     return found if papers or found.status == Status.NOT_RUN else replace(found, status=Status.UNDECIDED)
 
 
-def cells_of(table: str, column: str, titles: Mapping[str, str], *, ours: Collection[str]) -> list[Claim]:
+def cells_of(
+    table: str,
+    column: str,
+    titles: Mapping[str, str],
+    *,
+    ours: Collection[str],
+    deciding: Callable[[DataFrame, tuple[str, ...]], DataFrame],
+) -> list[Claim]:
     """A claim for each score of Table 2 or 3.
 
     Parameters
@@ -261,17 +285,23 @@ def cells_of(table: str, column: str, titles: Mapping[str, str], *, ours: Collec
         Titles of the rows, by name.
     ours : collection of str
         The names of our rows, which stand in both columns of the verdict; the others are methods.
+    deciding : callable
+        As in `Claim`.
     """
     return [
-        _cell(table, column, row[column], row["split"], score, row[score], titles[row[column]], row[column] in ours)
+        _cell(table, column, row, score, titles[row[column]], row[column] in ours, deciding)
         for row in paper(table).to_dict("records")
         for score in SCORES.values()
     ]
 
 
-def _cell(table: str, column: str, name: str, split: str, score: str, printed: float, title: str, ours: bool) -> Claim:
+def _cell(table: str, column: str, row: Mapping[str, Any], score: str, title: str, ours: bool, deciding) -> Claim:
+    name, split, printed = row[column], row["split"], row[score]
     theirs = f"{name}:default"
-    last = "After the last epoch, where the paper takes the one that is best on the validation set."
+    last = (
+        "After the last epoch that all four networks have reached, where the paper takes the one that is best on the "
+        "validation set."
+    )
     epoch = (EPOCH if table == "table2" else last) + " " if ours else ""
     rule = partial(flowers_cell, column=column, name=name, split=split, score=score, printed=printed)
     return Claim(
@@ -286,4 +316,5 @@ def _cell(table: str, column: str, name: str, split: str, score: str, printed: f
         set_after=True,
         printed=table,
         value=f"{printed:.3f}",
+        deciding=deciding,
     )

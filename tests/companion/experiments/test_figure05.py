@@ -81,6 +81,7 @@ def test_chan_vese_is_compared_by_how_good_its_hint_is():
             "method": method,
             "preset": "default",
             "chosen": chosen,
+            "dataset": "flowers17",
             "split": "test",
             "image": image,
             "iou": iou,

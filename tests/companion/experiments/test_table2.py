@@ -306,6 +306,25 @@ def test_each_start_is_compared_with_its_own_reference():
     assert table.loc["CRI, from a hint", "mIoU change"] == pytest.approx(0.1)
 
 
+def test_recorded_rows_stand_beside_one_another_by_collection(monkeypatch):
+    ours = rows_of({"preset": {"default": [0.5], "paper": [0.4]}})
+    papers = ours[ours["preset"] == "paper"].assign(dataset="flowers102", iou=0.7)
+    monkeypatch.setattr(table2, "full_run", lambda name: pd.concat([ours, papers]))
+    table = table2.compared(ours)
+    assert list(dict.fromkeys(table.columns.get_level_values(0))) == [
+        "this run",
+        "recorded, Flowers-102",
+        "recorded, Flowers-17",
+        "paper, Flowers-102",
+    ]
+    row = table.loc["Algorithm 3, paper's settings"]
+    assert row[("recorded, Flowers-102", "test mIoU")] == pytest.approx(0.7)
+    assert row[("recorded, Flowers-17", "test mIoU")] == pytest.approx(0.45)
+    assert pd.isna(table.loc["Algorithm 3", ("recorded, Flowers-102", "test mIoU")])
+    told = table2.finding(pd.concat([ours, papers]))
+    assert "photographs of Flowers-102 is 0.700" in told and "0.550 (Algorithm 3)" in told
+
+
 def test_titles_name_the_method_and_how_the_epoch_was_chosen():
     rows = rows_of({"chosen": {"last": [0.5], "validation": [0.6]}})
     table = table2.decided(rows)
