@@ -33,6 +33,8 @@ class Samples:
         The values that the file itself declares black and white.
     kind : str
         What the samples are, for sentences, if it isn't said by their type.
+    missing : float, optional
+        The value, maybe NaN, of samples that were not measured, as satellite images have beside their strip.
     """
 
     values: np.ndarray
@@ -41,6 +43,7 @@ class Samples:
     white_is_zero: bool = False
     window: tuple[float, float] | None = None
     kind: str = ""
+    missing: float | None = None
 
 
 def eight_bits(
@@ -63,12 +66,13 @@ def eight_bits(
     if values.dtype.kind not in "buif":
         raise InputError(f"{name} has {values.dtype} samples; save their real part or magnitude as float32")
     values, alpha = _channels(found, name, convert, channel, notes)
-    values = _native(values)
+    values, missing = _without_missing(_native(values), found, name, notes)
     if longest is not None:
         values, alpha = shrunk(values, longest), None if alpha is None else shrunk(alpha, longest)
+        missing = None if missing is None else shrunk(missing, longest)
     if not np.isfinite([values.min(), values.max()]).all():
         raise InputError(f"{name} has NaN or infinite samples; replace them first, for example with numpy.nan_to_num")
-    pixels = _stretched(values, found, name, convert, percentiles, notes)
+    pixels = _stretched(values, missing, found, name, convert, percentiles, notes)
     if found.white_is_zero:
         pixels = 255 - pixels
     if alpha is not None:
@@ -129,8 +133,44 @@ def _most(dtype: np.dtype) -> float:
     return 1 if dtype.kind in "bf" else np.iinfo(dtype).max
 
 
+def _without_missing(values: np.ndarray, found: Samples, name: str, notes: list[str]):
+    """Values with the least that was measured where none was, and 1 there in a uint8 `(H, W)`, None if none is missing.
+
+    So missing parts are black, and where they lie along the sides `deepcv.frames` leaves them out.
+    """
+    missing = _missing(values, found.missing)
+    if missing is None or not missing.any():
+        return values, None
+    if missing.all():
+        raise InputError(
+            f"{name} has no data: all its samples are {found.missing:g}, which the file says stands for none"
+        )
+    notes.append(f"{missing.mean():.1%} of the pixels have no data ({found.missing:g}) and are shown black")
+    measured, shown = values[~missing], values.copy()
+    shown[missing] = measured.max() if found.white_is_zero else measured.min()
+    return shown, missing.astype(np.uint8)
+
+
+def _missing(values: np.ndarray, value: float | None) -> np.ndarray | None:
+    """Where all channels have the value that stands for no data, `(H, W)`; None if samples of this type can't."""
+    if value is None:
+        return None
+    if values.dtype.kind in "iu":
+        limits = np.iinfo(values.dtype)
+        if not (value.is_integer() and limits.min <= value <= limits.max):
+            return None
+    found = np.isnan(values) if np.isnan(value) else values == values.dtype.type(value)
+    return found if found.ndim == 2 else found.all(axis=2)
+
+
 def _stretched(
-    values: np.ndarray, found: Samples, name: str, convert: bool, percentiles: tuple[float, float] | None, notes: list
+    values: np.ndarray,
+    missing: np.ndarray | None,
+    found: Samples,
+    name: str,
+    convert: bool,
+    percentiles: tuple[float, float] | None,
+    notes: list[str],
 ) -> np.ndarray:
     """Samples as uint8: those of 8 bits as they are, others with their percentiles, or the file's window, as limits."""
     if percentiles is None and found.window:
@@ -147,7 +187,10 @@ def _stretched(
         )
     chosen = percentiles or PERCENTILES
     step = max(1, round((values.size / _BLOCK) ** 0.5))
-    low, high = np.percentile(values[::step, ::step].astype(float), chosen)
+    measured = values[::step, ::step]
+    if missing is not None and not missing[::step, ::step].all():
+        measured = measured[missing[::step, ::step] == 0]
+    low, high = np.percentile(measured.astype(float), chosen)
     if low >= high:  # nearly all of it has one value
         low, high = float(values.min()), float(values.max())
     notes.append(f"{kind}, {low:.6g} shown as black and {high:.6g} as white; --range changes this")

@@ -168,8 +168,16 @@ def _tiff_page(file, path: Path, page: int | None, convert: bool, notes: list[st
     extra = tuple(map(int, first.extrasamples))
     alpha = {1: "premultiplied", 2: "straight"}.get(extra[-1], "") if extra and "S" in _axes(stack) else ""
     orientation = first.tags.get("Orientation")
-    found = Samples(values, photometric == _RGB, alpha, photometric == _WHITE_IS_ZERO)
+    found = Samples(values, photometric == _RGB, alpha, photometric == _WHITE_IS_ZERO, missing=_no_data(first))
     return found, int(orientation.value) if orientation else 1
+
+
+def _no_data(page) -> float | None:
+    """The value of pixels without data, as GDAL writes it into a GeoTIFF."""
+    tag = page.tags.get("GDAL_NODATA")
+    with contextlib.suppress(AttributeError, ValueError):
+        return float(tag.value.strip(" \0"))
+    return None
 
 
 def _stacks(file, path: Path) -> list:

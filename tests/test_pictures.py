@@ -110,6 +110,44 @@ def test_samples_that_are_no_numbers_are_refused(tmp_path):
     assert "complex64" in refused(tiff(tmp_path, GREY.astype(np.complex64)), convert=True)
 
 
+def geotiff(folder, array, no_data, **options):
+    """With pixels that GDAL marks as having no data."""
+    return tiff(folder, array, extratags=[(42113, "s", 0, no_data, True)], **options)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "no_data"),
+    [
+        (np.float32, -9999),
+        (np.float32, np.nan),
+        (np.float32, -np.finfo(np.float32).max),
+        (np.int16, 32767),
+        (np.uint16, 0),
+    ],
+)
+@pytest.mark.parametrize("longest", [None, 32])
+def test_pixels_without_data_take_no_contrast_and_are_black(tmp_path, dtype, no_data, longest):
+    values = (GREY * 16).astype(dtype)
+    values[:, :8] = no_data
+    path = geotiff(tmp_path, values, str(no_data))
+    found = read_picture(path, convert=True, longest=longest)
+    assert f"{1 / 8:.1%} of the pixels have no data" in found.notes[0]
+    pixels, step = found.pixels, 1 if longest is None else 2
+    disk, around = DISK[::step, ::step], ~DISK[::step, ::step]
+    around[:, : 8 // step + 1] = False
+    assert np.median(pixels[disk]) == 255 and np.median(pixels[around]) == 0 and not pixels[:, : 8 // step].any()
+
+
+def test_pixels_without_data_are_those_of_all_channels_and_a_value_that_no_sample_can_have_is_none(tmp_path):
+    values = np.stack([GREY, GREY, np.zeros_like(GREY)], axis=2).astype(np.uint8)
+    assert not read_picture(geotiff(tmp_path, values, "0", photometric="rgb")).notes
+    values[0] = 0
+    assert "have no data (0)" in read_picture(geotiff(tmp_path, values, "0", photometric="rgb")).notes[0]
+    for impossible in ("-9999", "1.5", "none"):
+        assert levels(geotiff(tmp_path, GREY.astype(np.uint8), impossible)) == (180, 60)
+    assert "no data: all its samples are 7" in refused(geotiff(tmp_path, np.full((9, 9), 7, np.uint8), "7"))
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_small_values_are_bright_where_white_is_zero(tmp_path, dtype):
     path = tiff(tmp_path, GREY.astype(dtype), photometric="miniswhite")
