@@ -54,8 +54,8 @@ STARTS = {"paper": "", "default": ", from a hint"}
 # -- what is run -------------------------------------------------------------------------------------------------------
 
 STAGES = {"cpu": (8,)}
-"""Epochs after which networks are scored besides the last one, by profile: the four networks take two days of a core
-for their 50 epochs, three seeds."""
+"""Epochs, by profile, after which networks are scored besides the last: all twelve trainings to epoch 50 take a core
+most of a day."""
 
 CHANGES = {profile: networks["amortized:paper"] for profile, networks in table2.NETWORKS.items()}
 """Of the paper's settings, by profile: with both constraints it is the network of Table 2."""
@@ -130,7 +130,7 @@ def titles_of(rows: DataFrame) -> Series:
 
 def compared(rows: DataFrame) -> DataFrame:
     """The table with its groups of columns: this run, our recorded run, the paper; as `table2.compared`."""
-    found = {"": rows} | by_collection(full_run("table3"))
+    found = {"": latest(rows)} | by_collection(full_run("table3"))
     full = {title: flowers.means(each, titles_of(each)) for title, each in found.items()}
     table = flowers.side_by_side(full.pop(""), full, flowers.printed("table3", "constraints", TITLES))
     order = [title + end for end in STARTS.values() for title in TITLES.values()]
@@ -143,7 +143,7 @@ def summary(rows: DataFrame) -> DataFrame:
     Parameters
     ----------
     rows : pandas.DataFrame
-        From `Experiment.run`, or of a recorded run, of one collection and epoch.
+        From `Experiment.run`, or of a recorded run, of one collection. The `latest` count.
 
     Returns
     -------
@@ -154,6 +154,7 @@ def summary(rows: DataFrame) -> DataFrame:
     """
     import pandas as pd
 
+    rows = latest(rows)
     means, table = flowers.means(rows, titles_of(rows)), {}
     tested = rows[rows["split"] == "test"]
     by_seed = tested.assign(title=titles_of(tested)).pivot_table("iou", "seed", "title", sort=False)
@@ -184,6 +185,7 @@ def plot(rows: DataFrame, title: str = "") -> Figure:
     """The test mIoU of every seed, as decided and with the oracle; a cross where its training collapsed."""
     import matplotlib.pyplot as plt
 
+    rows = latest(rows)
     tested = rows[rows["split"] == "test"]
     by_seed = tested.groupby([titles_of(tested).rename("title"), "seed"], sort=False)
     means = by_seed[["iou", "iou_oracle", "collapsed"]].mean().reset_index()
