@@ -274,16 +274,33 @@ def _lead_in(leads: Mapping[str, Estimate]) -> tuple[list[bool | None], str]:
     return [*map(above, leads.values()), *[None] * missing], evidence
 
 
+def chan_vese_beside(ours: str) -> str:
+    """The Chan-Vese that is given what ours is: no hint beside the paper's algorithm, which starts at random."""
+    return "chan-vese:textbook" if ours == TRAINED["paper"] else "chan-vese:default"
+
+
+BESIDE = (
+    "Chan-Vese is given what ours is: beside the paper's algorithm, which starts at random, it starts from a disk, "
+    "without a hint; beside our default, taught by masks that start from the saliency map, from that map. Section 5.4 "
+    "mentions neither start."
+)
+"""`chan_vese_beside` in words."""
+
+
 def far_above_chan_vese(rows: DataFrame, ours: str) -> Verdict:
     """Is the trained network above Chan-Vese, by a large part of the printed lead, in both scores and both splits?"""
-    leads = leads_on_flowers(rows, ours, "chan-vese:default")
+    leads = leads_on_flowers(rows, ours, chan_vese_beside(ours))
     if not leads:
-        return not_run("Chan-Vese on flowers")
+        return not_run(f"{title(chan_vese_beside(ours))} on flowers")
     table = printed("table2", "method", PAPERS_METHODS)
     margin = table.loc["amortized:default"] - table.loc["chan-vese:default"]
     parts, evidence = _lead_in(leads)
     parts += [above(each, LARGE * margin[name]) for name, each in leads.items()]
-    evidence += " Printed: " + ", ".join(f"{name} {margin[name]:+.3f}" for name in leads) + "."
+    evidence = (
+        f"Beside {title(chan_vese_beside(ours))}. {evidence} Printed: "
+        + ", ".join(f"{name} {margin[name]:+.3f}" for name in leads)
+        + "."
+    )
     return on_flowers(Verdict(judged(*parts), evidence, leads), rows)
 
 
@@ -332,13 +349,11 @@ CLAIMS = (
         section="5.4, Table 2",
         says="Trained on flowers, ours is “greatly improved” compared to Chan-Vese, on training and on test images.",
         test="The lead of the network over Chan-Vese in accuracy and mIoU, paired over the images, is above 0, and "
-        f"above {LARGE:.0%} of the printed difference. {ALL_PARTS} {_TRAININGS} {EPOCH} Chan-Vese starts from the "
-        "saliency map, which section 5.4 doesn't mention; our default is taught by our single-image masks; the "
-        "paper's algorithm starts at random.",
+        f"above {LARGE:.0%} of the printed difference. {ALL_PARTS} {_TRAININGS} {EPOCH} {BESIDE}",
         decide=far_above_chan_vese,
         ours=TRAINED,
         deciding=papers_first,
-        against=("chan-vese:default",),
+        against=("chan-vese:default", "chan-vese:textbook"),
         set_after=True,
         printed="table2",
     ),
