@@ -39,7 +39,7 @@ def all_entries():
 def entry(name):
     """The caption, and a picture's alternative text, of a name."""
     captions = all_entries()
-    return captions.get(name) or captions[re.sub(r"-(recorded|run)$", "", name)]
+    return captions.get(name) or captions[re.sub(r"-(recorded|run|flowers-\d+)$", "", name)]
 
 
 def names_in(notebook):
