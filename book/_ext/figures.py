@@ -39,7 +39,7 @@ def all_entries():
 def entry(name):
     """The caption, and a picture's alternative text, of a name."""
     captions = all_entries()
-    return captions.get(name) or captions[re.sub(r"-(recorded|run|flowers-\d+)$", "", name)]
+    return captions.get(name) or captions[re.sub(r"-(recorded|run)$", "", name)]
 
 
 def names_in(notebook):
@@ -76,7 +76,9 @@ def origin(name, profile):
         rows = full_run(run)
         profiles = " and ".join(sorted(rows["profile"].unique()))
         seeds = ", ".join(map(str, sorted(rows["seed"].unique())))
-        return f"Recorded run, profile {profiles}, {rows['image'].nunique()} images, seeds {seeds}. "
+        collections = run in ("table2", "table3")  # each table of theirs shows one of several
+        images = "" if collections else f" {rows['image'].nunique()} images,"
+        return f"Recorded run, profile {profiles},{images} seeds {seeds}. "
     return "Recorded timings. "
 
 
