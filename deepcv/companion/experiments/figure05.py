@@ -15,7 +15,7 @@ from deepcv.companion.experiments import table2
 from deepcv.companion.experiments.experiment import Experiment, Group, Images
 from deepcv.companion.experiments.figure03 import share_better
 from deepcv.companion.experiments.flowers import EPOCH, counted, on_flowers, papers_first, scored
-from deepcv.companion.experiments.table2 import BESIDE, chan_vese_beside, names_of, title
+from deepcv.companion.experiments.table2 import BESIDE, LEVEL_SETS, chan_vese_beside, names_of, title
 from deepcv.companion.pictures import mask_grid
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ CLAIMS = (
         run="table2",
         ours=TRAINED,
         deciding=papers_first,
-        against=("chan-vese:default", "chan-vese:textbook"),
+        against=LEVEL_SETS,
         set_after=True,
     ),
 )

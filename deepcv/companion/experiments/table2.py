@@ -64,7 +64,8 @@ VALIDATED = ", best on validation"
 CHAN_VESE_NU = get_method("chan-vese").settings()["nu"]
 """ν of Chan-Vese at 128 pixels; on smaller crops it is proportional to their side, as (3.7) weighs length and area."""
 
-_LEVEL_SETS = ("chan-vese:default", "chan-vese:textbook")
+LEVEL_SETS = ("chan-vese:default", "chan-vese:textbook")
+"""From the hint, and from a disk without one."""
 
 PAPERS_METHODS = {name: f"{name}:default" for name in ("chan-vese", "redo", "amortized")}
 """The row of ours that stands beside each of the paper's."""
@@ -137,7 +138,7 @@ def variants(settings: Settings) -> list[Variant]:
             raise InputError(f"there is no network {name!r}; there are {', '.join(settings.networks)}")
         else:
             check_scored(name)
-            nu = {"nu": CHAN_VESE_NU * settings.size / 128} if name in _LEVEL_SETS else {}
+            nu = {"nu": CHAN_VESE_NU * settings.size / 128} if name in LEVEL_SETS else {}
             found.append(variant(name, conditions={"chosen": ""}, **nu))
     return found
 
@@ -353,7 +354,7 @@ CLAIMS = (
         decide=far_above_chan_vese,
         ours=TRAINED,
         deciding=papers_first,
-        against=("chan-vese:default", "chan-vese:textbook"),
+        against=LEVEL_SETS,
         set_after=True,
         printed="table2",
     ),
