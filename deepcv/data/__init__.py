@@ -56,7 +56,12 @@ SETS = {
 }
 """Data sets without splits: name and opening function."""
 
-COLLECTIONS = {"flowerlike": flowerlike.dataset, "flowers17": flowers.flowers17, "flowers102": flowers.flowers102}
+COLLECTIONS = {
+    "flowerlike": flowerlike.dataset,
+    "flowers17": flowers.flowers17,
+    "flowers102": flowers.flowers102,
+    "flowers": flowers.both,
+}
 """Collections for training: name and the function that opens one of their `SPLITS`."""
 
 SPLITS = ("train", "val", "test")

@@ -115,6 +115,18 @@ class Dataset(Sequence[Sample]):
                 raise InputError(f"there is no image {name!r} among these {len(self)}; the first are {first}")
         return self._with(names)
 
+    def __add__(self, other: Dataset) -> Dataset:
+        """The samples of both, whose names have to differ."""
+        loads = dict.fromkeys(self.names, self._load) | dict.fromkeys(other.names, other._load)
+
+        def stamp() -> str:
+            stamps = self.stamp, other.stamp
+            return hashlib.sha256("".join(stamps).encode()).hexdigest() if all(stamps) else ""
+
+        return Dataset(
+            self.names + other.names, lambda name: loads[name](name), stamp, unmarked=self.unmarked | other.unmarked
+        )
+
     def scorable(self) -> Dataset:
         """The samples that may have a mask: without those known, before loading, to have none."""
         return self._with([name for name in self.names if name not in self.unmarked])

@@ -15,6 +15,8 @@ People marked some of Flowers-102 as well. Where there is no official mask these
 
     flowers102/trimaps/image_00001.png   Flowers-17's, of a photograph that both sets have
     flowers102/handdrawn/image_00001.png 255 flower, 0 background
+
+`deepcv data link` finds the photographs that both sets have, and lists them in `flowers102/trimaps/flowers17.csv`.
 """
 
 from __future__ import annotations
@@ -44,6 +46,9 @@ SETID = {"train": "tstid", "val": "valid", "test": "trnid"}
 
 MAX_NAMED = 5
 """How many missing photographs the warning names; it counts the others."""
+
+PAIRS = "flowers17.csv"
+"""The table of photographs that both sets have, beside Flowers-102's trimaps."""
 
 SOURCE = (
     "{} of the Visual Geometry Group (Nilsback, Zisserman), https://www.robots.ox.ac.uk/~vgg/data/flowers/; "
@@ -76,6 +81,36 @@ def flowers102(split: str) -> Dataset:
     if missing and multiprocessing.parent_process() is None:
         _warn_of(missing, root / "jpg")
     return _dataset(root, "Flowers-102", [name for name in names if f"{name}.jpg" in there], TRUTHS_102)
+
+
+def both(split: str) -> Dataset:
+    """Both sets together, to train on: "train" is theirs, "val" and "test" are Flowers-17's, all marked by hand.
+
+    A photograph that is in a set's "val" or "test", also under another name, isn't in "train", and one that is there
+    twice is so once, as Flowers-17 has it if it does. `InputError` is raised as for `flowers17`, and unless
+    `deepcv data link` has found what they share.
+    """
+    if split != "train":
+        return flowers17(split)
+    same = _shared(root_of("flowers102", "jpg") / "trimaps" / PAIRS)
+    sets = flowers17, flowers102
+    seen = {same.get(name, name) for opened in sets for held in ("val", "test") for name in opened(held).names}
+    parts = []
+    for opened in sets:
+        found = opened(split)
+        first = {same.get(name, name): name for name in reversed(found.names)}
+        parts.append(found.only(sorted(first[photograph] for photograph in first.keys() - seen)))
+        seen |= first.keys()
+    return parts[0] + parts[1]
+
+
+def _shared(table: Path) -> dict[str, str]:
+    """Flowers-102's names of the photographs that it shares, by those that they have in Flowers-17."""
+    try:
+        rows = [line.split(",") for line in table.read_text(encoding="utf-8").splitlines()[1:]]
+        return {ours: theirs for theirs, ours in rows}
+    except (OSError, ValueError) as error:
+        raise InputError(f"{table} can't be read ({error}); write it with `deepcv data link --overwrite`") from None
 
 
 @functools.cache

@@ -31,9 +31,6 @@ ASPECT = 0.01
 """How far two aspect ratios may differ, relatively: sides are rounded. The 436 differ by at most 0.0049; a cut by two
 percent correlated by 0.988."""
 
-PAIRS = "flowers17.csv"
-"""The table of pairs, beside the trimaps."""
-
 
 def link(*, overwrite: bool = False, report: Callable[[str], object] = print, progress: bool = False) -> Path:
     """Write the trimaps of shared photographs to `flowers102/trimaps/`, at Flowers-102's size, and a table of pairs.
@@ -77,7 +74,7 @@ def link(*, overwrite: bool = False, report: Callable[[str], object] = print, pr
         remedy = remedy_for(error, "set DEEPCV_DATA to a folder you may write")
         raise InputError(f"can't make {target} ({error.strerror}); {remedy}") from None
     write_images(trimaps)
-    table = target / PAIRS
+    table = target / flowers.PAIRS
     if overwrite or not table.exists():
         lines = sorted(f"{theirs.stem},{ours.stem}\n" for ours, theirs in pairs)
         write_whole(table, "".join(["flowers102,flowers17\n", *lines]).encode())

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from deepcv.data import flowers
-from deepcv.data.link import PAIRS
 from deepcv.errors import InputError
 from deepcv.metrics import iou
 from deepcv.pictures import read_image
@@ -72,7 +71,7 @@ Marks = tuple[np.ndarray, np.ndarray]
 
 def _twice(root: Path) -> Iterator[tuple[Marks, Marks]]:
     """The trimaps of photographs that Flowers-17 has twice, at their own size."""
-    pairs = root / "trimaps" / PAIRS
+    pairs = root / "trimaps" / flowers.PAIRS
     if not pairs.exists():
         return
     copies = defaultdict(list)
