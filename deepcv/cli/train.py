@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 
 def train(
-    collection: Annotated[str, typer.Argument(help="flowers17, flowers102, flowerlike, or a folder of pictures.")],
+    collection: Annotated[
+        str, typer.Argument(help="flowers17, flowers102, both as flowers; flowerlike; or a folder of pictures.")
+    ],
     out: Annotated[Path, typer.Option(help="Folder of the run; an interrupted run resumes from it.")],
     preset: Annotated[str, typer.Option(help="Named settings: default, paper or released.")] = "default",
     profile: Annotated[str, typer.Option(help="quick, cpu: reduced sizes; paper: needs a GPU.")] = "cpu",

@@ -169,6 +169,30 @@ def test_truths_are_compared_where_there_are_two(root):
     assert disagreement().loc["trimap and drawn", ["n", "mean"]].tolist() == [1, 1]
 
 
+@pytest.mark.parametrize(
+    ("seventeen", "hundred", "expected"),
+    [
+        (([1, 2, 3], [4], [5]), ([9, 10], [8], [7]), ["image_0003", "image_00009", "image_00010"]),
+        (([1, 3, 5], [2], [4]), ([7, 9], [8], [10]), ["image_0001", "image_0003", "image_00009"]),
+    ],
+    ids=["in a test or validation split of either set", "twice among those to train on"],
+)
+def test_together_the_sets_have_each_photograph_once_and_none_that_is_held_out(root, seventeen, hundred, expected):
+    for split, numbers in zip(("train", "val", "test"), seventeen, strict=True):
+        (root / "flowers17" / f"{split}.txt").write_text("\n".join(f"image_{number:04}" for number in numbers))
+    savemat(
+        root / "flowers102" / "setid.mat", dict(zip(("tstid", "valid", "trnid"), map(np.array, hundred), strict=True))
+    )
+    with pytest.raises(InputError, match=r"flowers17\.csv can't be read .*`deepcv data link"):
+        load_dataset("flowers", split="train")
+    link(report=lambda sentence: None)
+    found = load_dataset("flowers", split="train")
+    assert list(found.names) == expected and found.stamp
+    assert [sample.dataset for sample in found] == [f"flowers{17 if len(name) == 10 else 102}" for name in expected]
+    assert found.unmarked == {name for name in expected if name in ("image_00009", "image_00010")}
+    assert load_dataset("flowers", split="test").names == load_dataset("flowers17", split="test").names
+
+
 @pytest.mark.data
 def test_the_numbers_of_the_book_are_those_of_the_data_here():
     if not (data.data_folder() / "flowers102" / "trimaps" / "flowers17.csv").exists():
