@@ -1,8 +1,9 @@
 """Claims of the paper, verdicts on them, and the rules that the experiments share to decide them.
 
-A claim about our model is decided twice, once for each of `COLUMNS`: by the paper's algorithm, and by this package's
-default. A rule takes the rows of a recorded run, and the name of ours in it, and returns a `Verdict`: a status, and
-evidence written from the numbers behind it. Printed numbers come from `results/paper/`.
+A claim about our model is decided twice, by the paper's algorithm and by this package's default; one on an opponent
+or a proof once. These are the `COLUMNS`. A rule takes the rows of a recorded run, and the name of ours in it, and
+returns a `Verdict`: a status, and evidence written from the numbers behind it. Printed numbers come from
+`results/paper/`.
 
 A rule asks one or more questions, the claim's parts. A part holds if the whole 95 % interval of its number is on the
 claimed side of a threshold (`above`, `below`, `within`), fails if the whole interval is on the other side, and is open
@@ -24,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from deepcv.companion.recorded import full_names
 from deepcv.methods import get_method, split_name, title
-from deepcv.metrics import bootstrap_interval
+from deepcv.metrics import bootstrap_interval, interval_over_seeds
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
@@ -64,6 +65,10 @@ FEWEST = 5
 """An interval over fewer images tells nothing: a bootstrap, which can't reach beyond them, is too narrow."""
 
 
+TRAININGS = "The interval contains the one over images and, of several trainings, the one over them."
+"""`Estimate.with_trainings` in words."""
+
+
 class Status(enum.StrEnum):
     """Status of a claim."""
 
@@ -74,8 +79,12 @@ class Status(enum.StrEnum):
     NOT_RUN = "not yet run"
 
 
-COLUMNS = {"paper": "the paper's algorithm", "default": "this package's default"}
-"""Whose rows decide a claim about our model."""
+COLUMNS = {
+    "paper": "the paper's algorithm",
+    "default": "this package's default",
+    "others": "opponents and proofs",
+}
+"""Whose rows decide: a claim about our model stands in the first two columns, any other in the last."""
 
 
 SINGLE = {"paper": "deep-cv:paper", "default": "deep-cv:default"}
@@ -125,6 +134,16 @@ class Estimate:
         if found.low == 1:
             return replace(found, low=least)
         return replace(found, high=1 - least) if found.high == 0 else found
+
+    def with_trainings(self, by_seed: Series) -> Estimate:
+        """With an interval that also contains the one over trainings, one per seed, if there are several.
+
+        That over images alone says how well these networks are known, not the next one.
+        """
+        if len(by_seed) < 2:
+            return self
+        low, high = interval_over_seeds(by_seed)
+        return replace(self, low=min(self.low, low), high=max(self.high, high))
 
     def __neg__(self) -> Estimate:
         return Estimate(-self.mean, -self.high, -self.low, self.images)
@@ -229,11 +248,13 @@ NEAR = (
 )
 
 
-def near(values: Series, printed: float) -> Verdict:
-    """Is a score within `TOLERANCE` of the printed one? See `NEAR`."""
+def near(values: Series, printed: float, by_seed: Series | None = None) -> Verdict:
+    """Is a score, given by image, and of trainings by seed, too, within `TOLERANCE` of the printed one? See `NEAR`."""
     if values.empty:
         return not_run("this row")
     found = Estimate.over(values)
+    if by_seed is not None:
+        found = found.with_trainings(by_seed)
     allowed = TOLERANCE + 1e-9
     if found.images < FEWEST:
         status = Status.UNDECIDED
@@ -355,7 +376,7 @@ class Claim:
         The recorded run that decides it; default the one named like the notebook.
     ours : dict of str to str
         By column, the "method:preset" of ours, or the column of the rows that has its seconds. Empty for a claim that
-        isn't about our model: it stands in the first column.
+        isn't about our model.
     against : tuple of str
         The "method:preset" of other rows that decide it.
     set_after : bool
@@ -393,7 +414,7 @@ class Claim:
         """The verdict in each column in which the claim stands, from the rows of its run, if any."""
         if self.ours:
             return {column: self._verdict(rows, ours) for column, ours in self.ours.items()}
-        return {next(iter(COLUMNS)): self._verdict(rows)}
+        return {"others": self._verdict(rows)}
 
     def _verdict(self, rows: DataFrame, *ours: str) -> Verdict:
         if self.deciding and len(rows):

@@ -1,7 +1,7 @@
 """The verdict on the paper's claims, from recorded rows: as text, as JSON, for the book.
 
-A claim about our model has two verdicts, by the paper's algorithm and by this package's default (`COLUMNS`); any other
-claim has one, in the first column.
+A claim about our model has two verdicts, by the paper's algorithm and by this package's default; any other claim has
+one, in the last of the `COLUMNS`.
 """
 
 from __future__ import annotations
@@ -232,7 +232,7 @@ def _cell(verdict: Verdict | None) -> str:
 def plot(decided: Decided) -> Figure:
     """Printed scores (diamonds; bars show the tolerance) and ours, with 95 % intervals.
 
-    Dots are decided by the paper's algorithm, or are its opponents; squares are this package's default. At the right
+    Dots are decided by the paper's algorithm, squares by this package's default, triangles are opponents. At the right
     edge stand the marks of the columns.
 
     Parameters
@@ -252,14 +252,14 @@ def plot(decided: Decided) -> Figure:
         printed, last = float(claim.value), not row
         axis.barh(row, 2 * TOLERANCE, 0.8, left=printed - TOLERANCE, color="0.88", zorder=1)
         axis.plot(printed, row, "D", color="white", mec="0.25", ms=6, zorder=2, label="the paper" if last else "")
-        for shape, column, shift in zip("os", COLUMNS, (0.15, -0.15), strict=True):
+        for shape, column, shift in zip("os^", COLUMNS, (0.15, -0.15, 0), strict=True):
             if column not in verdicts or "ours" not in verdicts[column].numbers:
                 continue
             ours: Any = verdicts[column].numbers["ours"]
             error = [[ours.mean - ours.low], [ours.high - ours.mean]]
             colour = COLOURS[verdicts[column].status]
             axis.errorbar(
-                ours.mean, row + (shift if len(verdicts) > 1 else 0), xerr=error, fmt=shape, color=colour, ms=5, lw=1.2,
+                ours.mean, row + shift * (len(verdicts) > 1), xerr=error, fmt=shape, color=colour, ms=5, lw=1.2,
                 zorder=3,
             )  # fmt: skip
         marks = " ".join(MARKS[verdict.status] for verdict in verdicts.values())
@@ -268,7 +268,7 @@ def plot(decided: Decided) -> Figure:
     axis.set_ylim(-0.6, max(len(shown), 1) - 0.4)
     axis.grid(axis="x", alpha=0.25)
     if shown:
-        for shape, title in zip("os", ("the paper's algorithm, or its opponent", COLUMNS["default"]), strict=True):
+        for shape, title in zip("os^", (COLUMNS["paper"], COLUMNS["default"], "opponents"), strict=True):
             axis.plot([], [], shape, color="0.3", ms=5, label=title)
         axis.legend(fontsize=8)
     figure.tight_layout()

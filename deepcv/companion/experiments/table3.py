@@ -298,7 +298,7 @@ CLAIMS = (
         says="The constraints prevent the collapse of training.",
         test="The number of seeds whose training collapsed, to an empty foreground or background. Partly: fewer with "
         f"both constraints than without, by Fisher's exact test, one-sided, at {CHANCE:.0%}. Reproduced: moreover none "
-        "with both. Not reproduced: more with both. Undecided: otherwise.",
+        "with both. Not reproduced: more with both, by the same test. Undecided: otherwise.",
         decide=constraints_prevent_collapse,
         ours=TRAINED,
         deciding=deciding,
