@@ -21,6 +21,9 @@ ALSO = 0.2
 """The same share where a frame of this colour was found at another side: the scene may be dark at one side."""
 SMALLEST = 0.2
 """Share of each side that must be left within."""
+WIDEST = 0.15
+"""Share of a side that a strip may take where there are vertical and horizontal ones. An upright book, sign or window on
+a plain backdrop looks like a picture in a wider frame."""
 _WEDGE = 2e-3  # of the picture's area, the smallest triangle
 _NARROWEST = 4  # pixels, the shorter leg of a triangle
 _BLENDED = 2  # pixels beside a wedge that are mixed with it
@@ -88,6 +91,9 @@ def scene(pixels: np.ndarray) -> Scene | None:
     if min(inside.shape[0] / height, inside.shape[1] / width) < SMALLEST or np.ptp(inside) <= 2 * TOLERANCE:
         return None
     if min(inside.shape[:2]) < SMALLEST_SIDE + 2:  # too small to be segmented
+        return None
+    both = inside.shape[0] < height and inside.shape[1] < width
+    if both and max(_shares(strips, (height, width)).values()) > WIDEST:
         return None
     blended = {side: width + 1 if width else 0 for side, width in strips.items()}  # the next line may be mixed with it
     rows, columns = slice(blended["top"], height - blended["bottom"]), slice(blended["left"], width - blended["right"])

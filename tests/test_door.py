@@ -98,7 +98,12 @@ def test_a_backdrop_is_no_frame():
     square = np.zeros((40, 60), np.uint8)
     square[10:30, 20:40] = 200
     gradient = np.repeat(np.linspace(0, 255, 20).astype(np.uint8)[:, None], 30, axis=1)
-    for pixels in (PICTURE, alone, corner, square, gradient, np.where(MASK, 200, 60).astype(np.uint8)):
+    rng = np.random.default_rng(0)
+    upright = rng.integers(68, 73, (120, 160, 3), dtype=np.uint8)
+    upright[35:85, 45:115] = rng.integers(90, 255, (50, 70, 3))
+    on_the_table = upright[:85]
+    shown = (PICTURE, alone, corner, square, gradient, np.where(MASK, 200, 60).astype(np.uint8), upright, on_the_table)
+    for pixels in shown:
         assert frames.scene(pixels) is None
     assert all(
         frames.scene(to_uint8(as_image(sample.image))) is None for sample in map(samples.load, samples.PHOTOGRAPHS)
