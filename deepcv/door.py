@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
@@ -88,7 +88,7 @@ def segment(
         As for `get_method`.
     hint : array_like, `(h, w)`, optional
         Where the foreground probably is, of any size: bool, uint8, or float in [0, 1]. Unlike the hint of a method's
-        own function it is taken for rough (`deepcv.seeds.rough_hint`).
+        own function, it is taken for rough by methods with a weight on the hint (`deepcv.seeds.rough_hint`).
     seeds : deepcv.seeds.Seeds or array_like, `(H, W)`, optional
         What is sure: points, a box, scribbles; or 1 foreground, 0 background, NaN undecided. Sure pixels keep their
         side with every method.
@@ -119,7 +119,7 @@ def segment(
     np.int64(500)
     """
     chosen = get_method(method)
-    choose_nu = "nu" not in settings
+    chosen_here = {name for name in ("nu", "balance") if name not in settings and preset == "default"}
     size = {"size": settings.pop("size")} if "size" in settings and not chosen.has_setting("size") else {}
     resolved = chosen.settings(preset, **settings)
     if (hint is not None or seeds is not None) and not chosen.takes_hint(resolved):
@@ -131,7 +131,7 @@ def segment(
         resolved["seeds"] = seeds if isinstance(seeds, Seeds) else seeds_of(as_marks(seeds, pixels.shape[:2]))
     resolved |= size | {"seed": seed, "device": device}
     found = segment_picture(
-        chosen, pixels, hint, resolved, keep_frame=keep_frame, choose_nu=choose_nu, confidence=confidence
+        chosen, pixels, hint, resolved, keep_frame=keep_frame, may_choose=chosen_here, confidence=confidence
     )
     memberships = found.memberships
     if memberships.shape[1:] != pixels.shape[:2]:
@@ -147,7 +147,7 @@ def segment_picture(
     settings: dict[str, Any],
     *,
     keep_frame: bool = False,
-    choose_nu: bool = True,
+    may_choose: Collection[str] = ("nu", "balance"),
     confidence: bool = False,
     invert: bool = False,
     progress: bool = False,
@@ -172,8 +172,8 @@ def segment_picture(
         pixels of the picture.
     keep_frame : bool
         Whether a frame is part of the scene.
-    choose_nu : bool
-        Whether Chan-Vese's ν may be chosen here, for many small objects.
+    may_choose : collection of str
+        Settings that may be chosen here: "nu", Chan-Vese's, for many small objects; "balance", 0 for lines.
     confidence : bool
         Whether to ask for a second opinion where the method starts from the saliency map.
     invert : bool
@@ -201,7 +201,7 @@ def segment_picture(
         pixels, hint = within.shown(pixels), None if hint is None else within.cut(hint)
     turn = Turn() if marked else canonical(_levels(pixels))
     image, hint = turn.there(pixels), None if hint is None else turn.there(hint)
-    if hint is not None and not marked and method.has_setting("hint_weight"):  # the method is held to its hint
+    if hint is not None and not marked and settings.get("hint_weight"):  # the method is held to its hint
         hint = rough_hint(image, hint)
     objects = None
     if not marked and method.takes_hint(settings):
@@ -211,7 +211,7 @@ def segment_picture(
         if hint is None:
             hint = resize(objects.astype(np.float32), image.shape[:2])
             done.append("contours start there")
-        if method.name == "chan-vese" and choose_nu:
+        if method.name == "chan-vese" and "nu" in may_choose:
             image, settings["nu"] = root(as_image(image)), NU
             done.append(f"in the square root of the picture, with ν = {NU}")
         notes += [f"many small objects of one tone: {', '.join(done)}"] * bool(done)
@@ -225,7 +225,8 @@ def segment_picture(
     if alone:
         hint = hint_for(as_image(image))
     found = method.function(image, hint, **working)
-    if _is_line(found) and method.has_setting("balance") and settings["balance"]:
+    if "balance" in may_choose and settings.get("balance") and _is_line(found):
+        notes.append("what was found is a line: regions aren't balanced by area")
         found = method.function(image, hint, **working | {"balance": 0.0})
     believed, certainty = None, None
     if alone and hint is not None and len(found.memberships) == 2:

@@ -22,8 +22,8 @@ ALSO = 0.2
 SMALLEST = 0.2
 """Share of each side that must be left within."""
 WIDEST = 0.15
-"""Share of a side that a strip may take where there are vertical and horizontal ones. An upright book, sign or window on
-a plain backdrop looks like a picture in a wider frame."""
+"""Share of a side that a strip may take where there are vertical and horizontal ones: an upright book, sign or window
+on a plain backdrop looks like a picture in a wider frame."""
 _WEDGE = 2e-3  # of the picture's area, the smallest triangle
 _NARROWEST = 4  # pixels, the shorter leg of a triangle
 _BLENDED = 2  # pixels beside a wedge that are mixed with it

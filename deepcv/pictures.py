@@ -8,6 +8,7 @@ import math
 import os
 import struct
 import sys
+import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -379,6 +380,31 @@ def write_images(pictures: Mapping[Path, np.ndarray | bytes] | Iterable[tuple[Pa
     if streamed is not None:
         sys.stdout.buffer.write(streamed)
         sys.stdout.buffer.flush()
+
+
+def with_note(path: Path, array: np.ndarray, note: str) -> np.ndarray | bytes:
+    """What `write_images` takes for an array that is to be a PNG with a note, which `note_in` finds; else the array."""
+    if not note or path.suffix.lower() != ".png":
+        return array
+    content = _encoded(path, array)
+    text = b"tEXt" + _KEYWORD + note.encode("latin-1")
+    chunk = struct.pack(">I", len(text) - 4) + text + struct.pack(">I", zlib.crc32(text))
+    return content[:-_END] + chunk + content[-_END:]
+
+
+def note_in(path: Path) -> str | None:
+    """The note in a PNG; None if there is none, as in one that another program wrote."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(-min(_TAIL, file.seek(0, os.SEEK_END)), os.SEEK_END)
+            _, found, rest = file.read().rpartition(b"tEXt" + _KEYWORD)
+    except OSError:
+        return None
+    return rest[: -4 - _END].decode("latin-1") if found else None
+
+
+_KEYWORD = b"deepcv\0"
+_END, _TAIL = 12, 256  # bytes of the last chunk, and of the end in which a note is
 
 
 def _encoded(path: Path, array: np.ndarray) -> bytes:

@@ -79,7 +79,7 @@ class Seeds:
         It holds the whole object, nearly touches it on each side, and outside of it all is background.
     foreground, background : array_like, `(h, w)`, optional
         Scribbles of any size: bool, or a picture that is bright (above the middle of its range) where drawn on. They
-        are stretched to the image.
+        are stretched to the image. A picture is uint8, or float in [0, 1].
 
     Raises
     ------
@@ -141,9 +141,7 @@ class Seeds:
                 (self.background_points, "background_points", self.background, "background"),
             )
         )
-        for x, y in self.points:
-            if not inside[int(y), int(x)]:
-                raise InputError(_outside(x, y, self.box))
+        _check_in_box(self, shape)
         on &= inside
         marks = np.full(shape, np.nan, np.float32)
         marks[off | ~inside], marks[on] = 0, 1
@@ -177,17 +175,21 @@ def check_inside(seeds: Seeds, shape: tuple[int, int]) -> None:
         rows, columns = _pixels(seeds.box, shape)
         if rows.start >= rows.stop or columns.start >= columns.stop:
             raise InputError(f"box is {seeds.box}, which has no pixel of the image, {width}×{height}; move it")
-        for x, y in seeds.points:
-            if not (columns.start <= int(x) < columns.stop and rows.start <= int(y) < rows.stop):
-                raise InputError(_outside(x, y, seeds.box))
+        _check_in_box(seeds, shape)
+
+
+def _check_in_box(seeds: Seeds, shape: tuple[int, int]) -> None:
+    """Raise `InputError` for a foreground point that is outside the box by a pixel or more: both may be rounded."""
+    if seeds.box is None:
+        return
+    rows, columns = _pixels(seeds.box, shape)
+    for x, y in seeds.points:
+        if not (columns.start - 1 <= int(x) <= columns.stop and rows.start - 1 <= int(y) <= rows.stop):
+            raise InputError(f"the foreground point ({x:g}, {y:g}) lies outside the box {seeds.box}; enlarge the box")
 
 
 def _not_inside(x: float, y: float, name: str, shape: tuple[int, int]) -> str:
     return f"the point ({x:g}, {y:g}) of {name} isn't in the image, {shape[1]}×{shape[0]}; move it"
-
-
-def _outside(x: float, y: float, box: Sequence[float] | None) -> str:
-    return f"the foreground point ({x:g}, {y:g}) lies outside the box {box}; enlarge the box"
 
 
 def _numbers(values, count: int, what: str, example: str) -> tuple[float, ...]:
@@ -228,10 +230,17 @@ def _stroke(stroke, shape: tuple[int, int], name: str) -> np.ndarray:
     array = as_array(stroke, f"the {name} scribble")
     if array.ndim != 2 or not array.size:
         raise InputError(f"the {name} scribble is {array.shape}; give a grey picture, (h, w)")
+    if array.dtype not in (bool, np.uint8) and not (np.issubdtype(array.dtype, np.floating) and _in_unit(array)):
+        kind = f"{array.dtype}, from {array.min()} to {array.max()}"
+        raise InputError(f"the {name} scribble is {kind}; give bool, uint8, or floats in [0, 1]")
     drawn = array > (0 if array.dtype == bool else 127 if array.dtype == np.uint8 else 0.5)
     if not drawn.any():
         raise InputError(f"the {name} scribble has no stroke; draw in white on black")
     return _reduced(drawn, shape)
+
+
+def _in_unit(array: np.ndarray) -> bool:
+    return bool(((array >= 0) & (array <= 1)).all())
 
 
 def as_marks(seeds, shape: tuple[int, int]) -> np.ndarray:
@@ -386,10 +395,21 @@ def _window(box: Sequence[float] | None, shape: tuple[int, int]) -> tuple[slice,
 def _reduced(marked: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Marked pixels, bool, at another size: where they cover 0.3 of a pixel, or if less as much as anywhere.
 
-    A thin stroke in a large picture survives.
+    A stroke that would be lost, thinner than another one, is reduced by itself.
     """
+    from scipy.ndimage import label
+
     cover = resize(marked.astype(np.float32), shape)
-    return cover >= np.clip(0.99 * cover.max(), 1e-6, 0.3)
+    found = cover >= np.clip(0.99 * cover.max(), 1e-6, 0.3)
+    if shape[0] >= marked.shape[0] and shape[1] >= marked.shape[1]:
+        return found
+    strokes, count = label(marked, np.ones((3, 3)))
+    rows, columns = (np.arange(side) * now // side for side, now in zip(marked.shape, shape, strict=True))
+    kept = np.zeros(count + 1, bool)
+    kept[strokes[found[np.ix_(rows, columns)]]] = True
+    lost = ~kept
+    lost[0] = False
+    return found | _reduced(lost[strokes], shape) if lost.any() and not lost[1:].all() else found
 
 
 def rough_hint(image, hint) -> np.ndarray:

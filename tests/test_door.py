@@ -135,7 +135,7 @@ def test_many_small_objects_are_found_by_chan_vese():
     for pixels in (grey, 255 - grey):
         result = found(pixels)
         assert iou(result.labels == 1, cells) > 0.97 and "many small objects" in result.notes[0]
-    assert "ν" in result.notes[0] and "ν" not in found(grey, choose_nu=False).notes[0]
+    assert "ν" in result.notes[0] and "ν" not in found(grey, may_choose=()).notes[0]
     hinted = segment(grey, "chan-vese", hint=cells)
     assert iou(hinted.mask, cells) > 0.97 and "ν" in hinted.notes[0]
 
@@ -144,6 +144,24 @@ def test_photographs_have_no_many_small_objects_and_nuclei_do():
     photographs = {name: as_image(samples.load(name).image) for name in samples.PHOTOGRAPHS}
     assert not [name for name, image in photographs.items() if tones.many_objects(image) is not None]
     assert sum(tones.many_objects(as_image(nuclei.load(name).image)) is not None for name in nuclei.FOR_CHOOSING) == 3
+
+
+def test_a_hint_is_taken_for_rough_where_the_method_is_held_to_it_alone(monkeypatch):
+    asked = []
+    monkeypatch.setattr("deepcv.door.rough_hint", lambda image, hint: asked.append(hint) or hint)
+    quick = {"size": 48, "width": 2, "levels": 2, "steps": 2}
+    assert segment(PICTURE, "deep-cv", preset="paper", hint=MASK, **quick).settings["hint_weight"] == 0 and not asked
+    segment(PICTURE, "ridge", hint=MASK)
+    assert len(asked) == 1
+
+
+def test_a_setting_that_was_asked_for_stays():
+    line = np.full((100, 100), 60, np.uint8)
+    line[20:80, 50:52] = 220
+    found = segment(line, "ridge", hint=line > 100)
+    assert found.settings["balance"] == 0 and any("aren't balanced" in note for note in found.notes)
+    asked = segment(line, "ridge", hint=line > 100, balance=0.6)
+    assert asked.settings["balance"] == 0.6 and not any("aren't balanced" in note for note in asked.notes)
 
 
 def test_a_thin_object_in_a_reduced_picture_is_said_to_need_more_pixels():

@@ -49,6 +49,30 @@ def test_points_boxes_and_scribbles_become_marks():
     assert np.isnan(marks[30, 20]) and np.count_nonzero(marks == 1) < 40
 
 
+def test_a_thin_stroke_survives_beside_a_thick_one():
+    drawn = np.zeros((900, 1200), bool)
+    drawn[100, 200:900] = True
+    alone = Seeds(foreground=drawn).marks((90, 120)) == 1
+    drawn[500:540, 100:1000] = True
+    both = Seeds(foreground=drawn).marks((90, 120)) == 1
+    assert alone.any() and (both[:30] == alone[:30]).all()
+
+
+@pytest.mark.parametrize("array", [np.full((9, 9), 65535, np.uint16), np.full((9, 9), 200.0), np.full((9, 9), np.nan)])
+def test_a_scribble_that_is_no_picture_is_refused(array):
+    with pytest.raises(InputError, match=r"the foreground scribble is (uint16|float64), .*give bool, uint8, or floats"):
+        Seeds(foreground=array).marks((9, 9))
+
+
+@pytest.mark.parametrize("left", range(495, 505))
+def test_a_point_on_the_edge_of_its_box_stays_in_it_at_another_size(left):
+    seeds = Seeds(box=(left, 290, 1210, 910), points=[(left, 600)])
+    marks = seeds.scaled(0.512, 0.512).marks((768, 1024))
+    assert (marks == 1).any() and not (marks[:, : int(left * 0.512) - 1] == 1).any()
+    with pytest.raises(InputError, match="lies outside the box"):
+        Seeds(box=seeds.box, points=[(left - 9, 600)]).marks((1500, 2000))
+
+
 def test_a_thin_stroke_on_a_large_picture_survives():
     stroke = np.zeros((40 * HEIGHT, 40 * WIDTH), bool)
     stroke[960] = True

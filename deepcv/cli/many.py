@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import csv
+import hashlib
 import io
 import json
 import os
@@ -71,6 +72,8 @@ class Work:
     """Keywords of `deepcv.pictures.read_checked`."""
     phases: int | None = 2
     """Number of regions; None if only the masks tell."""
+    made_by: str = ""
+    """Differs with what a mask depends on besides the picture (`made_by`)."""
     largest: bool = False
     rows: bool = False
     objects: bool = False
@@ -93,6 +96,11 @@ def wanted(out: Path | None, options: Shared, *, two: bool = True) -> dict[str, 
     if not found:
         raise InputError("there is nothing to write; name a mask, as in --out mask.png, or a folder for many")
     return found
+
+
+def made_by(*options: object) -> str:
+    """A hash of the options that masks depend on; it is written into them."""
+    return hashlib.sha256(repr(options).encode(errors="backslashreplace")).hexdigest()[:16]
 
 
 def is_one(images: Sequence[Path], out: Path | None) -> bool:
@@ -128,14 +136,19 @@ def single(image: Path, wanted: Mapping[str, Path], tables: Iterable[Path], inpu
 
 
 def several(
-    images: Sequence[Path], wanted: Mapping[str, Path], tables: Iterable[Path], inputs: Iterable[Path | None]
+    images: Sequence[Path],
+    wanted: Mapping[str, Path],
+    tables: Iterable[Path],
+    inputs: Iterable[Path | None],
+    made_by: str = "",
 ) -> list[Piece]:
     """The pieces of pictures and folders of pictures, whose outputs go into folders, which are made.
 
-    A piece is done if all of its outputs are newer than the picture and the other inputs.
+    A piece is done if all of its outputs are newer than the picture and the other inputs, and its mask wasn't made by
+    other options; one that another program wrote, as after a correction by hand, counts as done.
     """
     from deepcv.files import as_text, check_place, remedy_for
-    from deepcv.pictures import check_parent
+    from deepcv.pictures import check_parent, note_in
 
     if "out" not in wanted:
         raise InputError("many pictures need --out, a folder for their masks; those that are there aren't made again")
@@ -163,6 +176,7 @@ def several(
             check_place(place)
         newest = max(latest, path.stat().st_mtime)
         done = all(place.is_file() and place.stat().st_mtime >= newest for place in places.values())
+        done = done and note_in(places["out"]) in (None, made_by)
         pieces.append(Piece(path, as_text(name), places, done))
     for path in {place.parent for piece in pieces for place in piece.places.values()}:
         try:
@@ -287,7 +301,7 @@ def _written(work: Work, piece: Piece, picture, found: Found) -> Report:
 
     from deepcv import outputs
     from deepcv.confidence import told
-    from deepcv.pictures import enlarged, read_picture, write_images
+    from deepcv.pictures import enlarged, read_picture, with_note, write_images
 
     phases = len(found.memberships)
     labels = enlarged(found.labels, phases, picture.shape)
@@ -302,7 +316,9 @@ def _written(work: Work, piece: Piece, picture, found: Found) -> Report:
             return picture.pixels
         return read_picture(piece.path, **{**work.reading, "longest": None}).pixels
 
-    write_images(outputs.encoded(piece.places, labels, soft, picture.pixels, piece.name, objects, whole))
+    written = outputs.encoded(piece.places, labels, soft, picture.pixels, piece.name, objects, whole)
+    mask = piece.places.get("out")
+    write_images((path, with_note(path, each, work.made_by) if path == mask else each) for path, each in written)
     report = _reported(work, piece, labels, phases, objects, found.confidence)
     notes = found.notes if work.say else (*picture.notes, *found.notes)
     line = shares(labels, phases) + ("" if found.confidence is None else f", {told(found.confidence)}")

@@ -126,7 +126,7 @@ class Shared:
         percentiles = None
         if self.limits is not None:
             try:
-                low, high = map(float, self.limits.replace(",", "-").split("-"))
+                low, high = map(float, self.limits.split("," if "," in self.limits else "-"))
             except ValueError:
                 raise InputError(f"--range is {self.limits!r}; give two percentiles, such as 0.1,99.9") from None
             percentiles = (low, high)

@@ -109,13 +109,16 @@ def segment(
             settings | {"seed": seed, "device": more.device},
             said,
             keep_frame=keep_frame,
-            choose_nu=nu is None,
+            may_choose=("nu", "balance")[nu is not None :] if preset == "default" else (),
             confidence=one or more.areas is not None,
             invert=invert,
             progress=one and sys.stderr.isatty(),
         ),
         more.reading() | {"longest": max(LARGEST_SIDE, 2 * (settings.get("size") or 0))},
         phases=2 if two else _regions(chosen, settings),
+        made_by=many.made_by(
+            chosen.name, sorted(settings.items()), seed, said, nu, keep_frame, invert, more.reading(), more.largest
+        ),
         largest=more.largest,
         title=chosen.title,
     )
@@ -124,7 +127,7 @@ def segment(
         many.do_one(work, many.single(images[0], wanted, tables.paths, said.paths), tables, started)
     else:
         with computing_on(workers, more.scheduler, default=None if on == "cpu" else 1) as where:
-            pieces = many.several(images, wanted, tables.paths, said.paths)
+            pieces = many.several(images, wanted, tables.paths, said.paths, work.made_by)
             many.do_many(work, pieces, wanted["out"], tables, started, workers=where, batch=1, again=more.again)
 
 

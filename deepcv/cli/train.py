@@ -107,8 +107,8 @@ def predict(
     out: Annotated[
         Path,
         typer.Option(
-            help="Folder for the masks, PNG, 0 background, 255 foreground; or `-`. Masks there that are newer than "
-            "their pictures and the model aren't made again."
+            help="Folder for the masks, PNG, 0 background, 255 foreground; of one picture a file, or `-`. Masks there "
+            "that are newer than their pictures and the model aren't made again."
         ),
     ],
     model: Annotated[
@@ -134,6 +134,7 @@ def predict(
     started = time.perf_counter()
     from deepcv.amortized.pretrained import MODEL
     from deepcv.devices import torch_device
+    from deepcv.outputs import KINDS
 
     weights = _weights(model or MODEL)
     _segmenter(weights, torch_device(more.device))
@@ -141,14 +142,18 @@ def predict(
     tables = many.Tables(more.areas, more.coco)
     options = more.reading() | {"longest": LARGEST_SIDE}
     work = many.Work(
-        partial(_predicted, weights, torch_device(more.device)), options, largest=more.largest, title="the network"
+        partial(_predicted, weights, torch_device(more.device)),
+        options,
+        made_by=many.made_by(weights.resolve(), options, more.largest),
+        largest=more.largest,
+        title="the network",
     )
-    if out == many.STREAM and many.is_one(images, out):
+    if many.is_one(images, out) and (out == many.STREAM or out.suffix.lower() in KINDS["out"].suffixes):
         more.check_one()
         many.do_one(work, many.single(images[0], wanted, tables.paths, [weights]), tables, started)
     else:
         with computing_on(workers, more.scheduler, default=1) as where:
-            pieces = many.several(images, wanted, tables.paths, [weights])
+            pieces = many.several(images, wanted, tables.paths, [weights], work.made_by)
             many.do_many(work, pieces, out, tables, started, workers=where, batch=batch, again=more.again)
 
 

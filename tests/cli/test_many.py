@@ -87,6 +87,19 @@ def test_what_is_there_and_newer_is_not_made_again(deepcv, photos, folder, brigh
     assert deepcv(*MANY, "--again") == 0 and len(bright) == 7
 
 
+def test_masks_made_by_other_options_are_made_again_and_those_of_other_programs_kept(deepcv, photos, folder, bright):
+    (photos / "bad.png").unlink()
+    assert deepcv(*MANY) == deepcv(*MANY, "--areas", "first.csv") == 0 and len(bright) == 2
+    corrected = np.zeros_like(read_image("masks/a.png"))
+    corrected[:3] = 255
+    Image.fromarray(corrected).save("masks/a.png")
+    assert deepcv(*MANY, "--largest", "--areas", "second.csv") == 0 and len(bright) == 3, "b alone"
+    np.testing.assert_array_equal(read_image("masks/a.png"), corrected)
+    pixels = [int(row["pixels"]) for row in _rows(folder / "second.csv")]
+    assert pixels == [np.count_nonzero(read_image(f"masks/{name}.png")) for name in ("a", "more/b")]
+    assert deepcv(*MANY, "--largest") == 0 and len(bright) == 3
+
+
 def test_masks_inside_of_the_folder_are_no_pictures(deepcv, photos, bright):
     (photos / "bad.png").unlink()
     for _ in range(2):

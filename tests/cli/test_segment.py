@@ -311,7 +311,7 @@ def test_a_page_a_channel_and_a_range_are_chosen(deepcv, folder, capsys):
     stack[1, 1] = disc
     tifffile.imwrite("stack.tif", stack, imagej=True, metadata={"axes": "ZCYX"})
     options = ("segment", "stack.tif", "--method", "grab_cut", "--hint", "hint.png", "--out", "mask.png")
-    assert deepcv(*options, "--page", 2, "--channel", 2, "--range", "1,99") == 0
+    assert deepcv(*options, "--page", 2, "--channel", 2, "--range", "1e0,99") == 0
     assert np.mean((read_image("mask.png") == 255) == DISC) > 0.95
     assert "16-bit samples" in capsys.readouterr().err
     for more, says in (

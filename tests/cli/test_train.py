@@ -32,6 +32,8 @@ def test_train_and_predict_on_a_folder_of_ones_own(deepcv, tmp_path, monkeypatch
         mask = read_image(tmp_path / "masks" / os.path.basename(name))
         assert mask.shape == read_image(name).shape[:2]
         assert set(np.unique(mask)) <= {0, 255}
+    assert deepcv("predict", "grey.png", "--model", "run", "--out", "one.png") == 0
+    np.testing.assert_array_equal(read_image("one.png"), read_image("masks/grey.png"))
     os.replace("pictures/0.png", "grey.jpg")
     assert deepcv("predict", "grey.png", "grey.jpg", "--model", "run", "--out", "both") == 0
     assert sorted(os.listdir("both")) == ["grey.jpg.png", "grey.png.png"]
