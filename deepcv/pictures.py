@@ -382,9 +382,9 @@ def write_images(pictures: Mapping[Path, np.ndarray | bytes] | Iterable[tuple[Pa
         sys.stdout.buffer.flush()
 
 
-def with_note(path: Path, array: np.ndarray, note: str) -> np.ndarray | bytes:
+def with_note(path: Path, array: np.ndarray | bytes, note: str) -> np.ndarray | bytes:
     """What `write_images` takes for an array that is to be a PNG with a note, which `note_in` finds; else the array."""
-    if not note or path.suffix.lower() != ".png":
+    if not note or path.suffix.lower() != ".png" or isinstance(array, bytes):
         return array
     content = _encoded(path, array)
     text = b"tEXt" + _KEYWORD + note.encode("latin-1")

@@ -152,7 +152,7 @@ def _labels(
     said: Marking,
     pictures: list[np.ndarray],
     shapes: list[tuple[int, int]],
-    **options: bool,
+    **options: Any,
 ) -> list[Found]:
     """What the method finds in pictures of these full shapes; options are those of `segment_picture`."""
     from deepcv.door import segment_picture, with_warnings

@@ -112,7 +112,7 @@ def full_run(name: str) -> DataFrame:
     Returns
     -------
     pandas.DataFrame
-        As from `recorded`.
+        As from `recorded`. Where some come from a CPU, the seconds of those from a GPU, which don't compare, are NaN.
     """
     rows, described = recorded(name)
     varied = [each for each in described.get("conditions", {}) if each not in OF_THE_IMAGE]
@@ -120,7 +120,9 @@ def full_run(name: str) -> DataFrame:
     images = rows.groupby(["profile", kind])["image"].nunique()
     cpu, full = (images.get(profile, {}) for profile in ("cpu", "paper"))
     best = "paper" if all(full.get(each, 0) >= count for each, count in cpu.items()) else "cpu"
-    return rows[rows["profile"] == best]
+    rows = rows[rows["profile"] == best]
+    on_cpu = rows["run"].map({key: run["device"] == "cpu" for key, run in described.get("runs", {}).items()})
+    return rows.assign(seconds=rows["seconds"].where(on_cpu.astype(bool))) if on_cpu.nunique() == 2 else rows
 
 
 def full_names(rows: DataFrame) -> Series:

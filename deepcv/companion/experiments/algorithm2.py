@@ -209,7 +209,7 @@ def finding(rows: DataFrame) -> str:
         f"from {_FROM[start]} {row['mean IoU']:.2f} and {row['energy']:.2f}" for start, row in table.iterrows()
     )
     misled = table["energy"].idxmin() != table["mean IoU"].idxmax()
-    told = " The lowest energy isn't that of the best partition." if misled else ""
+    told = " The lowest energy isn't that of the best partition, though no run has converged." if misled else ""
     return f"Mean IoU and energy at the loop's end, over {table['images'].max():.0f} composites: {ends}.{told}"
 
 
