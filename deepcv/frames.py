@@ -21,7 +21,7 @@ ALSO = 0.2
 """The same share where a frame of this colour was found at another side: the scene may be dark at one side."""
 SMALLEST = 0.2
 """Share of each side that must be left within."""
-WIDEST = 0.15
+WIDEST = 0.2
 """Share of a side that a strip may take where there are vertical and horizontal ones: an upright book, sign or window
 on a plain backdrop looks like a picture in a wider frame."""
 _WEDGE = 2e-3  # of the picture's area, the smallest triangle
