@@ -17,6 +17,8 @@ def device_kind(device=None) -> str:
     """
     if str(device or "").startswith("cpu"):
         return "cpu"
+    if str(device or "").startswith("mps") and not torch.backends.mps.is_available():
+        raise InputError(f"there is no device {str(device)!r} here; use cpu, or leave it out")
     found = torch_device(None if device is None else str(device))
     return f"cuda {torch.cuda.get_device_name(found)}" if found.type == "cuda" else found.type
 

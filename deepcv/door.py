@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from deepcv.checks import at_least, check_value
+from deepcv.checks import Seed, at_least, check_value
 from deepcv.confidence import DOUBTFUL, belief, told
 from deepcv.confidence import confidence as confidence_in
 from deepcv.contours import Objects
@@ -124,7 +124,8 @@ def segment(
     resolved = chosen.settings(preset, **settings)
     if (hint is not None or seeds is not None) and not chosen.takes_hint(resolved):
         raise InputError(f"{chosen.name} with these settings doesn't use a hint; omit hint and seeds")
-    pixels = checked(image)
+    check_value("seed", seed, Seed)
+    pixels = checked(_as_given(image))
     if seeds is not None:
         if isinstance(seeds, Seeds):
             check_inside(seeds, pixels.shape[:2])
@@ -138,6 +139,24 @@ def segment(
         memberships = np.stack([resize(each, pixels.shape[:2]) for each in memberships])
     believed = None if found.belief is None else resize(found.belief, pixels.shape[:2])
     return with_warnings(replace(found, memberships=memberships, belief=believed), pixels)
+
+
+def _as_given(image) -> np.ndarray:
+    """The array of an image, with remedies for what `as_image` would misread or refuse."""
+    if hasattr(image, "getbands") and image.mode not in ("L", "RGB"):  # Pillow's
+        raise InputError(f"the image has Pillow's mode {image.mode}; convert it first: image.convert('RGB')")
+    if isinstance(image, np.ma.MaskedArray):
+        raise InputError("the image is a masked array, and no pixel can be left out; fill it first, by image.filled(0)")
+    array = as_array(image, "the image")
+    if array.dtype.kind in "biu" and array.dtype != np.uint8 and array.ndim > 1 and array.size:
+        low, high = int(array.min()), int(array.max())
+        remedy = f"scale it to [0, 1]: (image - {low}) / {max(1, high - low)}"
+        if array.dtype == bool:
+            remedy = "make it floats: image.astype(float)"
+        elif low >= 0 and high < 256:
+            remedy = "make it uint8: image.astype('uint8')"
+        raise InputError(f"the image is {array.dtype}, from {low} to {high}; {remedy}")
+    return array
 
 
 def segment_picture(

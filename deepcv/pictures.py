@@ -20,7 +20,7 @@ from deepcv.checks import check_value
 from deepcv.errors import InputError
 from deepcv.files import remedy_for, write_together
 from deepcv.formats import is_cut_short, is_heif, register_heif, what_it_is
-from deepcv.images import as_colour, checked, resize
+from deepcv.images import SMALLEST_SIDE, as_colour, checked, resize
 from deepcv.levels import CONVERT, Samples, eight_bits
 from deepcv.rasters import (
     Frame,
@@ -293,7 +293,7 @@ def _by_pillow(
             raise InputError(f"{path} has 16-bit samples of a kind that can't be decoded; save it as 8-bit PNG")
     if found is None:
         if longest and max(picture.size) > longest and not limits["percentiles"]:
-            scale = longest / max(picture.size)
+            scale = max(longest / max(picture.size), SMALLEST_SIDE / min(picture.size))
             picture.draft(picture.mode, (math.ceil(width * scale), math.ceil(height * scale)))
         picture.load()
         if indices and picture.mode == "P":
@@ -326,7 +326,7 @@ def _samples(picture, path: Path, convert: bool, longest: int | None) -> Samples
         if not convert:
             raise InputError(f"{path} has colour mode {mode}; save it as grey or RGB, or pass {CONVERT}")
         picture = picture.convert("RGB")
-    factor = max(picture.size) // longest if longest else 1
+    factor = min(max(picture.size) // longest, min(picture.size) // SMALLEST_SIDE) if longest else 1
     if factor > 1:
         picture = picture.reduce(factor)
     bands = len(picture.getbands())
@@ -401,6 +401,18 @@ def note_in(path: Path) -> str | None:
     except OSError:
         return None
     return rest[: -4 - _END].decode("latin-1") if found else None
+
+
+def is_cut_off(path: Path) -> bool:
+    """Whether a file is called a PNG and lacks its end."""
+    if path.suffix.lower() != ".png":
+        return False
+    try:
+        with open(path, "rb") as file:
+            file.seek(-min(_TAIL, file.seek(0, os.SEEK_END)), os.SEEK_END)
+            return b"IEND" not in file.read()
+    except OSError:
+        return True
 
 
 _KEYWORD = b"deepcv\0"

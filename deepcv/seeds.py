@@ -276,6 +276,8 @@ def as_marks(seeds, shape: tuple[int, int]) -> np.ndarray:
                 f"(undecided), or of uint8 255, 0 and {UNDECIDED}; what is likely but not sure is a hint"
             )
     if np.isnan(marks).all() and getattr(seeds, "box", None) is None:  # a box may hold the whole image
+        if isinstance(seeds, Seeds) and seeds:
+            raise InputError("the marks of the object and of the background cover the same pixels; move one of them")
         raise InputError("seeds mark no pixel; mark some of the object or of the background, or omit them")
     return marks.astype(np.float32)
 

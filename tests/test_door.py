@@ -155,6 +155,26 @@ def test_a_hint_is_taken_for_rough_where_the_method_is_held_to_it_alone(monkeypa
     assert len(asked) == 1
 
 
+@pytest.mark.parametrize(
+    ("image", "said"),
+    [
+        (Image.fromarray(PICTURE).quantize(16), r"Pillow's mode P; convert it first: image.convert\('RGB'\)"),
+        (PICTURE.astype(int).tolist(), r"int64, from \d+ to \d+; make it uint8"),
+        (PICTURE.astype(np.uint16) * 200, r"uint16, from \d+ to \d+; scale it to \[0, 1\]: \(image - \d+\) / \d+"),
+        (MASK, "bool, from 0 to 1; make it floats"),
+        (np.ma.masked_less(PICTURE, 90), r"a masked array, .* by image.filled\(0\)"),
+    ],
+)
+def test_an_image_that_would_be_misread_is_refused_with_a_remedy_that_works(image, said):
+    with pytest.raises(InputError, match=said):
+        segment(image, "hint-cut", hint=MASK)
+
+
+def test_a_seed_out_of_range_is_refused_by_every_method():
+    with pytest.raises(InputError, match="seed is -1"):
+        segment(PICTURE, "hint-cut", hint=MASK, seed=-1)
+
+
 def test_a_setting_that_was_asked_for_stays():
     line = np.full((100, 100), 60, np.uint8)
     line[20:80, 50:52] = 220

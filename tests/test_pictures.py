@@ -437,6 +437,13 @@ def test_a_damaged_file_is_read_or_refused_in_one_sentence(tmp_path, kind):
 # -- large pictures ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_a_long_thin_picture_keeps_the_smallest_side_when_it_is_reduced(tmp_path, suffix):
+    path = tmp_path / f"thin{suffix}"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 4096, 3), dtype=np.uint8)).save(path)
+    assert read_picture(path, longest=512).pixels.shape == (8, 512, 3)
+
+
 @pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "deep.tif", "palette.png"])
 def test_a_large_picture_is_reduced_while_it_is_read(tmp_path, suffix):
     large = cv2.resize(GREY.astype(np.uint8), (1600, 1200), interpolation=cv2.INTER_LINEAR)

@@ -64,6 +64,11 @@ def test_a_scribble_that_is_no_picture_is_refused(array):
         Seeds(foreground=array).marks((9, 9))
 
 
+def test_marks_that_contradict_each_other_are_said_to():
+    with pytest.raises(InputError, match="of the object and of the background cover the same pixels"):
+        segment(IMAGE, "saliency", seeds=Seeds(points=[(30, 24)], background_points=[(30, 24)]))
+
+
 @pytest.mark.parametrize("left", range(495, 505))
 def test_a_point_on_the_edge_of_its_box_stays_in_it_at_another_size(left):
     seeds = Seeds(box=(left, 290, 1210, 910), points=[(left, 600)])

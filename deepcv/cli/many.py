@@ -148,7 +148,7 @@ def several(
     other options; one that another program wrote, as after a correction by hand, counts as done.
     """
     from deepcv.files import as_text, check_place, remedy_for
-    from deepcv.pictures import check_parent, note_in
+    from deepcv.pictures import check_parent, is_cut_off
 
     if "out" not in wanted:
         raise InputError("many pictures need --out, a folder for their masks; those that are there aren't made again")
@@ -157,8 +157,9 @@ def several(
     for path in wanted.values():
         _check_folder(path)
     for path in tables:
-        check_parent(path)
-        check_place(path)
+        if path.parent not in wanted.values():  # these are made
+            check_parent(path)
+            check_place(path)
     found = _pictures(images, list(wanted.values()))
     names = collections.Counter(name.with_suffix("") for name in found.values())
     others = [path for path in inputs if path is not None]
@@ -174,9 +175,9 @@ def several(
         for kind, place in places.items():
             _claim(taken, place, f"--{kind} of {path}")
             check_place(place)
-        newest = max(latest, path.stat().st_mtime)
+        newest = max(latest, path.stat().st_mtime if path.exists() else 0.0)  # a link may lead nowhere
         done = all(place.is_file() and place.stat().st_mtime >= newest for place in places.values())
-        done = done and note_in(places["out"]) in (None, made_by)
+        done = done and not is_cut_off(places["out"]) and _noted(places["out"])[0] in ("", made_by)
         pieces.append(Piece(path, as_text(name), places, done))
     for path in {place.parent for piece in pieces for place in piece.places.values()}:
         try:
@@ -185,6 +186,14 @@ def several(
             remedy = remedy_for(error, "name another one")
             raise InputError(f"can't make the folder {path} ({error.strerror}); {remedy}") from None
     return pieces
+
+
+def _noted(mask: Path) -> tuple[str, float | None]:
+    """By what options a mask was made, and its confidence, if that is known; "" if another program wrote it."""
+    from deepcv.pictures import note_in
+
+    made_by, _, confidence = (note_in(mask) or "").partition(" ")
+    return made_by, float(confidence) if confidence else None
 
 
 def _key(path: Path) -> str:
@@ -318,7 +327,8 @@ def _written(work: Work, piece: Piece, picture, found: Found) -> Report:
 
     written = outputs.encoded(piece.places, labels, soft, picture.pixels, piece.name, objects, whole)
     mask = piece.places.get("out")
-    write_images((path, with_note(path, each, work.made_by) if path == mask else each) for path, each in written)
+    note = work.made_by + ("" if found.confidence is None else f" {found.confidence:.3f}")
+    write_images((path, with_note(path, each, note) if path == mask else each) for path, each in written)
     report = _reported(work, piece, labels, phases, objects, found.confidence)
     notes = found.notes if work.say else (*picture.notes, *found.notes)
     line = shares(labels, phases) + ("" if found.confidence is None else f", {told(found.confidence)}")
@@ -341,12 +351,12 @@ def _foreground(labels: np.ndarray, phases: int) -> Objects:
     return Objects(labels.view(bool) if phases == 2 else labels == 1)
 
 
-def _there(piece: Piece, phases: int | None) -> tuple[np.ndarray, int, Objects]:
-    """Labels, number of regions and the foreground's objects of a mask that is there."""
+def _there(piece: Piece, phases: int | None) -> tuple[np.ndarray, int, Objects, float | None]:
+    """Labels, number of regions, the foreground's objects and the confidence, if known, of a mask that is there."""
     from deepcv.pictures import gathered, read_image
 
     labels, phases = gathered(read_image(piece.places["out"]), phases)
-    return labels, phases, _foreground(labels, phases)
+    return labels, phases, _foreground(labels, phases), _noted(piece.places["out"])[1]
 
 
 def shares(labels: np.ndarray, phases: int) -> str:
@@ -390,9 +400,6 @@ class Tables:
 
         content: dict[Path, Any] = {}
         if self.areas:
-            known = _confidences(self.areas)
-            for row in self.rows:
-                row["confidence"] = row.get("confidence") or known.get((row["picture"], str(row.get("pixels"))), "")
             text = io.StringIO(newline="")
             table = csv.DictWriter(text, outputs.COLUMNS, lineterminator="\n")
             table.writeheader()
@@ -403,16 +410,6 @@ class Tables:
         write_images(content)
 
 
-def _confidences(table: Path) -> dict[tuple[str, str], str]:
-    """What an earlier table of areas says of masks that weren't made again, by picture and pixels."""
-    try:
-        with open(table, encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeError, csv.Error):
-        return {}
-    return {(row.get("picture") or "", row.get("pixels") or ""): row.get("confidence") or "" for row in rows}
-
-
 def do_one(work: Work, piece: Piece, tables: Tables, started: float) -> None:
     """Segment one picture, from standard input if its name is "-", and say what came out."""
     work = replace(work, say=True, rows=bool(tables.areas), objects=bool(tables.coco))
@@ -420,6 +417,8 @@ def do_one(work: Work, piece: Piece, tables: Tables, started: float) -> None:
         given = piece
         if piece.path == STREAM:
             given = replace(piece, path=Path(folder, "picture"), name="standard input")
+            if sys.stdin is None:
+                raise InputError("standard input is closed; send the picture to it, or name a file")
             given.path.write_bytes(sys.stdin.buffer.read())
         try:
             (report,) = compute(work, [given], alone=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -133,6 +134,6 @@ def _numbers(text: str, count: int, option: str, example: str) -> Any:
         numbers = tuple(float(each) for each in text.split(","))
     except ValueError:
         numbers = ()
-    if len(numbers) != count:
-        raise InputError(f"{option} is {text!r}; give {count} numbers, such as {example}")
+    if len(numbers) != count or not all(map(math.isfinite, numbers)):
+        raise InputError(f"{option} is {text!r}; give {count} finite numbers, such as {example}")
     return numbers

@@ -132,6 +132,10 @@ class Shared:
             percentiles = (low, high)
         return {"convert": self.convert, "page": self.page, "channel": self.channel, "percentiles": percentiles}
 
+    def looking(self) -> tuple[Any, ...]:
+        """The options of `reading` that change how a picture that can be read looks, as `--convert` doesn't."""
+        return self.page, self.channel, self.limits
+
 
 def with_shared(command: Callable[..., None]) -> Callable[..., None]:
     """A command, whose last argument is a `Shared`, with the fields of that as options in its place."""

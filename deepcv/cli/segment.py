@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -85,10 +86,12 @@ def segment(
     started = time.perf_counter()
     # Set before the libraries are loaded: at this size, a second thread costs more than it gains.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    from deepcv.checks import Seed, check_value
     from deepcv.devices import device_kind
     from deepcv.methods import get_method
 
     chosen = get_method(method)
+    check_value("seed", seed, Seed)
     settings = _settings(chosen, preset, phases=phases, nu=nu, size=size)
     on = device_kind(more.device)
     said = Marking(foreground, background, point or (), background_point or (), box, hint, more.convert)
@@ -117,7 +120,11 @@ def segment(
         more.reading() | {"longest": max(LARGEST_SIDE, 2 * (settings.get("size") or 0))},
         phases=2 if two else _regions(chosen, settings),
         made_by=many.made_by(
-            chosen.name, sorted(settings.items()), seed, said, nu, keep_frame, invert, more.reading(), more.largest
+            chosen.name,
+            sorted(settings.items()),
+            (seed, nu, keep_frame, invert, more.largest),
+            replace(said, convert=False),
+            more.looking(),
         ),
         largest=more.largest,
         title=chosen.title,

@@ -144,7 +144,7 @@ def predict(
     work = many.Work(
         partial(_predicted, weights, torch_device(more.device)),
         options,
-        made_by=many.made_by(weights.resolve(), options, more.largest),
+        made_by=many.made_by(weights.resolve(), more.looking(), more.largest),
         largest=more.largest,
         title="the network",
     )

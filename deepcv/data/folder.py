@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,15 +38,22 @@ _EXTRA = (".heic", ".heif", ".dcm")  # suffixes that Pillow doesn't know without
 
 
 def picture_files(root: Path) -> Iterator[Path]:
-    """The files in a folder and its subfolders that have a picture's suffix and aren't hidden."""
+    """The files in a folder and its subfolders that have a picture's suffix and aren't hidden.
+
+    Links are followed, and those that lead nowhere are among the files.
+    """
     from PIL import Image
 
     Image.init()
-    for path in root.rglob("*"):
-        hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
-        suffix = path.suffix.lower()
-        readable = (
-            suffix in _EXTRA or Image.EXTENSION.get(suffix) in Image.OPEN
-        )  # Pillow writes PDF but doesn't read it
-        if readable and not hidden and path.is_file():
-            yield path
+    seen = set()  # links may lead in circles
+    for folder, below, files in os.walk(root, followlinks=True):
+        if (place := os.path.realpath(folder)) in seen:
+            below.clear()
+            continue
+        seen.add(place)
+        below[:] = sorted(name for name in below if not name.startswith("."))
+        for path in (Path(folder, name) for name in files if not name.startswith(".")):
+            suffix = path.suffix.lower()
+            readable = suffix in _EXTRA or Image.EXTENSION.get(suffix) in Image.OPEN  # Pillow writes PDF, reads none
+            if readable and (path.is_file() or not path.exists()):
+                yield path

@@ -76,15 +76,36 @@ def test_what_is_there_and_newer_is_not_made_again(deepcv, photos, folder, brigh
     assert deepcv(*MANY, "--areas", "first.csv") == 0 and len(bright) == 2
     assert deepcv(*MANY, "--areas", "second.csv") == 0 and len(bright) == 2
     first, second = (_rows(folder / name) for name in ("first.csv", "second.csv"))
-    assert all(row["confidence"] for row in first)  # of the masks that are there it isn't known
-    assert [row | {"confidence": ""} for row in first] == second
-    assert deepcv(*MANY, "--areas", "first.csv") == 0 and _rows(folder / "first.csv") == first  # but from this table
+    assert all(row["confidence"] for row in first) and first == second, "it is in the masks"
+    assert deepcv(*MANY, "--areas", "masks/third.csv", "--convert") == 0 and _rows(folder / "masks/third.csv") == first
     assert "masks: 0 masks, 2 were there (--again makes them anew), " in capsys.readouterr().out
     later = (folder / "masks" / "a.png").stat().st_mtime + 5
     os.utime(photos / "a.png", (later, later))
     assert deepcv(*MANY) == 0 and len(bright) == 3
     assert deepcv(*MANY, "--overlay", "outlines") == 0 and len(bright) == 5
     assert deepcv(*MANY, "--again") == 0 and len(bright) == 7
+
+
+def test_a_mask_that_is_cut_off_is_made_again(deepcv, photos, folder, bright):
+    (photos / "bad.png").unlink()
+    assert deepcv(*MANY) == 0
+    mask = folder / "masks" / "a.png"
+    whole = mask.read_bytes()
+    mask.write_bytes(whole[:60])
+    assert deepcv(*MANY) == 0 and len(bright) == 3 and mask.read_bytes() == whole
+
+
+def test_links_are_followed_and_those_that_lead_nowhere_reported(deepcv, photos, folder, bright, capsys):
+    (photos / "bad.png").unlink()
+    (folder / "elsewhere").mkdir()
+    Image.fromarray(read_image(photos / "a.png")).save(folder / "elsewhere" / "c.png")
+    (photos / "linked").symlink_to(folder / "elsewhere")
+    (photos / "round").symlink_to(photos)
+    (photos / "lost.png").symlink_to(folder / "nowhere.png")
+    assert deepcv(*MANY, "--areas", "masks/areas.csv") == 1 and len(bright) == 3
+    assert "skipped: there is no file photos/lost.png" in capsys.readouterr().err
+    rows = _rows(folder / "masks" / "areas.csv")
+    assert [row["picture"] for row in rows] == ["a.png", "linked/c.png", "lost.png", "more/b.png"]
 
 
 def test_masks_made_by_other_options_are_made_again_and_those_of_other_programs_kept(deepcv, photos, folder, bright):
@@ -244,7 +265,7 @@ def test_a_name_that_is_no_text_is_escaped(deepcv, photos, folder, bright):
 def test_a_mask_that_is_there_and_cannot_be_read_is_counted_once(deepcv, photos, folder, bright, capsys):
     (photos / "bad.png").unlink()
     assert deepcv(*MANY) == 0
-    (folder / "masks" / "a.png").write_bytes(b"edited")
+    (folder / "masks" / "a.png").write_bytes(b"edited, IEND")
     assert deepcv(*MANY, "--areas", "areas.csv") == 1
     assert "masks: 0 masks, 1 was there (--again makes them anew), 1 skipped" in capsys.readouterr().out
 
