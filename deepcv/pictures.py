@@ -6,6 +6,7 @@ import contextlib
 import io
 import math
 import os
+import re
 import struct
 import sys
 import zlib
@@ -389,34 +390,34 @@ def with_note(path: Path, array: np.ndarray | bytes, note: str) -> np.ndarray | 
     content = _encoded(path, array)
     text = b"tEXt" + _KEYWORD + note.encode("latin-1")
     chunk = struct.pack(">I", len(text) - 4) + text + struct.pack(">I", zlib.crc32(text))
-    return content[:-_END] + chunk + content[-_END:]
+    return content.removesuffix(_LAST) + chunk + _LAST
 
 
 def note_in(path: Path) -> str | None:
-    """The note in a PNG; None if there is none, as in one that another program wrote."""
-    try:
-        with open(path, "rb") as file:
-            file.seek(-min(_TAIL, file.seek(0, os.SEEK_END)), os.SEEK_END)
-            _, found, rest = file.read().rpartition(b"tEXt" + _KEYWORD)
-    except OSError:
+    """The note in a PNG that `with_note` made; None if there is none, as in one that another program wrote."""
+    found = re.search(rb"(?s)(.{4})tEXt" + _KEYWORD + rb"(.*).{4}" + _LAST + rb"$", _tail(path))
+    if found is None or struct.unpack(">I", found[1]) != (len(_KEYWORD) + len(found[2]),):
         return None
-    return rest[: -4 - _END].decode("latin-1") if found else None
+    return found[2].decode("latin-1")
 
 
 def is_cut_off(path: Path) -> bool:
     """Whether a file is called a PNG and lacks its end."""
-    if path.suffix.lower() != ".png":
-        return False
+    return path.suffix.lower() == ".png" and _LAST not in _tail(path)
+
+
+def _tail(path: Path) -> bytes:
+    """The last bytes of a file, in which a note is; none if it can't be read."""
     try:
         with open(path, "rb") as file:
-            file.seek(-min(_TAIL, file.seek(0, os.SEEK_END)), os.SEEK_END)
-            return b"IEND" not in file.read()
+            file.seek(-min(256, file.seek(0, os.SEEK_END)), os.SEEK_END)
+            return file.read()
     except OSError:
-        return True
+        return b""
 
 
 _KEYWORD = b"deepcv\0"
-_END, _TAIL = 12, 256  # bytes of the last chunk, and of the end in which a note is
+_LAST = b"\0\0\0\0IEND\xaeB`\x82"  # a PNG's last chunk
 
 
 def _encoded(path: Path, array: np.ndarray) -> bytes:

@@ -17,7 +17,7 @@ from PIL import Image
 from deepcv import rasters
 from deepcv.errors import InputError
 from deepcv.levels import Samples, eight_bits
-from deepcv.pictures import enlarged, read_image, read_picture
+from deepcv.pictures import enlarged, is_cut_off, note_in, read_image, read_picture, with_note, write_images
 
 Y, X = np.mgrid[:48, :64]
 DISK = (Y - 24) ** 2 + (X - 30) ** 2 < 15**2
@@ -435,6 +435,23 @@ def test_a_damaged_file_is_read_or_refused_in_one_sentence(tmp_path, kind):
 
 
 # -- large pictures ----------------------------------------------------------------------------------------------------
+
+
+def test_a_note_is_found_where_it_was_written_and_nowhere_else(tmp_path):
+    mask = np.tile(np.array([0, 255], np.uint8), (9, 5))
+    path = tmp_path / "mask.png"
+    write_images({path: with_note(path, mask, "ab12 0.935")})
+    np.testing.assert_array_equal(read_image(path), mask)
+    assert note_in(path) == "ab12 0.935" and not is_cut_off(path)
+    whole = path.read_bytes()
+    Image.open(path).save(path)
+    assert note_in(path) is None and not is_cut_off(path)
+    path.write_bytes(whole[:-12] + b"\0\0\0\x03tEXta\0b1234" + whole[-12:])  # another program's is the last
+    assert note_in(path) is None
+    path.write_bytes(whole[:-9])
+    assert note_in(path) is None and is_cut_off(path)
+    assert with_note(tmp_path / "mask.tif", mask, "ab12") is mask
+    assert note_in(tmp_path / "none.png") is None and is_cut_off(tmp_path / "none.png")
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg"])
