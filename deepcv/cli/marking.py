@@ -135,5 +135,6 @@ def _numbers(text: str, count: int, option: str, example: str) -> Any:
     except ValueError:
         numbers = ()
     if len(numbers) != count or not all(map(math.isfinite, numbers)):
-        raise InputError(f"{option} is {text!r}; give {count} finite numbers, such as {example}")
+        wanted = f"{count} numbers" if len(numbers) != count else "finite numbers"
+        raise InputError(f"{option} is {text!r}; give {wanted}, such as {example}")
     return numbers

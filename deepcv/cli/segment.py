@@ -15,6 +15,7 @@ import typer
 from deepcv.cli import many
 from deepcv.cli.marking import Background, BackgroundPoints, Box, Foreground, Hint, Invert, Marking, Points
 from deepcv.cli.options import LARGEST_SIDE, Shared, Workers, computing_on, given, with_shared
+from deepcv.cli.tables import Tables
 from deepcv.errors import InputError
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def segment(
     if invert and not two:
         raise InputError("--invert needs a foreground and a background, and there are more regions; leave it out")
     wanted = many.wanted(out, more, two=two)
-    tables = many.Tables(more.areas, more.coco)
+    tables = Tables(more.areas, more.coco)
     one = many.is_one(images, out)
     work = many.Work(
         partial(

@@ -13,6 +13,7 @@ import typer
 
 from deepcv.cli import many
 from deepcv.cli.options import LARGEST_SIDE, Device, Shared, computing_on, given, with_shared
+from deepcv.cli.tables import Tables
 from deepcv.errors import InputError
 from deepcv.files import check_place
 
@@ -139,7 +140,7 @@ def predict(
     weights = _weights(model or MODEL)
     _segmenter(weights, torch_device(more.device))
     wanted = many.wanted(out, more)
-    tables = many.Tables(more.areas, more.coco)
+    tables = Tables(more.areas, more.coco)
     options = more.reading() | {"longest": LARGEST_SIDE}
     work = many.Work(
         partial(_predicted, weights, torch_device(more.device)),

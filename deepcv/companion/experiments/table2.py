@@ -231,12 +231,13 @@ def finding(rows: DataFrame) -> str:
     for collection, found in by_collection(rows).items():
         tested = found[found["split"] == "test"]
         scores = tested.groupby(names_of(tested))["iou"].mean()
-        trained = trainings(found)
+        last = found[found["chosen"] == "last"]
+        ended = last.groupby([full_names(last), "seed"])["collapsed"].first().groupby(level=0).agg(["sum", "size"])
         means = ", ".join(f"{scores[name]:.3f} ({title(name)})" for name in wanted if name in scores)
         told.append(f"The mIoU on {tested['image'].nunique()} test photographs of {collection} is {means}.")
         told += [
-            f"Of the {row['seeds']:.0f} trainings of {name}, {row['collapsed']:.0f} had collapsed at the end."
-            for name, row in trained[trained["collapsed"] > 0].iterrows()
+            f"Of the {row['size']:.0f} trainings of {title(name)}, {row['sum']:.0f} had collapsed at the end."
+            for name, row in ended[ended["sum"] > 0].iterrows()
         ]
     return " ".join([*told, flowers_faster(rows, TRAINED["default"]).evidence])
 

@@ -222,7 +222,7 @@ def test_only_images_that_were_trained_on_count_as_training_images():
 @pytest.mark.parametrize(
     "experiment, given, said",
     [
-        (table2, {"dataset": "weizmann"}, "dataset is 'weizmann'; it must be 'flowerlike', 'flowers17'"),
+        (table2, {"dataset": "weizmann"}, "dataset is 'weizmann'; it must be 'flowers102', 'flowers17'"),
         (table2, {"methods": ["redo:paper"]}, "no network 'redo:paper'; there are amortized:default"),
         (table2, {"methods": ["magic"]}, "no method 'magic'"),
         (table2, {"methods": ["vese-chan"]}, "vese-chan:default gives more than two regions"),
