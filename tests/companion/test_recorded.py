@@ -346,6 +346,15 @@ def test_a_new_results_folder_reads_what_the_repository_records(folder, tmp_path
     assert len(recorded.recorded("table1", tmp_path / "repository" / "recorded")[0]) == 1
 
 
+def test_seconds_of_a_gpu_do_not_stand_among_those_of_a_cpu(repository, monkeypatch):
+    monkeypatch.setenv("DEEPCV_RESULTS", str(repository / "results"))
+    for name in ("figure06", "figure08"):
+        runs = recorded.recorded(name)[1]["runs"]
+        rows = recorded.full_run(name)
+        on_cpu = rows["run"].map(lambda key, runs=runs: runs[key]["device"] == "cpu")
+        assert on_cpu.any() and (rows["seconds"].notna() == on_cpu).all()
+
+
 def test_what_the_repository_records_can_be_read(repository, monkeypatch):
     monkeypatch.setenv("DEEPCV_RESULTS", str(repository / "results"))
     files = {path.stem for path in (repository / "results" / "recorded").glob("*.csv")}

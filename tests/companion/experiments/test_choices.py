@@ -72,6 +72,8 @@ def test_readable_table_has_the_interval_beside_the_mean():
         "seeds": "1",
     }
     assert variants.readable(table).to_html() == variants.readable(table).to_html()
+    table["run", "s/image"] = [1.234, float("nan")]
+    assert variants.readable(table).data["s/image"].tolist() == ["1.23", "–"]
 
 
 def test_plot_labels_both_axes_and_shows_every_variant():
