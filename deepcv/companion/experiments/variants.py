@@ -178,7 +178,8 @@ def readable(table: DataFrame, *, seconds: bool = True) -> Styler:
 
     One image has no interval.
     """
-    shown = (table["run"] if seconds else table["run"].drop(columns="s/image")).round(2).astype(str).replace("nan", "–")
+    run = (table["run"] if seconds else table["run"].drop(columns="s/image")).round(2)
+    shown = run.astype(str).where(run.notna(), "–")
     for position, (title, digits) in enumerate((("F", ".3f"), ("mIoU", ".3f"), ("ΔF", "+.3f"))):
         numbers = table[title].map(lambda number, digits=digits: format(number, digits))
         intervals = " (" + numbers["low"] + " to " + numbers["high"] + ")"
