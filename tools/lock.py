@@ -37,7 +37,7 @@ CUDA_HEADER = """\
 
 SHIPPED = {
     "BBBC038v1, six images (deepcv/data/dsb2018)": ("data", "CC0-1.0"),
-    "flowers17-64px (deepcv/amortized/weights)": ("machine-learning-model", "BSD-3-Clause"),
+    "flowers-64px (deepcv/amortized/weights)": ("machine-learning-model", "BSD-3-Clause"),
     "mathjax 3.2.2 (book/_vendor/mathjax)": ("library", "Apache-2.0"),
 }
 """What the repository holds and others made, and the network that comes with the package: kind and licence."""

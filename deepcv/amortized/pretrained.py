@@ -9,13 +9,13 @@ from pathlib import Path
 import torch
 
 from deepcv.amortized.segmenter import Segmenter
-from deepcv.amortized.settings import Settings
+from deepcv.amortized.settings import Settings, Trained
 from deepcv.devices import torch_device
 from deepcv.errors import InputError
 from deepcv.segmentation import Segmentation
 
-MODEL = Path(__file__).parent / "weights" / "flowers17-64px.safetensors"
-"""A network of Algorithm 3, trained on Flowers-17 at 64 pixels; README.md beside it is its model card."""
+MODEL = Path(__file__).parent / "weights" / "flowers-64px.safetensors"
+"""A network of Algorithm 3, trained on both sets of flowers at 64 pixels; README.md beside it is its model card."""
 
 
 @functools.lru_cache(maxsize=2)
@@ -33,8 +33,8 @@ def segment(method: str, image, hint=None, *, seed: int = 0, device: str | None 
     image, hint, seed, device
         As for every method (`deepcv.images.as_image`). Hint and seed are ignored: the network is already trained.
     settings
-        As `deepcv.amortized.settings.Trained`. The network was trained at a reduced size: `training` must be the
-        default's, or exactly the network's own (`Segmenter.card`).
+        As `deepcv.amortized.settings.Trained`. The network was trained on more flowers and at a reduced size:
+        `collection` and `training` must be the default's, or exactly the network's own (`Segmenter.card`).
 
     Raises
     ------
@@ -47,7 +47,11 @@ def segment(method: str, image, hint=None, *, seed: int = 0, device: str | None 
         )
     segmenter = _load(torch_device(device))
     card = segmenter.card
-    expected = {"collection": (card["data"],), "images": (None, card["images"]), "chosen": ("last",)}
+    expected = {
+        "collection": (Trained().collection, card["data"]),
+        "images": (None, card["images"]),
+        "chosen": ("last",),
+    }
     expected["training"] = (dataclasses.asdict(Settings()), card["settings"])
     for name, value in settings.items():
         if value not in expected.get(name, ()):
