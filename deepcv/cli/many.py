@@ -59,6 +59,10 @@ class Report:
     rows: Sequence[dict[str, Any]] = ()
     objects: tuple[tuple[int, int], list[dict[str, Any]]] | None = None
 
+    def add_to(self, tables: Tables) -> None:
+        """Add the picture to tables."""
+        tables.add(self.piece.name, self.rows, self.objects, self.problem)
+
 
 @dataclass(frozen=True)
 class Work:
@@ -385,7 +389,7 @@ def do_one(work: Work, piece: Piece, tables: Tables, started: float) -> None:
             (report,) = compute(work, [given], alone=True)
         except InputError as error:
             raise InputError(str(error).replace(str(given.path), given.name)) from None
-    tables.add(report)
+    report.add_to(tables)
     tables.write()
     first = next(iter(piece.places.values()))
     seconds = time.perf_counter() - started
@@ -424,7 +428,7 @@ def do_many(
         for _, reports in parallel.run(function, batches, workers=workers, progress=bar):
             for report in reports:
                 del left[report.piece.path]
-                tables.add(report)
+                report.add_to(tables)
                 for note in report.notes:
                     _say(f"{report.piece}: {note}")
                 if report.problem:
@@ -438,7 +442,7 @@ def do_many(
             raise
         for piece in left.values():
             failed.append(Report(piece, f"{piece}: {error}"))
-            tables.add(failed[-1])
+            failed[-1].add_to(tables)
         _say(str(error))
     tables.write()
     there = sum(piece.done for piece in pieces) - sum(report.piece.done for report in failed)

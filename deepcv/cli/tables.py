@@ -5,12 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from deepcv.cli.many import Report
+from typing import Any
 
 
 @dataclass
@@ -27,11 +25,11 @@ class Tables:
         """Those that are wanted."""
         return [path for path in (self.areas, self.coco) if path is not None]
 
-    def add(self, report: Report) -> None:
-        """Add a picture."""
-        self.rows += report.rows or ([{"picture": report.piece.name, "problem": report.problem}] if self.areas else [])
-        if report.objects:
-            self.objects[report.piece.name] = report.objects
+    def add(self, picture: str, rows: Sequence[dict[str, Any]], objects: Any = None, problem: str = "") -> None:
+        """Add a picture by its name: its rows of the table of areas, or its problem, and its objects."""
+        self.rows += rows or ([{"picture": picture, "problem": problem}] if self.areas else [])
+        if objects:
+            self.objects[picture] = objects
 
     def write(self) -> None:
         """Write them, all or none, sorted by the pictures' names."""
