@@ -159,7 +159,7 @@ def several(
     for path in wanted.values():
         _check_folder(path)
     for path in tables:
-        if path.parent not in wanted.values():  # these are made
+        if path.parent.exists() or path.parent not in wanted.values():  # these are made
             check_parent(path)
             check_place(path)
     found = _pictures(images, list(wanted.values()))

@@ -92,7 +92,7 @@ def both(split: str) -> Dataset:
     """
     if split != "train":
         return flowers17(split)
-    same = _shared(root_of("flowers102", "jpg") / "trimaps" / PAIRS)
+    same = names_in_both(root_of("flowers102", "jpg") / "trimaps" / PAIRS)
     sets = flowers17, flowers102
     seen = {same.get(name, name) for opened in sets for held in ("val", "test") for name in opened(held).names}
     parts = []
@@ -104,8 +104,11 @@ def both(split: str) -> Dataset:
     return parts[0] + parts[1]
 
 
-def _shared(table: Path) -> dict[str, str]:
-    """Flowers-102's names of the photographs that it shares, by those that they have in Flowers-17."""
+def names_in_both(table: Path) -> dict[str, str]:
+    """Flowers-102's names of the photographs that both sets have, by Flowers-17's; from the table of `PAIRS`.
+
+    `InputError` is raised when the table can't be read.
+    """
     try:
         rows = [line.split(",") for line in table.read_text(encoding="utf-8").splitlines()[1:]]
         return {ours: theirs for theirs, ours in rows}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import defaultdict
 from collections.abc import Iterator
 from itertools import combinations
@@ -75,8 +74,8 @@ def _twice(root: Path) -> Iterator[tuple[Marks, Marks]]:
     if not pairs.exists():
         return
     copies = defaultdict(list)
-    for row in csv.DictReader(pairs.read_text(encoding="utf-8").splitlines()):
-        copies[row["flowers102"]].append(row["flowers17"])
+    for ours, theirs in flowers.names_in_both(pairs).items():
+        copies[theirs].append(ours)
     seventeen = flowers.root_of("flowers17", "jpg", "trimaps")
     (trimap,) = flowers.TRUTHS_17
     for names in copies.values():

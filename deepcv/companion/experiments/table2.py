@@ -226,8 +226,7 @@ def trainings(rows: DataFrame) -> DataFrame:
 
 def finding(rows: DataFrame) -> str:
     """mIoU of the networks and of Chan-Vese on the test images of each collection, and the seconds."""
-    paper, default = TRAINED["paper"], TRAINED["default"]
-    wanted, told = (paper + VALIDATED, paper, default, "redo:default", *LEVEL_SETS), []
+    wanted, told = (TRAINED["paper"] + VALIDATED, *TRAINED.values(), "redo:default", *LEVEL_SETS), []
     for collection, found in by_collection(rows).items():
         tested = found[found["split"] == "test"]
         scores = tested.groupby(names_of(tested))["iou"].mean()
