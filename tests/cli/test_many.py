@@ -86,9 +86,7 @@ def test_what_is_there_and_newer_is_not_made_again(deepcv, photos, folder, brigh
     assert deepcv(*MANY, "--again") == 0 and len(bright) == 7
 
 
-def test_a_table_that_cannot_be_written_beside_the_masks_is_refused_before_any_work(
-    deepcv, photos, folder, bright
-):
+def test_a_table_that_cannot_be_written_beside_the_masks_is_refused_before_any_work(deepcv, photos, folder, bright):
     (folder / "masks" / "areas.csv").mkdir(parents=True)
     assert deepcv(*MANY, "--areas", "masks/areas.csv") == 2 and not bright
 
