@@ -41,7 +41,7 @@ def title(name: str) -> str:
     """Title of "method:preset" in tables and figures."""
     method, preset = split_name(name)
     found, default = get_method(method).title, preset == "default"
-    if default and method != "deep-cv":
+    if default and method not in ("deep-cv", "amortized"):
         return found
     return f"{found}, {'our default' if default else _PRESET_TITLES.get(preset, preset)}"
 

@@ -13,7 +13,19 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 
 from deepcv.checks import at_least
-from deepcv.companion.claims import ALL_PARTS, FAILS, Claim, Estimate, Status, Verdict, above, below, judged, listed
+from deepcv.companion.claims import (
+    ALL_PARTS,
+    FAILS,
+    SINGLE,
+    Claim,
+    Estimate,
+    Status,
+    Verdict,
+    above,
+    below,
+    judged,
+    listed,
+)
 from deepcv.companion.compute import sample_of
 from deepcv.companion.experiments import table1
 from deepcv.companion.experiments.experiment import (
@@ -42,6 +54,7 @@ COMPARED_UNDER_NOISE = ("chan-vese", "statistical", "double-dip")
 
 _COMPARED = ("deep-cv", "chan-vese", "statistical", "normalized-cuts", "grabcut", "iem", "saliency")
 _DOUBLE_DIP = "double-dip:otsu"
+_PAPERS = SINGLE["paper"]
 _CLIPPING = {True: "clipped", False: "unclipped"}
 
 
@@ -68,14 +81,17 @@ class Settings(table1.Settings):
             "dataset": "weizmann",
             "n_images": 2 * N_TUNING_IMAGES,
             "sigmas": SIGMAS,
-            "methods": (*_COMPARED, _DOUBLE_DIP),
-            "reduced": {_DOUBLE_DIP: Reduction(REDUCED[_DOUBLE_DIP].changes, N_TUNING_IMAGES)},
+            "methods": (*_COMPARED, _PAPERS, _DOUBLE_DIP),
+            "reduced": {
+                _PAPERS: REDUCED[_PAPERS],
+                _DOUBLE_DIP: Reduction(REDUCED[_DOUBLE_DIP].changes, N_TUNING_IMAGES),
+            },
         },
         "paper": {
             "dataset": "weizmann",
             "sigmas": SIGMAS,
-            "methods": (*_COMPARED, _DOUBLE_DIP),
-            "reduced": {_DOUBLE_DIP: Reduction()},
+            "methods": (*_COMPARED, _PAPERS, _DOUBLE_DIP),
+            "reduced": dict.fromkeys((_PAPERS, _DOUBLE_DIP), Reduction()),
         },
     }
 
