@@ -169,9 +169,9 @@ def finding(rows: DataFrame) -> str:
     better, worse = (sum(rule(each) is True for each in changes.values()) for rule in (above, below))
     worst = min(changes, key=lambda name: changes[name].mean)
     return (
-        f"Of {len(changes)} changes of one setting, {better} raise{'s' * (better == 1)} F and {worse} "
-        f"lower{'s' * (worse == 1)} it with the whole interval, on {table['run', 'images'].max()} photographs; the "
-        f"most costly is “{worst}”, {changes[worst]:+}."
+        f"Of {len(changes)} changes, {better} raise{'s' * (better == 1)} F and {worse} lower{'s' * (worse == 1)} it, "
+        f"by intervals that exclude 0, on {table['run', 'images'].max()} photographs; the most costly is “{worst}”, "
+        f"{changes[worst]:+}."
     )
 
 

@@ -173,14 +173,14 @@ def plot(rows: DataFrame) -> Figure:
 
 def finding(rows: DataFrame) -> str:
     """How high each training rises, where it ends, and whether its masks then still follow the images."""
-    told = "; ".join(
-        f"{name}, highest after epoch {row['at']}, {row['best']:.3f}, and {row['oracle']:.3f} after epoch "
-        f"{row['epochs']}, when its masks overlap their majority by {row['alike']:.2f}"
+    told = ". ".join(
+        f"{name[0].upper()}{name[1:]} has {row['best']:.3f} at best, after epoch {row['at']}, and {row['oracle']:.3f} "
+        f"after epoch {row['epochs']}, when its masks overlap their majority by {row['alike']:.2f}"
         for name, row in summary(rows).iterrows()
     )
     return (
-        f"Mean over seeds of the mIoU with the oracle, where a centred disk has {flowers.baseline(rows, 'disk'):.3f}; "
-        f"“printed” is the algorithm as printed, trained here: {told}."
+        f"A centred disk has an mIoU with the oracle of {flowers.baseline(rows, 'disk'):.3f}; the trainings, mean over "
+        f"seeds, where “printed” is the algorithm to the letter: {told}."
     )
 
 

@@ -378,8 +378,8 @@ def satisfactory_partitions(rows: DataFrame, ours: str) -> Verdict:
     """Is our mean IoU high enough on every composite?"""
     scores = partitions(composites(rows))[ours]
     share = Estimate.share((scores >= SATISFACTORY).astype(float))
-    evidence = f"Share of images with a mean IoU of at least {SATISFACTORY:g}: {share:%}; from {scores.min():.3f} to "
-    evidence += f"{scores.max():.3f}."
+    evidence = f"Share of images with a mean IoU of at least {SATISFACTORY:g}: {share:%}; the images' are between "
+    evidence += f"{scores.min():.3f} and {scores.max():.3f}."
     return Verdict(judged(*(scores >= SATISFACTORY)), evidence, {"share": share, "lowest": float(scores.min())})
 
 

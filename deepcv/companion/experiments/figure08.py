@@ -343,7 +343,11 @@ def finding(rows: DataFrame) -> str:
     told = []
     for name, table in summary(rows).xs("truth", level=1).groupby(level=0, sort=False):
         table = table.droplevel(0)
-        numbers = [f"{each} {row['grey']:.2f} → {row['latent']:.2f}" for each, row in table.iterrows() if each in _TOLD]
+        numbers = [
+            f"{each} {row['grey']:.2f} → {row['latent']:.2f} ({row['drawn']:.2f} with η)"
+            for each, row in table.iterrows()
+            if each in _TOLD
+        ]
         told.append(f"{name} ({table['images'].max():.0f} images): {', '.join(numbers)}")
     return f"From the grey values to the latent image, in the true regions: {'; '.join(told)}."
 
@@ -393,7 +397,7 @@ def given_priors(rows: DataFrame, ours: str) -> Verdict:
     if not found:
         return not_run("distances to the priors")
     parts = [below(each, FOLLOWS) for each in found.values()]
-    return Verdict(judged(*parts), f"Distance to N(±10, 1), in its deviations: {listed(found, '')}.", found)
+    return Verdict(judged(*parts), f"Distance to N(±10, 1), in standard deviations: {listed(found, '')}.", found)
 
 
 _EITHER = (

@@ -177,8 +177,8 @@ def finding(rows: DataFrame) -> str:
 
     Where nothing is recorded of the images for choosing, the best map of the others.
     """
-    changes = summary(rows)["ΔF", "mean"].dropna().rename("change").reset_index()
-    changes.columns = ["dataset", "images", "name", "map", "change"]
+    changes = summary(rows)["ΔF"].dropna().reset_index()
+    changes.columns = ["dataset", "images", "name", "map", "change", "low", "high"]
     solved = changes[changes["name"] != title("saliency")]  # the map's own threshold can only repeat the truth
     means = (solved if len(solved) else changes).groupby(["images", "map"])["change"].mean()
     others = means.drop(index=[REFERENCE, TRUTH], level=1, errors="ignore")
@@ -187,12 +187,18 @@ def finding(rows: DataFrame) -> str:
     part = CHOSEN if CHOSEN in others.index.get_level_values(0) else UNSEEN
     best = others[part].idxmax()
     where = "on the images for choosing" if part == CHOSEN else "on unseen images"
-    told = f"Of {len(others[part])} other maps “{best}” is the best {where}: change of F {others[part][best]:+.3f}"
+    told = f"Of {len(others[part])} other maps “{best}” is the best {where}: it changes F by {others[part][best]:+.3f}"
+    told += f", mean over {solved['name'].nunique()} methods and {solved['dataset'].nunique()} sets of photographs"
     if part == CHOSEN and (UNSEEN, best) in others.index:
         told += f"; on unseen ones {others[UNSEEN, best]:+.3f}"
     if (UNSEEN, TRUTH) in means.index:
         told += f". The truth as hint would change it by {means[UNSEEN, TRUTH]:+.3f} there"
-    return f"{told}."
+    better = solved[(solved["images"] == UNSEEN) & (solved["low"] > 0) & (solved["map"] != TRUTH)]
+    sure = ", ".join(
+        f"“{row.map}” {row.change:+.3f} ({row.low:+.3f} to {row.high:+.3f}; {row.name}, {dataset_title(row.dataset)})"
+        for row in better.itertuples(index=False)
+    )
+    return f"{told}. " + (f"On unseen images these gain more than chance: {sure}." if sure else "")
 
 
 EXPERIMENT = Experiment(

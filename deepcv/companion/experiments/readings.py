@@ -146,7 +146,7 @@ def finding(rows: DataFrame) -> str:
         f"{name} {changes[name].mean:+.2f}" for name in sorted(lower, key=lambda name: changes[name].mean)[:3]
     )
     return (
-        f"Of {len(changes)} choices, {len(lower)} lower F by more than {NOTHING_GAINED:g} with the whole interval, and "
+        f"Of {len(changes)} choices, {len(lower)} lower F by more than {NOTHING_GAINED:g}, by the whole interval, and "
         f"{len(higher)} raise it as much; the most costly: {worst}."
     )
 

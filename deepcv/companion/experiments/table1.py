@@ -171,7 +171,7 @@ def by_count(rows: DataFrame) -> DataFrame:
 
 
 def summary(rows: DataFrame) -> DataFrame:
-    """Means over images for each method and preset, best F-measure first.
+    """Means over images for each method and preset, best F-measure first, those over fewer images than others last.
 
     Parameters
     ----------
@@ -207,7 +207,9 @@ def summary(rows: DataFrame) -> DataFrame:
     spread = ["F", "F interval", "F median", "mIoU", "mIoU interval", "F oracle"]
     columns = [*spread, "ours wins", "p", "s/image", "images", "seeds"]
     result = pd.DataFrame.from_dict(table, orient="index", columns=columns)
-    return result.sort_values("F", ascending=False)
+    return result.assign(fewer=result["images"] < result["images"].max()).sort_values(
+        ["fewer", "F"], ascending=[True, False]
+    )[columns]
 
 
 def against_ours(ours: Series, theirs: Series) -> dict[str, float]:

@@ -228,9 +228,13 @@ def trainings(rows: DataFrame) -> DataFrame:
     return table.rename(columns={"epoch": "epochs"}).assign(seeds=by_name.size()).rename_axis(None)
 
 
+_SIMPLE = ("grabcut:default", "saliency:default")
+
+
 def finding(rows: DataFrame) -> str:
-    """mIoU of the networks and of Chan-Vese on the test images of each collection, and the seconds."""
-    wanted, told = (TRAINED["paper"] + VALIDATED, *TRAINED.values(), "redo:default", *LEVEL_SETS), []
+    """mIoU of the networks and of others on the test images of each collection, and the seconds."""
+    wanted = (TRAINED["paper"] + VALIDATED, *TRAINED.values(), "redo:default", *LEVEL_SETS, *_SIMPLE)
+    told = []
     for collection, found in by_collection(rows).items():
         tested = found[found["split"] == "test"]
         scores = tested.groupby(names_of(tested))["iou"].mean()
