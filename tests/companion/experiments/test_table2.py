@@ -320,9 +320,9 @@ def test_recorded_rows_stand_beside_one_another_by_collection(monkeypatch):
     row = table.loc["Algorithm 3, paper's settings"]
     assert row[("recorded, Flowers-102", "test mIoU")] == pytest.approx(0.7)
     assert row[("recorded, Flowers-17", "test mIoU")] == pytest.approx(0.45)
-    assert pd.isna(table.loc["Algorithm 3", ("recorded, Flowers-102", "test mIoU")])
+    assert pd.isna(table.loc["Algorithm 3, our default", ("recorded, Flowers-102", "test mIoU")])
     told = table2.finding(pd.concat([ours, papers]))
-    assert "photographs of Flowers-102 is 0.700" in told and "0.550 (Algorithm 3)" in told
+    assert "photographs of Flowers-102 is 0.700" in told and "0.550 (Algorithm 3, our default)" in told
 
 
 def test_titles_name_the_method_and_how_the_epoch_was_chosen():
