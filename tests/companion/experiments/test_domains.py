@@ -67,6 +67,17 @@ def test_leads_are_paired_over_images():
     assert shown["ours better"].tolist() == ["–", "62%", "0%", "–"]
 
 
+def test_what_ran_on_fewer_images_comes_last():
+    table = domains.summary(pd.DataFrame([*ROWS.to_dict("records"), row("iem", "a", 1.0)]))
+    assert table.loc["ecssd"].index[-1] == "IEM"
+
+
+def test_the_best_other_method_is_no_variant_of_ours():
+    variant = pd.DataFrame([row(OURS, image, 1.0) | {"preset": "auto-encoder"} for image in "abcd"])
+    told = domains.finding(pd.concat([ROWS[ROWS["dataset"] == "ecssd"], variant]))
+    assert "against GrabCut" in told and "decoder" not in told
+
+
 def test_each_data_set_has_a_panel_with_means_and_medians():
     matplotlib.use("Agg")
     table = domains.summary(ROWS)

@@ -271,6 +271,11 @@ def test_summary_averages_seeds_then_images_and_puts_the_best_first():
     assert found.loc["saliency:default", ["F oracle", "s/image"]].tolist() == [0.55, 1.5]
 
 
+def test_what_ran_on_fewer_images_comes_last():
+    rows = rows_of({"saliency:default": [0.4, 0.6], "deep-cv:default": [0.9], "grabcut:default": [0.3, 0.5]})
+    assert list(table1.summary(rows).index) == ["saliency:default", "grabcut:default", "deep-cv:default"]
+
+
 def test_ours_is_compared_image_by_image_after_averaging_seeds():
     theirs = np.linspace(0.3, 0.8, 9)
     ours = theirs + np.array([0.1, 0.2, -0.045, 0.03, 0.04, 0.05, 0, 0.06, 0.07])
