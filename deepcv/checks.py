@@ -88,6 +88,11 @@ def checked_settings(method: Callable, arguments: Mapping[str, Any]) -> dict[str
     return {name: arguments[name] for name in names if name not in ("seed", "device")}
 
 
+def plain(value):
+    """Python's own number for one of NumPy's, which not every library takes; anything else as it is."""
+    return value.item() if getattr(value, "ndim", None) == 0 else value
+
+
 def check_value(name: str, value: Any, allowed: Any) -> None:
     """Raise `InputError` unless an annotation allows the value; for a tuple it names the entry."""
     if _allows(allowed, value):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Collection, Mapping
+import re
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated, Any
 
 import numpy as np
 
-from deepcv.checks import Seed, at_least, check_value
+from deepcv.checks import Seed, at_least, check_value, plain
 from deepcv.confidence import DOUBTFUL, belief, told
 from deepcv.confidence import confidence as confidence_in
 from deepcv.contours import Objects
@@ -28,16 +30,16 @@ from deepcv.images import (
     to_uint8,
     working_shape,
 )
-from deepcv.methods import Method, get_method
+from deepcv.methods import Method, with_preset
 from deepcv.orientation import Turn, canonical
 from deepcv.pictures import enlarged
-from deepcv.seeds import Seeds, as_marks, check_inside, marks_in, rough_hint, seeds_of
+from deepcv.seeds import Seeds, as_marks, check_inside, marks_in, rough_hint, seeds_of, with_seeds
 from deepcv.segmentation import Segmentation
 from deepcv.tones import NU, many_objects, root
 
 WORKING_SIZE = 1024
-"""Longest side in pixels for methods without a bound of their own. Every method then needs less than 1 GiB and, except
-Double-DIP, a few seconds."""
+"""Longest side in pixels for methods without a bound of their own. Every method then needs less than 1 GiB and most a
+few seconds; GrabCut needs a quarter of a minute, the statistical model one and multi-phase Chan-Vese two."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,8 @@ class Found(Segmentation):
         How probably each pixel is foreground (`deepcv.confidence.belief`), at the memberships' size, where two phases
         started from the saliency map.
     confidence : float, optional
-        Of the whole mask (`deepcv.confidence.confidence`), likewise, if it was asked for.
+        Of the whole mask (`deepcv.confidence.confidence`), likewise, if it was asked for; of the picture as it was
+        turned and reduced, so it may differ by some hundredths from that of the mask at full size.
     """
 
     notes: tuple[str, ...] = ()
@@ -85,7 +88,7 @@ def segment(
     image : array_like, `(H, W)` or `(H, W, 3)`
         uint8, or float in [0, 1].
     method : str
-        As for `get_method`.
+        As for `get_method`; also "method:preset".
     hint : array_like, `(h, w)`, optional
         Where the foreground probably is, of any size: bool, uint8, or float in [0, 1]. Unlike the hint of a method's
         own function, it is taken for rough by methods with a weight on the hint (`deepcv.seeds.rough_hint`).
@@ -118,7 +121,8 @@ def segment(
     >>> segment(image, "hint-cut", seeds=Seeds(box=(20, 10, 45, 30))).mask.sum()
     np.int64(500)
     """
-    chosen = get_method(method)
+    seed, settings = plain(seed), {name: plain(value) for name, value in settings.items()}
+    chosen, preset = with_preset(method, preset)
     chosen_here = {name for name in ("nu", "balance") if name not in settings and preset == "default"}
     size = {"size": settings.pop("size")} if "size" in settings and not chosen.has_setting("size") else {}
     resolved = chosen.settings(preset, **settings)
@@ -138,7 +142,13 @@ def segment(
     if memberships.shape[1:] != pixels.shape[:2]:
         memberships = np.stack([resize(each, pixels.shape[:2]) for each in memberships])
     believed = None if found.belief is None else resize(found.belief, pixels.shape[:2])
-    return with_warnings(replace(found, memberships=memberships, belief=believed), pixels)
+    found = with_warnings(replace(found, memberships=memberships, belief=believed), pixels)
+    return replace(found, notes=tuple(map(_in_python, found.notes)))
+
+
+def _in_python(note: str) -> str:
+    """A note with keywords for the command line's options."""
+    return re.sub(r"--size (\d+)", r"size=\1", note).replace("--keep-frame keeps", "keep_frame=True keeps")
 
 
 def _as_given(image) -> np.ndarray:
@@ -173,9 +183,10 @@ def segment_picture(
 ) -> Found:
     """Run a method on what a picture shows, at a bounded size.
 
-    A frame of one colour is left out (`deepcv.frames`), the picture is turned to a canonical orientation, so that a
-    flipped picture has the flipped mask (`deepcv.orientation`), and where nothing is marked contours start at many
-    small objects, if there are any (`deepcv.tones`). Where something is marked the picture is left as it is.
+    A frame of one colour is left out (`deepcv.frames`): it is background, or of several regions has the labels beside
+    it. The picture is turned to a canonical orientation, so that a flipped picture has the flipped mask
+    (`deepcv.orientation`), and where nothing is marked contours start at many small objects, if there are any
+    (`deepcv.tones`). Where something is marked the picture is left as it is.
 
     The size is `WORKING_SIZE` unless one is given or the method has a default. For a method without the setting `size`
     the picture is shrunk and the labels are enlarged here.
@@ -216,7 +227,6 @@ def segment_picture(
     marked = bool(settings.get("seeds"))
     within = None if keep_frame or marked else scene(_levels(pixels))
     if within is not None:
-        notes.append(described(within, shape))
         pixels, hint = within.shown(pixels), None if hint is None else within.cut(hint)
     turn = Turn() if marked else canonical(_levels(pixels))
     image, hint = turn.there(pixels), None if hint is None else turn.there(hint)
@@ -243,10 +253,15 @@ def segment_picture(
     alone = hint is None and not marked and method.takes_hint(settings) and working.get("phases", 2) == 2
     if alone:
         hint = hint_for(as_image(image))
-    found = method.function(image, hint, **working)
+    run: Callable[..., Segmentation] = method.function
+    if not hasattr(run, "takes_seeds"):
+        run = partial(with_seeds, run, seeds=working.pop("seeds", None))
+    found = _checked(method, run(image, hint, **working))
+    if not method.has_setting("size"):
+        found = replace(found, settings={**found.settings, "size": settings.get("size") or WORKING_SIZE})
     if "balance" in may_choose and settings.get("balance") and _is_line(found):
         notes.append("what was found is a line: regions aren't balanced by area")
-        found = method.function(image, hint, **working | {"balance": 0.0})
+        found = run(image, hint, **working | {"balance": 0.0})
     believed, certainty = None, None
     if alone and hint is not None and len(found.memberships) == 2:
         believed = turn.back(belief(found.memberships[1], resize(hint, found.memberships.shape[1:])))
@@ -256,7 +271,12 @@ def segment_picture(
     if invert:
         labels, memberships = 1 - labels, memberships[::-1].copy()
         believed = None if believed is None else 1 - believed
-    if within is not None:
+    if within is not None and len(memberships) > 2:  # no phase is the background
+        notes.insert(0, described(within, shape, "; it gets the labels beside it"))
+        memberships = np.stack([within.extended(resize(each, labels.shape), shape) for each in memberships])
+        labels = within.extended(labels, shape)
+    elif within is not None:
+        notes.insert(0, described(within, shape))
         others = [within.framed(resize(each, labels.shape), shape) for each in memberships[1:]]
         memberships = np.stack([1 - np.sum(others, axis=0), *others])
         believed = None if believed is None else within.framed(resize(believed, labels.shape), shape)
@@ -268,6 +288,21 @@ def segment_picture(
         )
     changed = {"labels": labels, "memberships": memberships}
     return Found(**vars(found) | changed, notes=tuple(notes), belief=believed, confidence=certainty)
+
+
+def _checked(method: Method, found: Segmentation) -> Segmentation:
+    """What a method returned, which may be anyone's, with arrays of the promised types."""
+    labels, memberships = np.asarray(found.labels), np.asarray(found.memberships)
+    whole = labels.ndim == 2 and memberships.ndim == 3 and labels.dtype.kind in "biu"
+    if not whole or labels.min() < 0 or labels.max() >= len(memberships):
+        raise InputError(
+            f"{method.name} returned {labels.dtype} labels {labels.shape}, {labels.min()} to {labels.max()}, and "
+            f"memberships {memberships.shape}; of N phases labels are whole numbers (H, W) from 0 to N - 1, and "
+            "memberships (N, h, w)"
+        )
+    return replace(
+        found, labels=labels.astype(np.uint8, copy=False), memberships=memberships.astype(np.float32, copy=False)
+    )
 
 
 def _levels(pixels: np.ndarray) -> np.ndarray:
@@ -357,4 +392,6 @@ def contrast_along(pixels: np.ndarray, labels: np.ndarray) -> float:
     down, across = np.gradient(image, axis=(0, 1))
     change = np.sqrt((down**2).sum(axis=2) + (across**2).sum(axis=2))
     outline = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
-    return float(change[outline].mean() / change.mean()) if outline.any() else np.inf  # nothing left at this size
+    if not (outline.any() and change.mean()):  # nothing left at this size, or too faint to be measured
+        return np.inf
+    return float(change[outline].mean() / change.mean())

@@ -81,6 +81,11 @@ class Scene:
         whole[slice(*rows), slice(*columns)] = np.pad(inside, pads, mode="edge")
         return whole
 
+    def extended(self, values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+        """Values of the scene `(h, w)`, in the picture's shape `(H, W)`: in the strips those nearest to them."""
+        pads = [(each.start, side - each.stop) for each, side in zip((self.rows, self.columns), shape, strict=True)]
+        return np.pad(values, pads, mode="edge")
+
 
 def scene(pixels: np.ndarray) -> Scene | None:
     """The scene of a picture, uint8 `(H, W)` or `(H, W, 3)`; None if there is no frame."""
@@ -101,8 +106,8 @@ def scene(pixels: np.ndarray) -> Scene | None:
     return Scene(rows, columns, outside) if any(strips.values()) or outside is not None else None
 
 
-def described(found: Scene, shape: tuple[int, int]) -> str:
-    """What is left out, a clause."""
+def described(found: Scene, shape: tuple[int, int], how: str = " as background") -> str:
+    """What is left out, a clause, and what becomes of it."""
     height, width = shape
     strips = {
         "top": found.rows.start,
@@ -112,7 +117,7 @@ def described(found: Scene, shape: tuple[int, int]) -> str:
     }
     parts = [f"{share:.1%} at the {side}" for side, share in _shares(strips, shape).items()]
     parts += ["wedges in the corners"] * (found.outside is not None)
-    return f"a frame of one colour is left out as background ({', '.join(parts)}); --keep-frame keeps it"
+    return f"a frame of one colour is left out{how} ({', '.join(parts)}); --keep-frame keeps it"
 
 
 def _shares(strips: dict[str, int], shape: tuple[int, int]) -> dict[str, float]:

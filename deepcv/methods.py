@@ -37,6 +37,22 @@ def split_name(name: str) -> tuple[str, str]:
     return _registered(method), preset or "default"
 
 
+def with_preset(name: str, preset: str = "default") -> tuple[Method, str]:
+    """The method, and the preset that is named in "method:preset" or beside it.
+
+    Raises
+    ------
+    InputError
+        For an unknown method (`get_method`), or two presets that differ.
+    """
+    if not isinstance(name, str) or ":" not in name:
+        return get_method(name), preset
+    name, _, own = name.partition(":")
+    if preset not in ("default", own):
+        raise InputError(f"{name}:{own} names the preset {own}, and preset is {preset!r}; leave one of them out")
+    return get_method(name), own
+
+
 def title(name: str) -> str:
     """Title of "method:preset" in tables and figures."""
     method, preset = split_name(name)
@@ -61,6 +77,10 @@ _PRESET_TITLES = {
 }
 
 
+_COMMON = {"image", "hint", "seeds", "seed", "device"}
+"""Parameters of every method's function."""
+
+
 @dataclass(frozen=True)
 class Method:
     """A segmentation method."""
@@ -70,7 +90,8 @@ class Method:
     title: str
     """Name in tables and figures."""
     function: Callable[..., Segmentation]
-    """`function(image, hint=None, *, seed=0, device=None, **settings)`. A CPU-only method ignores the device, a
+    """`function(image, hint=None, *, seed=0, device=None, **settings)`, each setting a keyword of its own unless the
+    method has `resolve`. A CPU-only method ignores the device, a
     deterministic one the seed. A trained method applies the network that comes with the package. An unknown setting
     raises `InputError` where the method has `resolve`, otherwise Python's TypeError."""
     presets: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
@@ -96,6 +117,13 @@ class Method:
 
     def __post_init__(self):
         object.__setattr__(self, "presets", {"default": {}, **self.presets})
+        if self.resolve:
+            return
+        for name, each in inspect.signature(self.function).parameters.items():
+            if name not in _COMMON and each.kind == each.POSITIONAL_OR_KEYWORD:
+                raise InputError(
+                    f"{self.name} has the setting {str(each)!r}; settings stand after `*` in its function, by name"
+                )
 
     @property
     def trained(self) -> bool:
@@ -126,7 +154,11 @@ class Method:
         if self.resolve:
             return dataclasses.asdict(self.resolve(given))
         parameters = inspect.signature(self.function).parameters
-        known = {name: each.default for name, each in parameters.items() if name not in _COMMON}
+        known = {
+            name: each.default
+            for name, each in parameters.items()
+            if name not in _COMMON and each.kind == each.KEYWORD_ONLY
+        }
         for unknown in (name for name in given if name not in known):
             raise InputError(f"{self.name} has no setting {unknown!r}; it has {', '.join(known) or 'none'}")
         check(self.function, given)
@@ -135,9 +167,6 @@ class Method:
     def has_setting(self, name: str) -> bool:
         """Whether the method has a setting of that name."""
         return name in self.settings()
-
-
-_COMMON = {"image", "hint", "seeds", "seed", "device"}
 
 
 def _differences(settings: Any) -> dict[str, Any]:

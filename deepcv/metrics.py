@@ -141,15 +141,22 @@ def interval_over_seeds(values, *, level: float = 0.95) -> tuple[float, float]:
     ----------
     values : array_like, `(seeds,)`
     level : float in (0, 1)
-        Coverage for normally distributed values. The interval of a single seed is (-inf, inf).
+        Coverage for normally distributed values; another one raises `InputError`. The interval of a single seed is
+        (-inf, inf).
     """
     from scipy.special import stdtrit
 
+    _check_level(level)
     values = np.asarray(values, dtype=float)
     if len(values) == 1:
         return -math.inf, math.inf
     reach = stdtrit(len(values) - 1, (1 + level) / 2) * values.std(ddof=1) / math.sqrt(len(values))
     return float(values.mean() - reach), float(values.mean() + reach)
+
+
+def _check_level(level: float) -> None:
+    if not 0 < level < 1:
+        raise InputError(f"the level is {level}; it is a coverage between 0 and 1, such as 0.95")
 
 
 def bootstrap_interval(values, *, level: float = 0.95, resamples: int = 9999, seed: int = 0) -> tuple[float, float]:
@@ -171,11 +178,14 @@ def bootstrap_interval(values, *, level: float = 0.95, resamples: int = 9999, se
     Raises
     ------
     InputError
-        If there are no values or some are NaN.
+        If there are no values, some aren't finite or they have more axes, or for a level out of range.
     """
     values = np.asarray(values, dtype=float)
-    if values.size == 0 or np.isnan(values).any():
-        raise InputError("the scores are empty or have NaN; run the missing images first")
+    _check_level(level)
+    if values.size == 0 or not np.isfinite(values).all():
+        raise InputError("the scores are empty or have NaN or infinity; run the missing images first")
+    if values.ndim not in (1, 2):
+        raise InputError(f"the scores are {values.shape}; give one per image, or (images, seeds)")
     if values.ndim == 2:
         values = values.mean(axis=1)
     if len(values) == 1 or np.ptp(values) == 0:

@@ -40,6 +40,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from deepcv.checks import plain
 from deepcv.errors import InputError
 from deepcv.hints.saliency import structured_matrix_decomposition
 from deepcv.images import as_array, as_colour, as_hint, as_image, resize, working_shape
@@ -262,6 +263,10 @@ def as_marks(seeds, shape: tuple[int, int]) -> np.ndarray:
         marks = seeds.marks(shape)
     else:
         array = as_array(seeds, "seeds")
+        if array.ndim != 2:
+            raise InputError(
+                f"seeds are {seeds!r:.60}; give an array (H, W), or deepcv.Seeds with points, a box or scribbles"
+            )
         if array.shape != tuple(shape):
             raise InputError(f"seeds are {array.shape} but the image is {tuple(shape)}; resize the seeds to its size")
         if array.dtype == np.uint8:
@@ -453,7 +458,9 @@ def with_seeds(function: Callable[..., Segmentation], image, hint, seeds, **keyw
     if seeds is None:
         return function(image, hint, **keywords)
     if keywords.get("phases", 2) > 2 or not keywords.get("merge", True):
-        raise InputError("seeds tell an object from its background; ask for two regions, or omit the seeds")
+        raise InputError(
+            "seeds, or a hint of 0, 1 and ½ alone, tell an object from its background; ask for two regions or omit it"
+        )
     image = as_image(image)
     informed = informed_hint(image, seeds, hint)
     found = function(np.ascontiguousarray(image[informed.window]), informed.hint, **keywords)
@@ -478,9 +485,11 @@ def takes_seeds(method: Callable[..., Segmentation]) -> Callable[..., Segmentati
     """The method with a keyword `seeds`, as for `with_seeds`, which its docstring tells."""
 
     def call(image, hint=None, **keywords):
+        keywords = {name: plain(value) for name, value in keywords.items()}
         return with_seeds(method, image, hint, keywords.pop("seeds", None), **keywords)
 
     wrapped: Any = functools.wraps(method)(call)
+    wrapped.takes_seeds = True
     wrapped.__kwdefaults__ = method.__kwdefaults__  # `deepcv.checks.checked_settings` asks for them
     summary, *rest = inspect.cleandoc(method.__doc__ or "").split("\n\n", 1)
     wrapped.__doc__ = "\n\n".join((summary, _SEEDS, *rest))

@@ -18,6 +18,8 @@ LARGEST = 0.35
 """Share of the foreground that the largest object has at most."""
 NU = 0.05
 """ν of `chan_vese` for such pictures; on clean ones 0 to 0.1 give the same."""
+_FAINT = 1e-4
+"""Range of the root of the brightness below which it has no tones: far less than one level of 255."""
 _SPECK = 2e-4  # of the picture's pixels; smaller ones are no objects
 
 
@@ -43,6 +45,8 @@ def many_objects(image: np.ndarray) -> np.ndarray | None:
 
     grey = image if image.ndim == 2 else image.mean(axis=2)
     grey = cv2.GaussianBlur(root(grey).astype(np.float32), (0, 0), 1)
+    if np.ptp(grey) < _FAINT:
+        return None
     mask = grey > threshold_otsu(grey)
     if np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]]).mean() > 0.5:
         mask = ~mask

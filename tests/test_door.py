@@ -1,6 +1,8 @@
 """What the command line does before a method and after it: frames, orientations, many small objects."""
 
+import json
 import re
+import warnings
 from dataclasses import replace
 
 import cv2
@@ -8,16 +10,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deepcv import frames, get_method, tones
+from deepcv import METHODS, deep_chan_vese, frames, get_method, tones
 from deepcv.cli import main as command_line
 from deepcv.data import nuclei, samples
 from deepcv.door import mean_width, segment, segment_picture
 from deepcv.errors import InputError
 from deepcv.images import as_image, to_uint8
+from deepcv.methods import Method
 from deepcv.orientation import Turn, canonical
 from deepcv.pictures import read_image
 from deepcv.seeds import Seeds
-from deepcv.segmentation import two_phase
+from deepcv.segmentation import Segmentation, two_phase
 
 HEIGHT, WIDTH = 80, 120
 MASK = np.hypot(*(np.mgrid[:HEIGHT, :WIDTH] - np.array([42, 64])[:, None, None])) < 22
@@ -231,6 +234,72 @@ def test_marks_are_named_as_they_were_given():
     wide[5:9, 5:9] = 200
     with pytest.raises(InputError, match=re.escape("the point (1600, 3) of points isn't in the image, 1500×20")):
         segment(wide, "grabcut", seeds=Seeds(points=[(1600, 3)]))
+
+
+def test_of_several_regions_a_frame_has_the_labels_beside_it():
+    bands = np.repeat(np.repeat([[20], [120], [220]], 20, axis=0), 60, axis=1).astype(np.uint8)
+    bands += np.random.default_rng(0).integers(0, 6, bands.shape).astype(np.uint8)
+    chosen = get_method("deep-cv")
+    settings = chosen.settings(phases=3, rounds=1, steps=3, size=60)
+    framed = segment_picture(chosen, np.pad(bands, 12), None, settings | {"seed": 0, "device": "cpu"})
+    assert any("gets the labels beside it" in note for note in framed.notes)
+    assert len(framed.memberships) == 3
+    np.testing.assert_array_equal(framed.labels[:12], np.broadcast_to(framed.labels[12], (12, 84)))
+    np.testing.assert_allclose(framed.memberships.sum(axis=0), 1, atol=1e-5)
+
+
+def mine(labels, memberships):
+    def function(image, hint=None, *, seed=0, device=None):
+        return Segmentation(labels, memberships, seconds=0.0, method="mine", settings={})
+
+    return Method("mine", "Mine", function)
+
+
+def test_what_ones_own_method_returns_is_checked_and_gets_the_promised_types(monkeypatch):
+    memberships = np.stack([1.0 - MASK, 1.0 * MASK])
+    monkeypatch.setitem(METHODS, "mine", mine(MASK.astype(int), memberships))
+    own = segment(PICTURE, "mine")
+    assert own.labels.dtype == np.uint8 and own.memberships.dtype == np.float32
+    np.testing.assert_array_equal(own.mask, MASK)
+    monkeypatch.setitem(METHODS, "mine", mine(MASK * 255, memberships))
+    with pytest.raises(InputError, match=r"mine returned int64 labels .*, 0 to 255, and memberships"):
+        segment(PICTURE, "mine")
+
+
+def test_marks_hold_ones_own_method_too(monkeypatch):
+    memberships = np.stack([1.0 - MASK, 1.0 * MASK])
+    monkeypatch.setitem(METHODS, "mine", mine(MASK.astype(np.uint8), memberships))
+    assert segment(PICTURE, "mine", seeds=Seeds(points=[(3, 3)], background_points=[(64, 42)])).mask[3, 3]
+
+
+def test_a_preset_is_named_with_its_method_or_beside_it():
+    both = [segment(PICTURE, "chan-vese:exact", hint=MASK), segment(PICTURE, "chan-vese", preset="exact", hint=MASK)]
+    np.testing.assert_array_equal(both[0].labels, both[1].labels)
+    assert both[0].settings == both[1].settings and both[0].settings["solver"] == "exact"
+    with pytest.raises(InputError, match="preset is 'textbook'; leave one of them out"):
+        segment(PICTURE, "chan-vese:exact", preset="textbook")
+
+
+def test_all_settings_are_told_and_numpys_numbers_are_numbers():
+    own = segment(PICTURE, "grabcut", hint=MASK, seed=np.int64(3), size=np.int64(64))
+    assert json.loads(json.dumps(own.settings)) == own.settings
+    assert (own.settings["size"], own.settings["seed"]) == (64, 3)
+    given = {"seed": np.int64(1), "nu": np.float32(250), "rounds": np.int64(1)}
+    assert json.loads(json.dumps(deep_chan_vese(PICTURE[::2, ::2], **given).settings))["nu"] == 250
+
+
+@pytest.mark.parametrize("step", [1e-5, 1e-7, 1e-40])
+def test_a_picture_whose_steps_are_hardly_there_is_segmented(step):
+    faint = np.full((HEIGHT, WIDTH), 0.5 if step > 1e-20 else 0.0)
+    faint[MASK] += step
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert segment(faint, "saliency").labels.shape == MASK.shape
+
+
+def test_notes_name_what_python_calls_an_option():
+    (note,) = (each for each in segment(FRAMED["border"][0], "saliency").notes if "frame" in each)
+    assert note.endswith("keep_frame=True keeps it")
 
 
 def test_no_size_is_the_working_size_with_every_method():

@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import re
 
 import lazy_loader
 import numpy as np
@@ -12,7 +13,7 @@ from deepcv.amortized import redo
 from deepcv.amortized import settings as amortized
 from deepcv.companion.closure import code_hash
 from deepcv.errors import InputError
-from deepcv.methods import METHODS, get_method, split_name, title
+from deepcv.methods import METHODS, Method, get_method, split_name, title
 from deepcv.model.segment import deep_chan_vese_batch
 from deepcv.model.settings import PRESETS, Settings
 
@@ -185,6 +186,17 @@ def test_unknown_presets_and_settings_are_refused(name, arguments, named):
 def test_a_method_goes_by_its_own_and_its_functions_name(spelling, name):
     assert get_method(spelling).name == name
     assert split_name(f"{spelling}:paper") == (name, "paper")
+
+
+def test_settings_of_ones_own_function_have_names():
+    def loose(image, hint=None, *, seed=0, device=None, **settings): ...
+
+    def by_place(image, hint=None, starts=5, *, seed=0, device=None): ...
+
+    with pytest.raises(InputError, match="mine has no setting 'starts'; it has none"):
+        Method("mine", "Mine", loose).settings(starts=5)
+    with pytest.raises(InputError, match=re.escape("mine has the setting 'starts=5'; settings stand after `*`")):
+        Method("mine", "Mine", by_place)
 
 
 def test_no_two_methods_share_a_name():

@@ -148,6 +148,15 @@ def test_interval_of_one_image_is_its_value():
     assert bootstrap_interval([0.5, 0.5, 0.5]) == (0.5, 0.5)
 
 
+def test_what_has_no_interval_is_told():
+    for interval in (bootstrap_interval, interval_over_seeds):
+        with pytest.raises(InputError, match="the level is 95; it is a coverage between 0 and 1"):
+            interval([0.1, 0.2], level=95)
+    for wrong, said in (([0.1, np.inf], "infinity"), (np.zeros((2, 2, 2)), r"the scores are \(2, 2, 2\)")):
+        with pytest.raises(InputError, match=said):
+            bootstrap_interval(wrong)
+
+
 @pytest.mark.parametrize("values", [[], [0.5, float("nan")]])
 def test_interval_of_nothing_is_refused(values):
     with pytest.raises(InputError, match="empty or have NaN"):

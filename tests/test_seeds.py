@@ -103,6 +103,8 @@ def test_arrays_say_the_same_in_floats_and_in_bytes():
         (Seeds(foreground=np.zeros((9, 9), np.uint8)), "no stroke"),
         (Seeds(foreground=np.zeros((9, 9, 3), np.uint8)), r"\(9, 9, 3\)"),
         (np.zeros((3, 3)), "resize the seeds"),
+        ({"box": (1, 2, 3, 4)}, r"seeds are \{'box': .* or deepcv.Seeds with points"),
+        ((30, 20), r"seeds are \(30, 20\); give"),
         (np.full((HEIGHT, WIDTH), 0.3), "value 0.3"),
         (np.full((HEIGHT, WIDTH), np.nan), "mark no pixel"),
         (np.zeros((HEIGHT, WIDTH), int), "int64"),

@@ -71,7 +71,7 @@ def inpainting_error_maximization(
     ----------
     image, hint, seed, device
         As for every method (`deepcv.images.as_image`, `deepcv.images.as_hint`). The seed is ignored, and with a start
-        from the centre the hint too.
+        from the centre the hint too, unless it can only be marks (`deepcv.seeds`).
     start : {"centre", "hint"}
         The first mask: the original's square, or the hint above its Otsu threshold as for the paper's methods.
     size : int, at least 8

@@ -49,7 +49,9 @@ def segment(
     background: Background = None,
     hint: Hint = None,
     invert: Invert = False,
-    method: Annotated[str, typer.Option(help="As listed by `deepcv methods`.")] = "deep-cv",
+    method: Annotated[
+        str, typer.Option(help="As listed by `deepcv methods`, with a preset as method:preset.")
+    ] = "deep-cv",
     preset: Annotated[str, typer.Option(help="Named settings of the method.")] = "default",
     phases: Annotated[int | None, typer.Option(help="Number N of regions; the mask has N grey levels.")] = None,
     nu: Annotated[float | None, typer.Option(help="Weight ν of the boundary length; larger is smoother.")] = None,
@@ -89,9 +91,9 @@ def segment(
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from deepcv.checks import Seed, check_value
     from deepcv.devices import device_kind
-    from deepcv.methods import get_method
+    from deepcv.methods import with_preset
 
-    chosen = get_method(method)
+    chosen, preset = with_preset(method, preset)
     check_value("seed", seed, Seed)
     settings = _settings(chosen, preset, phases=phases, nu=nu, size=size)
     on = device_kind(more.device)

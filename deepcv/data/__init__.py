@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from deepcv.checks import check_known
+from deepcv.checks import Count, check_known, check_value
 from deepcv.errors import InputError
 
 from . import ecssd, flowerlike, flowers, folder, noise, nuclei, regions, samples, weizmann
@@ -56,6 +56,8 @@ SETS = {
 }
 """Data sets without splits: name and opening function."""
 
+_OF_REGIONS = ("regions", "weizmann2-regions")
+
 COLLECTIONS = {
     "flowerlike": flowerlike.dataset,
     "flowers17": flowers.flowers17,
@@ -89,16 +91,20 @@ def load_dataset(
     Raises
     ------
     InputError
-        For an unknown name or split, or if the data are missing.
+        For an unknown name or split, a side or sigma out of range, a side for a data set of several regions, or if
+        the data are missing.
 
     Examples
     --------
     >>> from deepcv.data import load_dataset
     >>> [sample.image.shape for sample in load_dataset("samples")[:2]]  # doctest: +SKIP
     """
+    check_value("side", side, Count | None)
+    noise.check_sigma(sigma)
     if name in COLLECTIONS:
         if split not in SPLITS:
-            raise InputError(f"{name} has no split {split!r}; it has {', '.join(SPLITS)}")
+            told = "is in splits" if split is None else f"has no split {split!r}"
+            raise InputError(f"{name} {told}; give split as one of {', '.join(SPLITS)}")
         found = COLLECTIONS[name](split)
     else:
         check_known("data set", name, (*SETS, *COLLECTIONS))
@@ -106,6 +112,8 @@ def load_dataset(
             raise InputError(f"{name} has no splits; leave out split {split!r}")
         found = SETS[name]()
     if side is not None:
+        if name in _OF_REGIONS:
+            raise InputError(f"{name} has several regions, which crops don't have; leave out side {side}")
         found = cropped(found, side)
     return noise.noisy(found, sigma, clip=clipped) if sigma else found
 

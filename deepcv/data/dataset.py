@@ -116,7 +116,9 @@ class Dataset(Sequence[Sample]):
         return self._with(names)
 
     def __add__(self, other: Dataset) -> Dataset:
-        """The samples of both, whose names have to differ."""
+        """The samples of both; names that both have raise `InputError`."""
+        if both := {*self.names} & {*other.names}:
+            raise InputError(f"both data sets have an image {min(both)!r}; leave it out of one of them, by `only`")
         loads = dict.fromkeys(self.names, self._load) | dict.fromkeys(other.names, other._load)
 
         def stamp() -> str:

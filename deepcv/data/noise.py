@@ -18,7 +18,7 @@ def add_gaussian(image: np.ndarray, sigma: float, *, clip: bool = True, seed: in
     ----------
     image : numpy.ndarray of uint8, `(H, W)` or `(H, W, 3)`
     sigma : float, at least 0
-        Standard deviation on the 0..255 scale; anything else raises `InputError`.
+        Standard deviation on the 0..255 scale.
     clip : bool
         True clips noisy values to the image's range, as a camera does; near black and white the noise is then smaller
         and biased. False keeps them, so the noise is identically distributed everywhere. The paper does not say which
@@ -29,11 +29,23 @@ def add_gaussian(image: np.ndarray, sigma: float, *, clip: bool = True, seed: in
     -------
     numpy.ndarray of float32, of the same shape
         On the [0, 1] scale, not quantised. Without `clip` values may exceed it; rescale them before segmentation.
+
+    Raises
+    ------
+    InputError
+        For an image that isn't uint8, or another sigma.
     """
-    if not (np.isfinite(sigma) and sigma >= 0):
-        raise InputError(f"sigma must be a finite number of at least 0 on the 0..255 scale, not {sigma}")
+    check_sigma(sigma)
+    if np.asarray(image).dtype != np.uint8:
+        raise InputError(f"noise is added to uint8 images, and this one is {np.asarray(image).dtype}; convert it first")
     noisy = image / 255 + np.random.default_rng(seed).normal(0, sigma / 255, image.shape)
     return (np.clip(noisy, 0, 1) if clip else noisy).astype(np.float32)
+
+
+def check_sigma(sigma: float) -> None:
+    """Raise `InputError` unless it is the standard deviation of a noise."""
+    if not (np.isfinite(sigma) and sigma >= 0):
+        raise InputError(f"sigma must be a finite number of at least 0 on the 0..255 scale, not {sigma}")
 
 
 def noisy(clean: Dataset, sigma: float, *, clip: bool = True) -> Dataset:

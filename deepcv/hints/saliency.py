@@ -64,7 +64,8 @@ def structured_matrix_decomposition(image, **settings) -> np.ndarray:
     -------
     numpy.ndarray of float32, `(H, W)`, in [0, 1]
         High on the object; 0 and 1 both occur at working size. A flat frame around the picture is 0. If nothing stands
-        out, the map is the centre prior, so it is never constant.
+        out, the map is the centre prior, so with the default settings it is never constant; it is where other settings
+        leave a single superpixel.
 
     Raises
     ------

@@ -77,7 +77,7 @@ def deep_chan_vese(
         uint8, or float in [0, 1].
     hint : array_like, `(H, W)`, optional
         In [0, 1], high on the presumed foreground; default: the saliency of `deepcv.hints.saliency`. Ignored with more
-        than two phases, and with another `start` than "hint".
+        than two phases, and with another `start` than "hint", unless it can only be marks (`deepcv.seeds`).
     seed : int
         Of networks, noise and random starts. The same seed on the same CPU gives the same mask.
     device : str, optional

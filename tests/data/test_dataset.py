@@ -58,9 +58,12 @@ def test_the_hash_tells_partitions_apart_and_is_the_old_one_without():
     ("name", "given", "said"),
     [
         ("coco", {}, "no data set 'coco'; there are samples, regions, nuclei, weizmann, "),
-        ("flowerlike", {}, "flowerlike has no split None; it has train, val, test"),
+        ("flowerlike", {}, "flowerlike is in splits; give split as one of train, val, test"),
         ("flowers17", {"split": "dev"}, "flowers17 has no split 'dev'"),
         ("samples", {"split": "test"}, "samples has no splits"),
+        ("regions", {"side": 64}, "regions has several regions, which crops don't have"),
+        ("samples", {"side": 0}, "side is 0"),
+        ("samples", {"sigma": -1}, "sigma must be"),
     ],
 )
 def test_an_unknown_name_or_split_is_answered_with_the_known_ones(name, given, said):

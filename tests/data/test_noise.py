@@ -38,6 +38,11 @@ def test_a_sigma_that_is_none_is_refused(sigma):
         noise.add_gaussian(np.zeros((8, 8), np.uint8), sigma)
 
 
+def test_an_image_of_another_scale_is_refused():
+    with pytest.raises(InputError, match="uint8 images, and this one is float32"):
+        noise.add_gaussian(np.zeros((8, 8), np.float32), 25)
+
+
 def test_a_noisy_data_set_has_the_same_truths_and_other_noise_for_each_image():
     clean, clipped, unclipped = (
         load_dataset("samples", **given) for given in ({}, {"sigma": 100}, {"sigma": 100, "clipped": False})

@@ -157,8 +157,8 @@ def finding(rows: DataFrame) -> str:
             f"in {solver} from {row['mean F', 'lowest']:.3f} to {row['mean F', 'highest']:.3f}, with two convolutions "
             f"{small:+} against the {REFERENCE}"
         )
-    alone = table.xs(HINT, level=1)["F", "mean"] if HINT in table.index.get_level_values(1) else []
-    start = f" The thresholded hint, from which each starts, has {alone.iloc[0]:.3f}." if len(alone) else ""
+    alone = [row["F", "mean"] for (_, name), row in table.iterrows() if name == HINT]
+    start = f" The thresholded hint, from which each starts, has {alone[0]:.3f}." if alone else ""
     return f"Mean F of the paper's five architectures: {'; '.join(told)}.{start}"
 
 

@@ -279,8 +279,8 @@ def flowers_cell(
         return found
     decisive = (rows["dataset"] == PAPERS).all() and not _early(rows)
     if decisive and set(rows.get("truth", [""])) != {"official"}:
-        ours: Any = found.numbers["ours"]
-        decisive = ours.low - BOUNDARY - printed > TOLERANCE or printed - ours.high > TOLERANCE
+        mean: Any = found.numbers["ours"]
+        decisive = mean.low - BOUNDARY - printed > TOLERANCE or printed - mean.high > TOLERANCE
         found = replace(
             found,
             evidence=f"{found.evidence} A trimap's boundary isn't scored; if it were, the score would be up to "
