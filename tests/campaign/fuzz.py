@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from deepcv.door import segment
 from deepcv.errors import InputError
 from deepcv.images import as_hint, as_image
 from deepcv.methods import METHODS
@@ -202,8 +203,11 @@ def problems(found, name: str, preset: str, shape: tuple[int, int]) -> Iterator[
         yield "there is no mask"
 
 
-def attack(number: int, methods: int) -> Iterator[tuple[str, str, str]]:
-    """Draw an image and a hint and segment it by some of the methods: (method, "mask", "refused" or "failed", why)."""
+def attack(number: int, methods: int, *, door: bool = False) -> Iterator[tuple[str, str, str]]:
+    """Draw an image and a hint and segment it by some of the methods: (method, "mask", "refused" or "failed", why).
+
+    By the methods' own functions, or through `deepcv.segment`, as the command line does.
+    """
     rng = np.random.default_rng(number)
     image = odd_image(rng)
     shape = image.shape[:2]
@@ -215,7 +219,12 @@ def attack(number: int, methods: int) -> Iterator[tuple[str, str, str]]:
             warnings.simplefilter("error", RuntimeWarning)  # numpy's, of overflow and 0/0
             try:
                 before = image.copy()
-                found = METHODS[name].function(image, hint, seed=number, device="cpu", **settings)
+                if door:
+                    taken = hint if METHODS[name].takes_hint(settings) else None
+                    given = TINY.get(name, {})
+                    found = segment(image, name, preset=preset, hint=taken, seed=number, device="cpu", **given)
+                else:
+                    found = METHODS[name].function(image, hint, seed=number, device="cpu", **settings)
                 wrong = [*problems(found, name, preset, shape)]
                 if not np.array_equal(image, before):
                     wrong.append("the image was changed")
@@ -235,13 +244,14 @@ def main() -> int:
     parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--first", type=int, default=0, help="number of the first image")
     parser.add_argument("--methods", type=int, default=1, help="of each image, drawn")
+    parser.add_argument("--door", action="store_true", help="through `deepcv.segment`")
     given = parser.parse_args()
     counts: collections.Counter[str] = collections.Counter()
     refusals: collections.Counter[str] = collections.Counter()
     seconds: collections.Counter[str] = collections.Counter()
     for number in range(given.first, given.first + given.images):
         start = time.process_time()
-        for run, outcome, why in attack(number, given.methods):
+        for run, outcome, why in attack(number, given.methods, door=given.door):
             counts[outcome] += 1
             seconds[run] += time.process_time() - start
             start = time.process_time()

@@ -25,10 +25,12 @@ pytest.importorskip("resource", reason="the tools need POSIX")
 fuzz, mutants = _script("fuzz"), _script("mutants")
 
 
-@pytest.mark.parametrize("first", range(100_000, 100_100, 10))
-def test_an_odd_image_gives_a_mask_or_one_sentence(first):
+@pytest.mark.parametrize("door", [False, True])
+@pytest.mark.parametrize("first", range(100_000, 100_100, 20))
+def test_an_odd_image_gives_a_mask_or_one_sentence(first, door):
     """Other images than the campaign's, ten at a time, the quick methods in turn."""
-    outcomes = [outcome for number in range(first, first + 10) for outcome in fuzz.attack(number, 1)]
+    first += 10 * door
+    outcomes = [outcome for number in range(first, first + 10) for outcome in fuzz.attack(number, 1, door=door)]
     assert len(outcomes) == 10
     assert [each for each in outcomes if each[1] == "failed"] == []
 
