@@ -171,6 +171,8 @@ def read_picture(
     With `longest` the longer side is reduced to that many pixels, which takes less time and memory than a full
     picture: a JPEG is decoded at half, a quarter or an eighth of its size, others are averaged as they were stored.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise InputError(f"the picture's path is {path!r:.60}; give the name of a file")
     for option, value in (("page", page), ("channel", channel)):
         check_value(option, value, int | None)
     percentiles = None if percentiles is None else _increasing(percentiles)

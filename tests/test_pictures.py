@@ -105,6 +105,12 @@ def test_percentiles_apply_to_8_bits_when_asked_and_must_increase(tmp_path):
             read_image(path, percentiles=limits)
 
 
+@pytest.mark.parametrize("path", [None, [[1, 2]], b"p.png"])
+def test_a_path_is_the_name_of_a_file(path):
+    with pytest.raises(InputError, match="picture's path is .*; give the name of a file"):
+        read_image(path)
+
+
 def test_samples_that_are_no_numbers_are_refused(tmp_path):
     assert "NaN" in refused(tiff(tmp_path, np.where(DISK, np.nan, 1).astype(np.float32)), convert=True)
     assert "complex64" in refused(tiff(tmp_path, GREY.astype(np.complex64)), convert=True)

@@ -270,6 +270,6 @@ def plot(decided: Decided) -> Figure:
     if shown:
         for shape, title in zip("os^", (COLUMNS["paper"], COLUMNS["default"], "opponents"), strict=True):
             axis.plot([], [], shape, color="0.3", ms=5, label=title)
-        axis.legend(fontsize=8)
+        axis.legend(fontsize=8, ncols=4, loc="lower right", bbox_to_anchor=(1, 1), frameon=False)
     figure.tight_layout()
     return figure

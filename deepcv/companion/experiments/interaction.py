@@ -234,6 +234,7 @@ def plot(table: DataFrame) -> Figure:
                 continue
             scores = shown[own].droplevel((0, 1))["F", "mean"].reindex(CLICKS_AT)
             style = {"color": COLOURS[number % len(COLOURS)], "marker": "osD^vP<X>*h"[number % 11], "ms": 4, "lw": 1}
+            style["ls"] = "-" if number < len(COLOURS) else "--"
             axis.plot(SHOWN, scores, label=name, **style)
         axis.set(title=dataset_title(dataset), xlabel="clicks", xticks=SHOWN)
         axis.grid(alpha=0.25)
