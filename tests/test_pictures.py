@@ -107,7 +107,7 @@ def test_percentiles_apply_to_8_bits_when_asked_and_must_increase(tmp_path):
 
 @pytest.mark.parametrize("path", [None, [[1, 2]], b"p.png"])
 def test_a_path_is_the_name_of_a_file(path):
-    with pytest.raises(InputError, match="picture's path is .*; give the name of a file"):
+    with pytest.raises(InputError, match=r"picture's path is .*; give the name of a file"):
         read_image(path)
 
 
