@@ -12,7 +12,7 @@ otherwise, or over fewer than `FEWEST` images. `judged` makes a status of them.
 Some thresholds are a matter of taste, and some rules were set after their rows had been seen (`Claim.set_after`). That
 partly takes a part that holds, and that an interval across the threshold is undecided, was decided after all rows
 recorded until 2026-11-26 had been seen; so were, a day later, wider intervals over few images and of shares of 0
-or 1.
+or 1, and another day later what masks decide whose boundary isn't scored.
 """
 
 from __future__ import annotations
