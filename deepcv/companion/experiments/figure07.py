@@ -56,8 +56,8 @@ _COMPARED = ("deep-cv", "chan-vese", "statistical", "normalized-cuts", "grabcut"
 _DOUBLE_DIP = "double-dip:otsu"
 _PAPERS = SINGLE["paper"]
 UNFILTERED = {"guided_radius": 0}
-"""The paper's algorithm without its guided filter, which with a noisy guide spoils the mask: over seven photographs its F
-at σ = 100, clipped, is 0.67 with the filter. Section 5.2 tells of the filter, the paragraph on noise doesn't."""
+"""The paper's algorithm without its guided filter, which with a noisy guide spoils the mask: over seven photographs its
+F at σ = 100, clipped, is 0.67 with the filter. Section 5.2 tells of the filter, the paragraph on noise doesn't."""
 _CLIPPING = {True: "clipped", False: "unclipped"}
 
 
