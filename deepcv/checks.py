@@ -88,7 +88,7 @@ def checked_settings(method: Callable, arguments: Mapping[str, Any]) -> dict[str
     return {name: arguments[name] for name in names if name not in ("seed", "device")}
 
 
-def plain(value):
+def as_python(value):
     """Python's own number for one of NumPy's, which not every library takes; anything else as it is."""
     return value.item() if getattr(value, "ndim", None) == 0 else value
 

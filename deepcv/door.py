@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from deepcv.checks import Seed, at_least, check_value, plain
+from deepcv.checks import Seed, as_python, at_least, check_value
 from deepcv.confidence import DOUBTFUL, belief, told
 from deepcv.confidence import confidence as confidence_in
 from deepcv.contours import Objects
@@ -121,7 +121,7 @@ def segment(
     >>> segment(image, "hint-cut", seeds=Seeds(box=(20, 10, 45, 30))).mask.sum()
     np.int64(500)
     """
-    seed, settings = plain(seed), {name: plain(value) for name, value in settings.items()}
+    seed, settings = as_python(seed), {name: as_python(value) for name, value in settings.items()}
     chosen, preset = with_preset(method, preset)
     chosen_here = {name for name in ("nu", "balance") if name not in settings and preset == "default"}
     size = {"size": settings.pop("size")} if "size" in settings and not chosen.has_setting("size") else {}
@@ -253,15 +253,15 @@ def segment_picture(
     alone = hint is None and not marked and method.takes_hint(settings) and working.get("phases", 2) == 2
     if alone:
         hint = hint_for(as_image(image))
-    run: Callable[..., Segmentation] = method.function
-    if not hasattr(run, "takes_seeds"):
+    run: Callable[..., Segmentation] = partial(_checked, method)
+    if not (hasattr(method.function, "takes_seeds") or "seeds" in inspect.signature(method.function).parameters):
         run = partial(with_seeds, run, seeds=working.pop("seeds", None))
-    found = _checked(method, run(image, hint, **working))
-    if not method.has_setting("size"):
-        found = replace(found, settings={**found.settings, "size": settings.get("size") or WORKING_SIZE})
+    found = run(image, hint, **working)
     if "balance" in may_choose and settings.get("balance") and _is_line(found):
         notes.append("what was found is a line: regions aren't balanced by area")
         found = run(image, hint, **working | {"balance": 0.0})
+    if not method.has_setting("size"):
+        found = replace(found, settings={**found.settings, "size": settings.get("size") or WORKING_SIZE})
     believed, certainty = None, None
     if alone and hint is not None and len(found.memberships) == 2:
         believed = turn.back(belief(found.memberships[1], resize(hint, found.memberships.shape[1:])))
@@ -290,15 +290,20 @@ def segment_picture(
     return Found(**vars(found) | changed, notes=tuple(notes), belief=believed, confidence=certainty)
 
 
-def _checked(method: Method, found: Segmentation) -> Segmentation:
-    """What a method returned, which may be anyone's, with arrays of the promised types."""
+def _checked(method: Method, image: np.ndarray, hint: np.ndarray | None, **keywords) -> Segmentation:
+    """What a method, which may be anyone's, makes of an image, with arrays of the promised types."""
+    found = method.function(image, hint, **keywords)
+    if not isinstance(found, Segmentation):
+        raise InputError(f"{method.name} returned a {type(found).__name__}; a method returns a deepcv.Segmentation")
     labels, memberships = np.asarray(found.labels), np.asarray(found.memberships)
-    whole = labels.ndim == 2 and memberships.ndim == 3 and labels.dtype.kind in "biu"
-    if not whole or labels.min() < 0 or labels.max() >= len(memberships):
+    shape, phases = image.shape[:2], len(memberships)
+    whole = labels.shape == shape and memberships.shape == (phases, *shape) and labels.dtype.kind in "biu"
+    if not (whole and 2 <= phases <= 256 and labels.min() >= 0 and labels.max() < phases):
+        span = f", {labels.min()} to {labels.max()}," if labels.size else ""
         raise InputError(
-            f"{method.name} returned {labels.dtype} labels {labels.shape}, {labels.min()} to {labels.max()}, and "
-            f"memberships {memberships.shape}; of N phases labels are whole numbers (H, W) from 0 to N - 1, and "
-            "memberships (N, h, w)"
+            f"{method.name} returned {labels.dtype} labels {labels.shape}{span} and memberships {memberships.shape}; "
+            f"of N phases, 2 to 256, labels are {shape}, whole numbers from 0 to N - 1, and memberships "
+            f"(N, {shape[0]}, {shape[1]})"
         )
     return replace(
         found, labels=labels.astype(np.uint8, copy=False), memberships=memberships.astype(np.float32, copy=False)

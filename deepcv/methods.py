@@ -119,11 +119,14 @@ class Method:
         object.__setattr__(self, "presets", {"default": {}, **self.presets})
         if self.resolve:
             return
-        for name, each in inspect.signature(self.function).parameters.items():
-            if name not in _COMMON and each.kind == each.POSITIONAL_OR_KEYWORD:
-                raise InputError(
-                    f"{self.name} has the setting {str(each)!r}; settings stand after `*` in its function, by name"
-                )
+        parameters = inspect.signature(self.function).parameters.values()
+        first = [each.name for each in parameters if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)]
+        several = any(each.kind == each.VAR_POSITIONAL for each in parameters)
+        if first != ["image", "hint"] and not several:
+            raise InputError(
+                f"the function of {self.name} begins with {', '.join(first) or 'nothing'}; it is to begin with "
+                "image, hint=None, and settings stand after `*`, by name"
+            )
 
     @property
     def trained(self) -> bool:

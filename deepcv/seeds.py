@@ -40,7 +40,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from deepcv.checks import plain
+from deepcv.checks import as_python
 from deepcv.errors import InputError
 from deepcv.hints.saliency import structured_matrix_decomposition
 from deepcv.images import as_array, as_colour, as_hint, as_image, resize, working_shape
@@ -485,7 +485,7 @@ def takes_seeds(method: Callable[..., Segmentation]) -> Callable[..., Segmentati
     """The method with a keyword `seeds`, as for `with_seeds`, which its docstring tells."""
 
     def call(image, hint=None, **keywords):
-        keywords = {name: plain(value) for name, value in keywords.items()}
+        keywords = {name: as_python(value) for name, value in keywords.items()}
         return with_seeds(method, image, hint, keywords.pop("seeds", None), **keywords)
 
     wrapped: Any = functools.wraps(method)(call)

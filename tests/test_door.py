@@ -262,7 +262,15 @@ def test_what_ones_own_method_returns_is_checked_and_gets_the_promised_types(mon
     assert own.labels.dtype == np.uint8 and own.memberships.dtype == np.float32
     np.testing.assert_array_equal(own.mask, MASK)
     monkeypatch.setitem(METHODS, "mine", mine(MASK * 255, memberships))
-    with pytest.raises(InputError, match=r"mine returned int64 labels .*, 0 to 255, and memberships"):
+    for seeds in (None, Seeds(box=(40, 18, 90, 66))):
+        with pytest.raises(InputError, match=r"mine returned int64 labels .*, 0 to 255, and memberships"):
+            segment(PICTURE, "mine", seeds=seeds)
+    for wrong in (mine(MASK[:9, :9] * 1, memberships), mine(np.zeros((0, 0), int), memberships[:1])):
+        monkeypatch.setitem(METHODS, "mine", wrong)
+        with pytest.raises(InputError, match="mine returned int64 labels"):
+            segment(PICTURE, "mine")
+    monkeypatch.setitem(METHODS, "mine", Method("mine", "Mine", lambda image, hint=None, **_: MASK))
+    with pytest.raises(InputError, match=r"mine returned a ndarray; a method returns a deepcv\.Segmentation"):
         segment(PICTURE, "mine")
 
 
@@ -270,6 +278,40 @@ def test_marks_hold_ones_own_method_too(monkeypatch):
     memberships = np.stack([1.0 - MASK, 1.0 * MASK])
     monkeypatch.setitem(METHODS, "mine", mine(MASK.astype(np.uint8), memberships))
     assert segment(PICTURE, "mine", seeds=Seeds(points=[(3, 3)], background_points=[(64, 42)])).mask[3, 3]
+
+
+def test_a_line_by_ones_own_method_is_checked_and_told_like_any(monkeypatch):
+    line = np.zeros(MASK.shape, int)
+    line[40, 5:100] = 1
+
+    def function(image, hint=None, *, seed=0, device=None, balance=0.5):
+        return Segmentation(line, np.stack([1.0 - line, 1.0 * line]), settings={"balance": balance})
+
+    monkeypatch.setitem(METHODS, "mine", Method("mine", "Mine", function))
+    own = segment(PICTURE, "mine", hint=MASK)
+    assert own.labels.dtype == np.uint8 and own.settings == {"balance": 0.0, "size": 1024}
+
+
+def test_ones_own_method_may_take_marks_itself(monkeypatch):
+    given = []
+
+    def function(image, hint=None, *, seeds=None, seed=0, device=None):
+        given.append(seeds)
+        return two_phase(MASK)
+
+    monkeypatch.setitem(METHODS, "mine", Method("mine", "Mine", function))
+    segment(PICTURE, "mine", seeds=Seeds(points=[(3, 3)]))
+    assert given[0].points == ((3, 3),)
+
+
+def test_of_several_regions_wedges_keep_what_is_mirrored_into_them():
+    bands = np.repeat(np.repeat([[60], [140], [240]], 40, axis=0), 120, axis=1).astype(np.uint8)
+    bands += np.random.default_rng(0).integers(0, 6, bands.shape).astype(np.uint8)
+    turned = _turned(bands, 7, 0)
+    assert frames.scene(turned).outside is not None
+    own = segment(turned, "normalized-cuts:regions", size=100)
+    assert own.labels.shape == turned.shape and any("gets the labels beside it" in note for note in own.notes)
+    np.testing.assert_allclose(own.memberships.sum(axis=0), 1, atol=1e-5)
 
 
 def test_a_preset_is_named_with_its_method_or_beside_it():
@@ -320,10 +362,10 @@ def test_lines_are_not_balanced_by_area():
 
         def method(image, hint=None, *, seed=0, device=None, balance=0.5, mask=mask, given=given):
             given.append(balance)
-            return two_phase(mask)
+            return two_phase(mask if mask.shape == image.shape[:2] else mask.T)
 
         chosen = replace(get_method("saliency"), function=method)
-        segment_picture(chosen, pixels, mask, {"balance": 0.5, "seed": 0})
+        segment_picture(chosen, pixels, mask, {"balance": 0.5, "seed": 0}, keep_frame=True)
         assert given == ([0.5, 0.0] if lines else [0.5])
 
 

@@ -195,8 +195,11 @@ def test_settings_of_ones_own_function_have_names():
 
     with pytest.raises(InputError, match="mine has no setting 'starts'; it has none"):
         Method("mine", "Mine", loose).settings(starts=5)
-    with pytest.raises(InputError, match=re.escape("mine has the setting 'starts=5'; settings stand after `*`")):
-        Method("mine", "Mine", by_place)
+    for function in (by_place, lambda image, *, seed=0: None, lambda img, hint=None: None):
+        with pytest.raises(
+            InputError, match=re.escape("it is to begin with image, hint=None, and settings stand after")
+        ):
+            Method("mine", "Mine", function)
 
 
 def test_no_two_methods_share_a_name():

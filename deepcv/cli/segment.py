@@ -126,6 +126,7 @@ def segment(
             chosen.name,
             sorted(settings.items()),
             (seed, nu, keep_frame, invert, more.largest),
+            *(() if two else ("a frame has the labels beside it",)),
             replace(said, convert=False),
             more.looking(),
         ),

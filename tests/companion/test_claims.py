@@ -724,7 +724,10 @@ def test_a_score_that_changes_from_training_to_training_is_undecided():
 
 @pytest.mark.parametrize(
     ("above", "status"),
-    [(-0.1, Status.NOT), (0, Status.UNDECIDED), (0.1, Status.UNDECIDED), (on_flowers.BOUNDARY + 0.05, Status.NOT)],
+    [
+        *((-0.1, Status.NOT), (-0.04, Status.NOT), (-0.02, Status.UNDECIDED), (0, Status.UNDECIDED)),
+        *((on_flowers.BOUNDARY + 0.02, Status.UNDECIDED), (on_flowers.BOUNDARY + 0.05, Status.NOT)),
+    ],
 )
 def test_masks_whose_boundary_is_not_scored_decide_what_that_does_not_explain(above, status):
     """Scoring the boundary, too, could only lower ours."""

@@ -180,7 +180,7 @@ def finding(rows: DataFrame) -> str:
     )
     return (
         f"A centred disk has an mIoU with the oracle of {flowers.baseline(rows, 'disk'):.3f}; the trainings, mean over "
-        f"seeds, where “printed” is the algorithm to the letter: {told}."
+        f"seeds, where “printed” is the paper's settings, reduced: {told}."
     )
 
 
