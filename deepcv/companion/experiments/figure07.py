@@ -272,7 +272,7 @@ def ours_holds(rows: DataFrame, ours: str) -> Verdict:
         f"At σ = {by['sigma'].max()} F is {listed(scores, '')}; ours keeps at least {least} of its F without noise. "
         f"The share that it keeps, mean over all σ, minus that of {listed(contrast)}.{not_yet(missing)}"
     )
-    given = rows["settings"] if "settings" in rows else []
+    given = rows.get("settings", [])
     filtered = {name for name, each in zip(full_names(rows), given, strict=False) if each.get("guided_filter")}
     if filtered & {*names}:
         evidence += " Double-DIP still has its guided filter here, which a noisy guide spoils: that part is left open."
@@ -314,8 +314,8 @@ CLAIMS = (
         section="1.1; 6, Figure 7; 7",
         says="Where they fail, ours still captures enough details of the object.",
         test="The share of its F without noise that ours keeps, mean over all σ, clipped and unclipped, minus the "
-        "share that Chan-Vese, the statistical model and Double-DIP keep, paired over the images, is above 0. Ours has no guided "
-        "filter; as long as Double-DIP has one, its part is open. "
+        "share that Chan-Vese, the statistical model and Double-DIP keep, paired over the images, is above 0. Ours has "
+        "no guided filter; as long as Double-DIP has one, its part is open. "
         f"{ALL_PARTS}",
         decide=ours_holds,
         against=_OPPONENTS,
