@@ -154,7 +154,7 @@ def summary(rows: DataFrame) -> DataFrame:
     if len(levels) > 1 and levels[0] == 0:
         table[f"kept at {levels[1]:g}"] = table[levels[1]] / table[0]
     table["images"] = found.groupby(["name", "clipping"])["image"].nunique()
-    fewer = (table["images"] < table["images"].max()).rename("fewer")
+    fewer = table["images"] < table["images"].max()
     table = table.iloc[np.lexsort((-table[levels[-1]], fewer, table.index.get_level_values("clipping")))]
     table.index = table.index.set_levels([title(name) for name in table.index.levels[0]], level=0)
     return table.rename_axis(["", ""]).rename_axis(columns="σ")
@@ -239,8 +239,7 @@ def opponents_fail(rows: DataFrame) -> Verdict:
     status = judged(*parts)
     if status == Status.NOT:
         status = Status.UNDECIDED
-        evidence += f" {WITHOUT_BLUR}. Which map the paper had "
-        evidence += "isn't known."
+        evidence += f" {WITHOUT_BLUR}. Which map the paper had isn't known."
     return Verdict(status, evidence + not_yet(missing), numbers)
 
 
