@@ -85,7 +85,7 @@ def by_collection(rows: DataFrame) -> dict[str, DataFrame]:
 def papers_first(rows: DataFrame, names: Collection[str]) -> DataFrame:
     """The rows that decide on methods, "method:preset": those on the paper's photographs, if all have such rows."""
     papers = rows["dataset"] == PAPERS
-    return rows[papers] if papers.all() or {*names} <= {*full_names(rows[papers])} else rows[~papers]
+    return rows[papers] if papers.all() or {*names} <= {*full_names(rows[papers]).unique()} else rows[~papers]
 
 
 def means(rows: DataFrame, names: Series) -> DataFrame:
@@ -291,7 +291,7 @@ def flowers_cell(
 
 def _early(rows: DataFrame) -> set[str]:
     """The epochs before their last after which networks were scored, by number."""
-    return {each for each in rows.get("chosen", ()) if each.isdigit()}
+    return {each for each in rows["chosen"].unique() if each.isdigit()} if "chosen" in rows else set()
 
 
 def cells_of(

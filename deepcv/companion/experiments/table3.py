@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from deepcv.companion.claims import (
     ALL_PARTS,
     NOTHING_GAINED,
@@ -106,12 +108,14 @@ def deciding(rows: DataFrame, names: Collection[str]) -> DataFrame:
 
 def latest(rows: DataFrame) -> DataFrame:
     """The rows of each start after the last epoch that all its networks have reached, by their `chosen`."""
-    last, start = {}, ["dataset", "preset"]
-    for key, group in rows.groupby(start):
-        reached = [{*each["chosen"]} - {"validation"} for _, each in group.groupby(["constraints", "seed"])]
+    kept = np.zeros(len(rows), dtype=bool)
+    for places in rows.groupby(["dataset", "preset"]).indices.values():
+        group = rows.iloc[places]
+        reached = [{*each.unique()} - {"validation"} for _, each in group.groupby(["constraints", "seed"])["chosen"]]
         common = set.intersection(*reached)
-        last[key] = max(common, key=lambda each: math.inf if each == "last" else int(each), default="")
-    return rows[[last[*key] == chosen for *key, chosen in rows[[*start, "chosen"]].to_numpy()]]
+        last = max(common, key=lambda each: math.inf if each == "last" else int(each), default="")
+        kept[places] = group["chosen"] == last
+    return rows[kept]
 
 
 def by_collection(rows: DataFrame) -> dict[str, DataFrame]:
