@@ -208,6 +208,11 @@ def judged(*parts: bool | None) -> Status:
     return Status.NOT if parts and None not in parts else Status.UNDECIDED
 
 
+def in_a_word(part: bool | None) -> str:
+    """Whether a part of a claim holds; "no" if the whole interval is on the other side."""
+    return {True: "yes", False: "no", None: "undecided"}[part]
+
+
 PARTS = (
     "Reproduced: with its whole 95 % interval. Not reproduced: with its whole interval on the other side. Undecided: "
     "the interval has both."
@@ -256,6 +261,7 @@ def near(values: Series, printed: float, by_seed: Series | None = None) -> Verdi
     if by_seed is not None:
         found = found.with_trainings(by_seed)
     allowed = TOLERANCE + 1e-9
+    found = replace(found, low=max(found.low, 0.0), high=min(found.high, 1.0))  # Student's t knows no scale
     if found.images < FEWEST:
         status = Status.UNDECIDED
     elif found.low - printed > allowed or printed - found.high > allowed:

@@ -184,7 +184,7 @@ def plot(rows: DataFrame, settings: Settings, images: tuple[str, ...] | None = N
 
 _TOLD = {
     "chan-vese:default": "of Chan-Vese from the saliency map",
-    "chan-vese:exact": "of Chan-Vese with exact steps, which lower its energy further,",
+    "chan-vese:exact": "of Chan-Vese with exact steps and ν = 1",
     _PAPER: "of the paper's loop",
     "deep-cv:default": "of our default",
 }

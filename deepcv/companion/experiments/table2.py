@@ -27,6 +27,7 @@ from deepcv.companion.claims import (
     Status,
     Verdict,
     above,
+    in_a_word,
     judged,
     lead,
     listed,
@@ -304,12 +305,15 @@ def far_above_chan_vese(rows: DataFrame, ours: str) -> Verdict:
     table = printed("table2", "method", PAPERS_METHODS)
     margin = table.loc[PAPERS_METHODS["amortized"]] - table.loc[PAPERS_METHODS["chan-vese"]]
     parts, evidence = _lead_in(leads)
-    parts += [above(each, LARGE * margin[name]) for name, each in leads.items()]
+    large = {name: above(each, LARGE * margin[name]) for name, each in leads.items()}
     evidence = (
         f"Beside {title(chan_vese_beside(ours))}. {evidence} Printed: "
         + ", ".join(f"{name} {margin[name]:+.3f}" for name in leads)
+        + ". Above half of that: "
+        + ", ".join(f"{name} {in_a_word(part)}" for name, part in large.items())
         + "."
     )
+    parts += large.values()
     return on_flowers(Verdict(judged(*parts), evidence, leads), rows)
 
 
