@@ -140,8 +140,9 @@ CLAIMS = (
         id="figure05/more-accurate",
         section="5.4, Table 2",
         says="On test images of flowers the trained network's masks are better than those of Chan-Vese.",
-        test="The paper says so of the mean; image by image is our question. The share of all test images on which the network's IoU is above that of Chan-Vese (a draw counts half) "
-        f"is more than one half. {PARTS} {TRAININGS} {EPOCH} {BESIDE}",
+        test="The paper says so of the mean; image by image is our question. The share of all test images on which the "
+        "network's IoU is above that of Chan-Vese (a draw counts half) is more than one half. "
+        f"{PARTS} {TRAININGS} {EPOCH} {BESIDE}",
         decide=better_masks,
         run="table2",
         ours=TRAINED,

@@ -273,7 +273,8 @@ def constraints_prevent_collapse(rows: DataFrame, ours: str) -> Verdict:
     # rounding makes the chance of three against none, 1 in 20, a little more
     fewer, more = (fisher_exact(table, each).pvalue <= CHANCE + 1e-9 for each in ("greater", "less"))
     found = True if fewer else False if more else None
-    evidence = "Trainings that collapsed: " + ", ".join(f"{TITLES[name]} {n} of {of}" for name, (n, of) in counts.items()) + "."
+    told = ", ".join(f"{TITLES[name]} {n} of {of}" for name, (n, of) in counts.items())
+    evidence = f"Trainings that collapsed: {told}."
     if not without:
         evidence += " Without constraints no training had collapsed by then, so there was nothing to prevent."
     elif found is None:
