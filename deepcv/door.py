@@ -133,7 +133,9 @@ def segment(
     if seeds is not None:
         if isinstance(seeds, Seeds):
             check_inside(seeds, pixels.shape[:2])
-        resolved["seeds"] = seeds if isinstance(seeds, Seeds) else seeds_of(as_marks(seeds, pixels.shape[:2]))
+        else:
+            seeds = seeds_of(as_marks(_plain(seeds, "seeds"), pixels.shape[:2]))
+        resolved["seeds"] = seeds
     resolved |= size | {"seed": seed, "device": device}
     found = segment_picture(
         chosen, pixels, hint, resolved, keep_frame=keep_frame, may_choose=chosen_here, confidence=confidence
@@ -151,13 +153,25 @@ def _in_python(note: str) -> str:
     return re.sub(r"--size (\d+)", r"size=\1", note).replace("--keep-frame keeps", "keep_frame=True keeps")
 
 
+def _plain(values, name: str, mode: str = "L") -> np.ndarray:
+    """The array of what was given; raises `InputError` for what NumPy would misread."""
+    if hasattr(values, "getbands") and values.mode not in ("1", "L", "RGB"):  # Pillow's
+        raise InputError(f"the {name} has Pillow's mode {values.mode}; convert it first: {name}.convert('{mode}')")
+    if isinstance(values, np.ma.MaskedArray):
+        raise InputError(f"{name} is a masked array, and no pixel can be left out; fill it first, by {name}.filled(0)")
+    return as_array(values, f"the {name}")
+
+
+def _hint_as_given(hint) -> np.ndarray:
+    array = _plain(hint, "hint")
+    if array.dtype == np.uint8 and array.size and array.max() == 1:
+        raise InputError("the hint is uint8, from 0 to 1, which is nearly black; make it bool, or multiply it by 255")
+    return array
+
+
 def _as_given(image) -> np.ndarray:
     """The array of an image, with remedies for what `as_image` would misread or refuse."""
-    if hasattr(image, "getbands") and image.mode not in ("L", "RGB"):  # Pillow's
-        raise InputError(f"the image has Pillow's mode {image.mode}; convert it first: image.convert('RGB')")
-    if isinstance(image, np.ma.MaskedArray):
-        raise InputError("the image is a masked array, and no pixel can be left out; fill it first, by image.filled(0)")
-    array = as_array(image, "the image")
+    array = _plain(image, "image", "RGB")
     if array.dtype.kind in "biu" and array.dtype != np.uint8 and array.ndim > 1 and array.size:
         low, high = int(array.min()), int(array.max())
         remedy = f"scale it to [0, 1]: (image - {low}) / {max(1, high - low)}"
@@ -219,7 +233,7 @@ def segment_picture(
     settings, notes, shape = dict(settings), list[str](), pixels.shape[:2]
     check_value("size", settings.get("size"), Annotated[int, at_least(SMALLEST_SIDE)] | None)
     if hint is not None:
-        hint = as_array(hint, "the hint")
+        hint = _hint_as_given(hint)
         if not settings.get("seeds") and (marks := marks_in(hint)) is not None:
             hint, settings["seeds"] = None, seeds_of(marks)
         else:
@@ -248,6 +262,8 @@ def segment_picture(
     sized = method.sized(turned)
     reduction = sized / (settings.get("size") or WORKING_SIZE)
     image, hint, working = _bounded(method, image, hint, settings)
+    if hint is not None and not marked and marks_in(hint) is not None:  # by the averages of its resizing, ½ on edges
+        hint = hint.clip(1e-6, 1 - 1e-6)
     if "progress" in inspect.signature(method.function).parameters:
         working["progress"] = progress
     alone = hint is None and not marked and method.takes_hint(settings) and working.get("phases", 2) == 2

@@ -141,13 +141,19 @@ def interval_over_seeds(values, *, level: float = 0.95) -> tuple[float, float]:
     ----------
     values : array_like, `(seeds,)`
     level : float in (0, 1)
-        Coverage for normally distributed values; another one raises `InputError`. The interval of a single seed is
-        (-inf, inf).
+        Coverage for normally distributed values. The interval of a single seed is (-inf, inf).
+
+    Raises
+    ------
+    InputError
+        If there are no values or they have more axes, or for a level out of range.
     """
     from scipy.special import stdtrit
 
     _check_level(level)
     values = np.asarray(values, dtype=float)
+    if values.ndim != 1 or not values.size:
+        raise InputError(f"the values are {values.shape}; give one per seed, their means over images")
     if len(values) == 1:
         return -math.inf, math.inf
     reach = stdtrit(len(values) - 1, (1 + level) / 2) * values.std(ddof=1) / math.sqrt(len(values))

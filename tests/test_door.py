@@ -158,6 +158,16 @@ def test_a_hint_is_taken_for_rough_where_the_method_is_held_to_it_alone(monkeypa
     assert len(asked) == 1
 
 
+def test_a_rough_hint_stays_one_where_its_reduction_has_three_levels():
+    """Averages of pairs of pixels are 0, ½ and 1, which alone would be marks."""
+    masks = []
+    for left in (50, 51, 53):
+        hint = np.zeros(PICTURE.shape[:2], bool)
+        hint[10:60, left:110] = True
+        masks.append(segment(PICTURE, "grabcut", hint=hint, size=60).mask)
+    assert iou(masks[1], masks[0]) > 0.9 and iou(masks[2], masks[0]) > 0.9
+
+
 @pytest.mark.parametrize(
     ("image", "said"),
     [
@@ -214,6 +224,10 @@ BAD = {
     "hint of one axis": ({"hint": np.linspace(0, 1, 10)}, r"the hint is \(10,\); give one value for each pixel"),
     "empty hint": ({"hint": np.zeros((0, 0))}, r"the hint is \(0, 0\); give one value"),
     "hint in colour": ({"hint": PICTURE}, r"the hint is \(80, 120, 3\); give .* grey"),
+    "hint of 0 and 1": ({"hint": MASK.view(np.uint8)}, "the hint is uint8, from 0 to 1, which is nearly black; make"),
+    "hint of indices": ({"hint": Image.fromarray(PICTURE).quantize(4)}, r"mode P; convert it first: hint.convert\('L'"),
+    "masked hint": ({"hint": np.ma.masked_array(MASK, ~MASK)}, r"hint is a masked array, .* by hint.filled\(0\)"),
+    "masked seeds": ({"seeds": np.ma.masked_array(MASK, ~MASK)}, "seeds is a masked array"),
     "size in words": ({"size": "big"}, "size is 'big'; it must be a whole number of at least 8, or None"),
     "size of no number": ({"size": float("nan")}, "size is nan; it must be"),
     "broken size": ({"size": 200.5}, "size is 200.5; it must be"),

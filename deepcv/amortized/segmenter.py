@@ -73,7 +73,7 @@ class Segmenter:
         """
         path = Path(path)
         if not path.is_file():
-            raise InputError(f"there is no file {path}; `deepcv train` makes one")
+            raise InputError(f"there is no file {path}; `deepcv train` makes one, such as RUN/last.safetensors")
         try:
             with safe_open(path, framework="pt") as file:
                 about = file.metadata() or {}

@@ -1,15 +1,12 @@
-"""One picture or many: which there are, where their outputs go, what is done already, and what is said at the end."""
+"""Segment pictures, one or many, from the command line: write what is made of them and say how it went."""
 
 from __future__ import annotations
 
-import collections
 import contextlib
-import hashlib
-import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from deepcv.cli.options import Shared
+from deepcv.cli.pieces import STREAM, Piece, made_of, noted, say
 from deepcv.cli.tables import Tables
 from deepcv.errors import TOO_LARGE, InputError, out_of_memory
 
@@ -27,25 +24,6 @@ if TYPE_CHECKING:
 
     from deepcv.contours import Objects
     from deepcv.door import Found
-
-STREAM = Path("-")
-"""Standard input or output."""
-
-
-@dataclass(frozen=True)
-class Piece:
-    """A picture and where its outputs go."""
-
-    path: Path
-    name: str
-    """In tables: relative to the folder that was given."""
-    places: Mapping[str, Path]
-    """By the keys of `deepcv.outputs.KINDS`."""
-    done: bool = False
-    """Whether all outputs are there and newer."""
-
-    def __str__(self) -> str:
-        return str(self.path)
 
 
 @dataclass(frozen=True)
@@ -75,197 +53,13 @@ class Work:
     phases: int | None = 2
     """Number of regions; None if only the masks tell."""
     made_by: str = ""
-    """Differs with what a mask depends on besides the picture (`made_by`)."""
+    """A hash of what a mask depends on besides the picture."""
     largest: bool = False
     rows: bool = False
     objects: bool = False
     say: bool = False
     """Whether to say, before it is segmented, what a picture is."""
     title: str = ""
-
-
-# -- what there is to do -----------------------------------------------------------------------------------------------
-
-
-def wanted(out: Path | None, options: Shared, *, two: bool = True) -> dict[str, Path]:
-    """The outputs of each picture that are wanted, by the keys of `deepcv.outputs.KINDS`."""
-    foreground = {name: getattr(options, name) for name in ("cutout", "soft", "objects", "geojson")}
-    for name, path in {**foreground, "coco": options.coco, "largest": options.largest or None}.items():
-        if path is not None and not two:
-            raise InputError(f"--{name} needs a foreground and a background, and there are more regions; leave it out")
-    found = {"out": out, "overlay": options.overlay, **foreground}
-    found = {name: path for name, path in found.items() if path is not None}
-    if not found:
-        raise InputError("there is nothing to write; name a mask, as in --out mask.png, or a folder for many")
-    return found
-
-
-def made_by(*options: object) -> str:
-    """A hash of the options that masks depend on; it is written into them."""
-    return hashlib.sha256(repr(options).encode(errors="backslashreplace")).hexdigest()[:16]
-
-
-def is_one(images: Sequence[Path], out: Path | None) -> bool:
-    """Whether one picture is to be segmented, so that outputs are files and not folders."""
-    return len(images) == 1 and not images[0].is_dir() and not (out is not None and out.is_dir())
-
-
-def single(image: Path, wanted: Mapping[str, Path], tables: Iterable[Path], inputs: Iterable[Path | None]) -> Piece:
-    """The piece of one picture, whose outputs are files; raises `InputError` unless they can be written."""
-    from deepcv.files import as_text, check_place
-    from deepcv.outputs import check_suffix
-    from deepcv.pictures import check_parent, check_picture
-
-    taken = [os.path.realpath(path) for path in (image, *inputs) if path is not None and path != STREAM]
-    for kind, path in (*wanted.items(), *(("", table) for table in tables)):
-        if path == STREAM:
-            if "-" in taken or not kind:
-                raise InputError("standard output takes one mask or picture; write the others to files")
-            taken.append("-")
-            continue
-        if kind:
-            check_suffix(kind, path)
-        if os.path.realpath(path) in taken:
-            raise InputError(f"{path} is given twice and would be overwritten; give the output another name")
-        taken.append(os.path.realpath(path))
-        if path.is_dir():
-            raise InputError(f"{path} is a folder; name a file in it")
-        if kind and kind != "geojson":
-            check_picture(path)
-        check_parent(path)
-        check_place(path)
-    return Piece(image, as_text(Path(image.name)), wanted)
-
-
-def several(
-    images: Sequence[Path],
-    wanted: Mapping[str, Path],
-    tables: Iterable[Path],
-    inputs: Iterable[Path | None],
-    made_by: str = "",
-) -> list[Piece]:
-    """The pieces of pictures and folders of pictures, whose outputs go into folders, which are made.
-
-    A piece is done if all of its outputs are newer than the picture and the other inputs, and its mask wasn't made by
-    other options; one that another program wrote, as after a correction by hand, counts as done.
-    """
-    from deepcv.files import as_text, check_place, remedy_for
-    from deepcv.pictures import check_parent, is_cut_off
-
-    if "out" not in wanted:
-        raise InputError("many pictures need --out, a folder for their masks; those that are there aren't made again")
-    if STREAM in (*images, *wanted.values(), *tables):
-        raise InputError("standard input and output take one picture; name files or folders for more")
-    for path in wanted.values():
-        _check_folder(path)
-    for path in tables:
-        if path.parent.exists() or path.parent not in wanted.values():  # these are made
-            check_parent(path)
-            check_place(path)
-    found = _pictures(images, list(wanted.values()))
-    names = collections.Counter(name.with_suffix("") for name in found.values())
-    others = [path for path in inputs if path is not None]
-    taken = {_key(path): "given" for path in (*found, *others)}
-    for path in tables:
-        _claim(taken, path, "a table")
-    latest = max((os.stat(path).st_mtime for path in others if path.exists()), default=0.0)
-    pieces = []
-    for path, name in found.items():
-        alike = names[name.with_suffix("")] > 1  # photo.jpg beside photo.png: their masks keep these suffixes
-        stem = name if alike else name.with_suffix("")
-        places = {kind: folder / f"{stem}{_suffix(kind)}" for kind, folder in wanted.items()}
-        for kind, place in places.items():
-            _claim(taken, place, f"--{kind} of {path}")
-            check_place(place)
-        newest = max(latest, path.stat().st_mtime if path.exists() else 0.0)  # a link may lead nowhere
-        done = all(place.is_file() and place.stat().st_mtime >= newest for place in places.values())
-        done = done and not is_cut_off(places["out"]) and _noted(places["out"])[0] in ("", made_by)
-        pieces.append(Piece(path, as_text(name), places, done))
-    for path in {place.parent for piece in pieces for place in piece.places.values()}:
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            remedy = remedy_for(error, "name another one")
-            raise InputError(f"can't make the folder {path} ({error.strerror}); {remedy}") from None
-    return pieces
-
-
-def _noted(mask: Path) -> tuple[str, float | None]:
-    """By what options a mask was made, and its confidence, if that is known; "" if another program wrote it."""
-    from deepcv.pictures import note_in
-
-    made_by, _, confidence = (note_in(mask) or "").partition(" ")
-    return made_by, float(confidence) if confidence else None
-
-
-def _key(path: Path) -> str:
-    """The same for all names of a file."""
-    return os.path.normcase(os.path.realpath(path))
-
-
-def _claim(taken: dict[str, str], place: Path, what: str) -> None:
-    """Note what is written at a place; raises `InputError` if something else is there already."""
-    before = taken.get(_key(place))
-    if before:
-        raise InputError(f"{place} is {before} and would be overwritten by {what}; choose another name or folder")
-    taken[_key(place)] = what
-
-
-def _check_folder(path: Path) -> None:
-    from deepcv.outputs import KINDS
-
-    if os.path.lexists(path) and not path.is_dir():
-        raise InputError(f"{path} is a file; name a folder for the outputs of many pictures")
-    suffixes = {suffix for kind in KINDS.values() for suffix in kind.suffixes}
-    if not path.exists() and path.suffix.lower() in suffixes:
-        raise InputError(f"many pictures need a folder, and {path} is the name of a file; leave {path.suffix} out")
-
-
-def _suffix(kind: str) -> str:
-    from deepcv.outputs import KINDS
-
-    return (KINDS[kind].suffixes or (".png",))[0]
-
-
-def _pictures(images: Sequence[Path], outputs: list[Path]) -> dict[Path, Path]:
-    """Each picture and its name below the folder that was given; folders of outputs are left out.
-
-    Pictures of one name get as many folders before it as tell them apart.
-    """
-    from deepcv.data.folder import picture_files
-
-    kept_out = [Path(os.path.realpath(folder)) for folder in outputs]
-    found: dict[Path, Path] = {}
-    for given in images:
-        if not given.is_dir():
-            if not given.exists():
-                raise InputError(f"there is no file {given}; check the spelling and the folder")
-            found[given] = Path(given.name)
-            continue
-        if Path(os.path.realpath(given)) in kept_out:
-            raise InputError(f"{given} has the pictures; choose another folder for what is made of them")
-        there = sorted(picture_files(given))
-        inside = [path for path in there if not set(kept_out) & set(Path(os.path.realpath(path)).parents)]
-        if not inside:
-            raise InputError(f"there are no pictures in {given}; name another folder, or single files")
-        found |= {path: path.relative_to(given) for path in inside}
-    first = {os.path.abspath(path): path for path in reversed(found)}  # a picture may be given twice
-    return _told_apart({path: found[path] for path in found if first[os.path.abspath(path)] == path})
-
-
-def _told_apart(found: dict[Path, Path]) -> dict[Path, Path]:
-    while True:
-        times = collections.Counter(found.values())
-        longer = dict(found)
-        for path, name in found.items():
-            if times[name] > 1:
-                longer[path] = Path(*Path(os.path.abspath(path)).parts[1:][-len(name.parts) - 1 :])
-        if longer == found:
-            return found
-        found = longer
-
-
-# -- doing it ----------------------------------------------------------------------------------------------------------
 
 
 def compute(work: Work, batch: Sequence[Piece], *, alone: bool = False) -> list[Report]:
@@ -276,8 +70,8 @@ def compute(work: Work, batch: Sequence[Piece], *, alone: bool = False) -> list[
     pictures: list[tuple[Piece, Any]] = []
     for piece in batch:
         try:
-            if piece.done:
-                reports.append(_reported(work, piece, *_there(piece, work.phases)))
+            if piece.done or piece.corrected:
+                reports.append(_kept(work, piece))
                 continue
             picture = read_checked(piece.path, **work.reading)
             if work.say:
@@ -310,9 +104,8 @@ def _failed(piece: Piece, error: Exception, alone: bool) -> Report:
 def _written(work: Work, piece: Piece, picture, found: Found) -> Report:
     import numpy as np
 
-    from deepcv import outputs
     from deepcv.confidence import told
-    from deepcv.pictures import enlarged, read_picture, with_note, write_images
+    from deepcv.pictures import enlarged
 
     phases = len(found.memberships)
     labels = enlarged(found.labels, phases, picture.shape)
@@ -322,19 +115,77 @@ def _written(work: Work, piece: Piece, picture, found: Found) -> Report:
         objects = _foreground(labels, phases)
     soft = found.memberships if found.belief is None else np.stack((1 - found.belief, found.belief))
 
+    _write(work, piece, piece.places, picture, labels, soft, objects, found.confidence)
+    report = _reported(work, piece, labels, phases, objects, found.confidence)
+    notes = found.notes if work.say else (*picture.notes, *found.notes)
+    line = shares(labels, phases) + ("" if found.confidence is None else f", {told(found.confidence)}")
+    return replace(report, notes=notes, line=line)
+
+
+def _write(
+    work: Work,
+    piece: Piece,
+    places: Mapping[str, Path],
+    picture,
+    labels: np.ndarray,
+    soft: np.ndarray | None,
+    objects: Objects,
+    confidence: float | None,
+) -> None:
+    """Write outputs, with a note of what they were made of."""
+    from deepcv import outputs
+    from deepcv.pictures import read_picture, with_note, write_images
+
     def whole() -> np.ndarray:
         if picture.pixels.shape[:2] == picture.shape:
             return picture.pixels
         return read_picture(piece.path, **{**work.reading, "longest": None}).pixels
 
-    written = outputs.encoded(piece.places, labels, soft, picture.pixels, piece.name, objects, whole)
-    mask = piece.places.get("out")
-    note = work.made_by + ("" if found.confidence is None else f" {found.confidence:.3f}")
-    write_images((path, with_note(path, each, note) if path == mask else each) for path, each in written)
-    report = _reported(work, piece, labels, phases, objects, found.confidence)
-    notes = found.notes if work.say else (*picture.notes, *found.notes)
-    line = shares(labels, phases) + ("" if found.confidence is None else f", {told(found.confidence)}")
-    return replace(report, notes=notes, line=line)
+    note = made_of(work.made_by, piece.path) + ("" if confidence is None else f" {confidence:.3f}")
+    written = outputs.encoded(places, labels, soft, picture.pixels, piece.name, objects, whole)
+    write_images((path, with_note(path, each, note)) for path, each in written)
+
+
+def _kept(work: Work, piece: Piece) -> Report:
+    """The report of a mask that stays; the other outputs are made of it if it is another program's."""
+    from deepcv.pictures import gathered, read_checked, read_image
+
+    mask = piece.places["out"]
+    if not piece.corrected:
+        labels, phases = gathered(read_image(mask), work.phases)
+        return _reported(work, piece, labels, phases, _foreground(labels, phases), noted(mask)[1])
+    picture = read_checked(piece.path, **work.reading)
+    labels, phases = _corrected(mask, work.phases, picture.shape)
+    objects = _foreground(labels, phases)
+    others = {kind: place for kind, place in piece.places.items() if kind != "out"}
+    if not piece.done:
+        if "soft" in others:
+            raise InputError(
+                f"{mask} is another program's, without soft memberships; leave --soft out, or make it anew (--again)"
+            )
+        _write(work, piece, others, picture, labels, None, objects, None)
+    return _reported(work, piece, labels, phases, objects)
+
+
+def _corrected(mask: Path, phases: int | None, shape: tuple[int, int]) -> tuple[np.ndarray, int]:
+    """The labels in a mask that another program wrote, of a picture of a shape, and the number of regions."""
+    import numpy as np
+
+    from deepcv.pictures import gathered, read_image
+
+    pixels = read_image(mask, convert=True)
+    grey = pixels if pixels.ndim == 2 else np.rint(pixels.mean(axis=2)).astype(np.uint8)
+    if grey.shape != shape:
+        (height, width), (full_height, full_width) = grey.shape, shape
+        raise InputError(
+            f"the mask {mask} has {width}×{height} pixels, its picture {full_width}×{full_height}; save it at that "
+            "size, or make it anew (--again)"
+        )
+    if phases is None:
+        return gathered(grey, None)
+    if grey.max() < phases:  # the labels themselves
+        return grey, phases
+    return np.rint(grey * np.float32((phases - 1) / 255)).astype(np.uint8), phases
 
 
 def _reported(
@@ -351,14 +202,6 @@ def _foreground(labels: np.ndarray, phases: int) -> Objects:
     from deepcv.contours import Objects
 
     return Objects(labels.view(bool) if phases == 2 else labels == 1)
-
-
-def _there(piece: Piece, phases: int | None) -> tuple[np.ndarray, int, Objects, float | None]:
-    """Labels, number of regions, the foreground's objects and the confidence, if known, of a mask that is there."""
-    from deepcv.pictures import gathered, read_image
-
-    labels, phases = gathered(read_image(piece.places["out"]), phases)
-    return labels, phases, _foreground(labels, phases), _noted(piece.places["out"])[1]
 
 
 def shares(labels: np.ndarray, phases: int) -> str:
@@ -378,17 +221,7 @@ def shares(labels: np.ndarray, phases: int) -> str:
 def do_one(work: Work, piece: Piece, tables: Tables, started: float) -> None:
     """Segment one picture, from standard input if its name is "-", and say what came out."""
     work = replace(work, say=True, rows=bool(tables.areas), objects=bool(tables.coco))
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        given = piece
-        if piece.path == STREAM:
-            given = replace(piece, path=Path(folder, "picture"), name="standard input")
-            if sys.stdin is None:
-                raise InputError("standard input is closed; send the picture to it, or name a file")
-            given.path.write_bytes(sys.stdin.buffer.read())
-        try:
-            (report,) = compute(work, [given], alone=True)
-        except InputError as error:
-            raise InputError(str(error).replace(str(given.path), given.name)) from None
+    (report,) = _from_stream(work, piece) if piece.path == STREAM else compute(work, [piece], alone=True)
     report.add_to(tables)
     tables.write()
     first = next(iter(piece.places.values()))
@@ -396,6 +229,25 @@ def do_one(work: Work, piece: Piece, tables: Tables, started: float) -> None:
     for note in report.notes:
         print(note, file=sys.stderr)
     print(f"{first}: {report.line}, {seconds:.1f} s", file=sys.stderr if STREAM in piece.places.values() else None)
+
+
+def _from_stream(work: Work, piece: Piece) -> list[Report]:
+    """`compute` for the picture in standard input, from a temporary file."""
+    from deepcv.files import temporary_folder
+
+    if sys.stdin is None:
+        raise InputError("standard input is closed; send the picture to it, or name a file")
+    try:
+        place = Path(tempfile.gettempdir())
+    except OSError:
+        raise InputError("no folder for temporary files can be written; set TMPDIR to one, or name a file") from None
+    with temporary_folder(place, "deepcv-input-") as folder:
+        given = replace(piece, path=folder / "picture", name="standard input")
+        given.path.write_bytes(sys.stdin.buffer.read())
+        try:
+            return compute(work, [given], alone=True)
+        except InputError as error:
+            raise InputError(str(error).replace(str(given.path), given.name)) from None
 
 
 def do_many(
@@ -416,7 +268,7 @@ def do_many(
     if isinstance(workers, Executor):
         function = partial(_within, Path.cwd(), function)
     if again:
-        pieces = [replace(piece, done=False) for piece in pieces]
+        pieces = [replace(piece, done=False, corrected=False) for piece in pieces]
     todo = [piece for piece in pieces if not piece.done or tables.paths]
     batches = [Batch(todo[first : first + batch]) for first in range(0, len(todo), batch)]
     if not isinstance(workers, Executor):
@@ -430,12 +282,12 @@ def do_many(
                 del left[report.piece.path]
                 report.add_to(tables)
                 for note in report.notes:
-                    _say(f"{report.piece}: {note}")
+                    say(f"{report.piece}: {note}")
                 if report.problem:
                     failed.append(report)
-                    _say(f"skipped: {report.problem}")
+                    say(f"skipped: {report.problem}")
     except KeyboardInterrupt:
-        _say("finished pictures are kept; run the command again to resume")
+        say("finished pictures are kept; run the command again to resume")
         raise
     except InputError as error:  # a process died
         if not left:
@@ -443,9 +295,9 @@ def do_many(
         for piece in left.values():
             failed.append(Report(piece, f"{piece}: {error}"))
             failed[-1].add_to(tables)
-        _say(str(error))
+        say(str(error))
     tables.write()
-    there = sum(piece.done for piece in pieces) - sum(report.piece.done for report in failed)
+    there = sum(map(_stays, pieces)) - sum(_stays(report.piece) for report in failed)
     written = len(pieces) - there - len(failed)
     parts = [f"{written} mask{'s' * (written != 1)}"]
     parts += [f"{there} {'was' if there == 1 else 'were'} there (--again makes them anew)"] * (there > 0)
@@ -453,6 +305,11 @@ def do_many(
     print(f"{out}: {', '.join(parts)}, {time.perf_counter() - started:.1f} s")
     if failed:
         raise typer.Exit(1)
+
+
+def _stays(piece: Piece) -> bool:
+    """Whether its mask isn't made."""
+    return piece.done or piece.corrected
 
 
 def _within(folder: Path, function: Callable[[Batch], list[Report]], batch: Batch) -> list[Report]:
@@ -471,10 +328,3 @@ class Batch(list[Piece]):
 
     def __str__(self) -> str:
         return ", ".join(map(str, self))
-
-
-def _say(sentence: str) -> None:
-    """A line on stderr, above the bar."""
-    from tqdm import tqdm
-
-    tqdm.write(sentence, file=sys.stderr)

@@ -83,13 +83,12 @@ class Marking:
         )
 
     def read(self, shape: tuple[int, int], reduced: tuple[int, int]) -> tuple[Seeds | None, np.ndarray | None]:
-        """Seeds and a hint for a picture of a shape, read at a reduced one.
+        """Seeds, at a reduced shape, and a hint, as it is, for a picture of a shape.
 
-        A hint of black, white and 128 is a pair of scribbles; any other comes back at the reduced size.
+        A hint of black, white and 128 is a pair of scribbles.
         """
         import numpy as np
 
-        from deepcv.images import resize
         from deepcv.seeds import check_inside, marks_in
 
         on, off = (None if path is None else self._grey(path) for path in (self.foreground, self.background))
@@ -98,8 +97,6 @@ class Marking:
             more = [np.asarray(marks == side) for side in (1, 0)]
             on, off = (_joined(each, extra) for each, extra in zip((on, off), more, strict=True))
             hint = None
-        if hint is not None:
-            hint = resize(hint.astype(np.float32) / 255, reduced)
         seeds = self._numbers()
         check_inside(seeds, shape)
         seeds = seeds.scaled(reduced[1] / shape[1], reduced[0] / shape[0])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deepcv.cli import many
+from deepcv.cli import many, pieces
 from deepcv.cli.marking import Background, BackgroundPoints, Box, Foreground, Hint, Invert, Marking, Points
 from deepcv.cli.options import LARGEST_SIDE, Shared, Workers, computing_on, given, with_shared
 from deepcv.cli.tables import Tables
@@ -105,9 +105,9 @@ def segment(
     two = preset not in chosen.several and (settings.get("phases") or 2) == 2
     if invert and not two:
         raise InputError("--invert needs a foreground and a background, and there are more regions; leave it out")
-    wanted = many.wanted(out, more, two=two)
+    wanted = pieces.wanted(out, more, two=two)
     tables = Tables(more.areas, more.coco)
-    one = many.is_one(images, out)
+    one = pieces.is_one(images, out)
     work = many.Work(
         partial(
             _labels,
@@ -122,7 +122,7 @@ def segment(
         ),
         more.reading() | {"longest": max(LARGEST_SIDE, 2 * (settings.get("size") or 0))},
         phases=2 if two else _regions(chosen, settings),
-        made_by=many.made_by(
+        made_by=pieces.made_by(
             chosen.name,
             sorted(settings.items()),
             (seed, nu, keep_frame, invert, more.largest),
@@ -135,11 +135,11 @@ def segment(
     )
     if one:
         more.check_one()
-        many.do_one(work, many.single(images[0], wanted, tables.paths, said.paths), tables, started)
+        many.do_one(work, pieces.single(images[0], wanted, tables.paths, said.paths), tables, started)
     else:
         with computing_on(workers, more.scheduler, default=None if on == "cpu" else 1) as where:
-            pieces = many.several(images, wanted, tables.paths, said.paths, work.made_by)
-            many.do_many(work, pieces, wanted["out"], tables, started, workers=where, batch=1, again=more.again)
+            todo = pieces.several(images, wanted, tables.paths, said.paths, work.made_by)
+            many.do_many(work, todo, wanted["out"], tables, started, workers=where, batch=1, again=more.again)
 
 
 def _settings(method: Method, preset: str, **changes) -> dict[str, Any]:

@@ -10,6 +10,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from deepcv.errors import InputError
+
+SUFFIXES = (".csv", ".tsv", ".txt", ".json")
+
+
+def check_table(path: Path) -> None:
+    """Raise `InputError` unless a table can be called so; a picture's name is easily given by mistake."""
+    if path.suffix.lower() not in SUFFIXES:
+        raise InputError(f"a table can't be written to {path}; call it {path.stem or 'table'}.csv, or .json for COCO")
+
 
 @dataclass
 class Tables:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deepcv.cli import many
+from deepcv.cli import many, pieces
 from deepcv.cli.options import LARGEST_SIDE, Device, Shared, computing_on, given, with_shared
 from deepcv.cli.tables import Tables
 from deepcv.errors import InputError
@@ -68,6 +68,8 @@ def train(
     changes = given(epochs=epochs, size=size, width=width, batch=batch, precision=precision, hint=hint)
     settings = settings_for(preset, profile, **changes)
     teacher = get_method(settings.hint) if settings.hint else None
+    if teacher and (teacher.trained or "default" in teacher.several):
+        raise InputError(f"--hint {teacher.name} gives no mask of one image; `deepcv methods` lists those that do")
     training.check_devices(device, devices)
     check_folder(out, settings, seed)
     training_set, validation_set = data.load_splits(collection)
@@ -139,23 +141,23 @@ def predict(
 
     weights = _weights(model or MODEL)
     _segmenter(weights, torch_device(more.device))
-    wanted = many.wanted(out, more)
+    wanted = pieces.wanted(out, more)
     tables = Tables(more.areas, more.coco)
     options = more.reading() | {"longest": LARGEST_SIDE}
     work = many.Work(
         partial(_predicted, weights, torch_device(more.device)),
         options,
-        made_by=many.made_by(weights.resolve(), more.looking(), more.largest),
+        made_by=pieces.made_by(weights.resolve(), more.looking(), more.largest),
         largest=more.largest,
         title="the network",
     )
-    if many.is_one(images, out) and (out == many.STREAM or out.suffix.lower() in KINDS["out"].suffixes):
+    if pieces.is_one(images, out) and (out == pieces.STREAM or out.suffix.lower() in KINDS["out"].suffixes):
         more.check_one()
-        many.do_one(work, many.single(images[0], wanted, tables.paths, [weights]), tables, started)
+        many.do_one(work, pieces.single(images[0], wanted, tables.paths, [weights]), tables, started)
     else:
         with computing_on(workers, more.scheduler, default=1) as where:
-            pieces = many.several(images, wanted, tables.paths, [weights], work.made_by)
-            many.do_many(work, pieces, out, tables, started, workers=where, batch=batch, again=more.again)
+            todo = pieces.several(images, wanted, tables.paths, [weights], work.made_by)
+            many.do_many(work, todo, out, tables, started, workers=where, batch=batch, again=more.again)
 
 
 @functools.lru_cache(maxsize=1)
@@ -193,6 +195,8 @@ def export(
     if out.suffix.lower() not in (".onnx", ".safetensors"):
         raise InputError(f"a network can't be written to {out.name}; call it {out.stem}.onnx or {out.stem}.safetensors")
     segmenter = Segmenter.load(_weights(model))
+    if out.exists() and out.samefile(_weights(model)):
+        raise InputError(f"{out} is the model itself and would be overwritten; choose another name")
     if out.suffix.lower() == ".onnx":
         from deepcv.amortized.onnx import to_onnx
 

@@ -34,6 +34,9 @@ def dataset(folder) -> Dataset:
     return Dataset(list(paths), load, file_stamp(paths.values()))
 
 
+_UNREADABLE = ("MPEG", "HDF5", "BUFR", "GRIB")
+"""What Pillow knows by its first bytes and can't read."""
+
 _EXTRA = (".heic", ".heif", ".dcm")  # suffixes that Pillow doesn't know without the extra `formats`
 
 
@@ -54,6 +57,7 @@ def picture_files(root: Path) -> Iterator[Path]:
         below[:] = sorted(name for name in below if not name.startswith("."))
         for path in (Path(folder, name) for name in files if not name.startswith(".")):
             suffix = path.suffix.lower()
-            readable = suffix in _EXTRA or Image.EXTENSION.get(suffix) in Image.OPEN  # Pillow writes PDF, reads none
+            kind = Image.EXTENSION.get(suffix)
+            readable = suffix in _EXTRA or (kind in Image.OPEN and kind not in _UNREADABLE)  # PDF is written alone
             if readable and (path.is_file() or not path.exists()):
                 yield path

@@ -63,6 +63,9 @@ def test_the_command_writes_onnx_and_half_precision(tmp_path, capsys):
     assert Segmenter.load(tmp_path / "small.safetensors").card == {"seed": 3}
     assert main.main(["export", str(tmp_path), str(tmp_path / "model.tflite")]) == 2
     assert "call it model.onnx" in capsys.readouterr().err
+    whole = (tmp_path / "last.safetensors").read_bytes()
+    assert main.main(["export", str(tmp_path), str(tmp_path / "last.safetensors")]) == 2
+    assert "is the model itself" in capsys.readouterr().err and (tmp_path / "last.safetensors").read_bytes() == whole
 
 
 def test_without_the_package_it_is_a_sentence(monkeypatch, tmp_path):

@@ -5,7 +5,9 @@ import io
 import json
 import os
 import pickle
+import shutil
 import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -126,6 +128,59 @@ def test_masks_made_by_other_options_are_made_again_and_those_of_other_programs_
     assert deepcv(*MANY, "--largest") == 0 and len(bright) == 3
 
 
+def test_outputs_that_are_added_are_made_of_a_corrected_mask(deepcv, photos, folder, bright, capsys):
+    (photos / "bad.png").unlink()
+    assert deepcv(*MANY, "--overlay", "outlines") == 0 and len(bright) == 2
+    corrected = np.zeros_like(read_image("masks/a.png"))
+    corrected[10:20, 10:30] = 255
+    soft = np.dstack([cv2.GaussianBlur(corrected, (0, 0), 1)] * 3)  # as an editor saves it: colour, soft edges
+    Image.fromarray(soft).save("masks/a.png")
+    before, overlay = Path("masks/a.png").read_bytes(), Path("outlines/a.png").read_bytes()
+    added = ("--geojson", "shapes", "--cutout", "cut", "--overlay", "outlines", "--coco", "coco.json")
+    for _ in range(2):
+        assert deepcv(*MANY, *added) == 0 and len(bright) == 3, "b alone"
+        assert Path("masks/a.png").read_bytes() == before and Path("outlines/a.png").read_bytes() != overlay
+        np.testing.assert_array_equal(np.asarray(Image.open("cut/a.png"))[..., 3] > 0, soft[..., 0] > 127)
+        assert len(json.loads(Path("shapes/a.geojson").read_text())["features"]) == 1
+        boxes = [each["bbox"] for each in json.loads(Path("coco.json").read_text())["annotations"]]
+        assert [10, 10, 20, 10] in boxes
+    assert "masks: 0 masks, 2 were there" in capsys.readouterr().out
+    assert deepcv(*MANY, "--soft", "soft") == 1
+    assert "masks/a.png is another program's, without soft memberships" in capsys.readouterr().err
+    Image.fromarray(corrected[::2, ::2]).save("masks/a.png")
+    assert deepcv(*MANY, "--areas", "areas.csv") == 1
+    assert "masks/a.png has 45×30 pixels, its picture 90×60" in capsys.readouterr().err
+    assert deepcv(*MANY, "--again") == 0 and Path("masks/a.png").read_bytes() != before
+
+
+def test_a_mask_of_another_picture_of_that_name_is_made_again(deepcv, photos, folder, bright):
+    (photos / "bad.png").unlink()
+    assert deepcv(*MANY) == 0 and len(bright) == 2
+    other = 255 - read_image(photos / "a.png")
+    Image.fromarray(other).save(photos / "a.png")
+    os.utime(photos / "a.png", (0, 0))
+    assert deepcv(*MANY) == 0 and len(bright) == 3
+    np.testing.assert_array_equal(read_image("masks/a.png") > 0, other[..., 0] > 127)
+
+
+def test_outputs_of_other_options_than_the_mask_are_made_again(deepcv, photos, folder, bright):
+    (photos / "bad.png").unlink()
+    assert deepcv(*MANY, "--soft", "soft", "--geojson", "shapes") == 0 and len(bright) == 2
+    assert deepcv(*MANY, "--soft", "soft", "--geojson", "shapes") == 0 and len(bright) == 2
+    assert deepcv(*MANY, "--largest") == 0 and len(bright) == 4
+    assert deepcv(*MANY, "--largest", "--soft", "soft", "--geojson", "shapes") == 0 and len(bright) == 6
+
+
+def test_what_deepcv_made_is_no_picture_of_a_folder(deepcv, photos, folder, bright, capsys):
+    (photos / "bad.png").unlink()
+    command = ("segment", photos, "--method", "grabcut", "--workers", 1, "--out")
+    assert deepcv(*command, photos / "masks", "--overlay", photos / "outlines", "--soft", photos / "soft") == 0
+    assert deepcv(*command, photos / "masks") == deepcv(*command, folder / "others") == 0 and len(bright) == 4
+    assert "photos: 6 pictures that deepcv made are left out" in capsys.readouterr().err
+    assert deepcv("segment", photos / "masks", "--method", "grabcut", "--out", folder / "third") == 2
+    assert "no pictures in" in (err := capsys.readouterr().err) and "but 2 that deepcv made" in err
+
+
 def test_masks_inside_of_the_folder_are_no_pictures(deepcv, photos, bright):
     (photos / "bad.png").unlink()
     for _ in range(2):
@@ -153,7 +208,9 @@ def test_pictures_of_one_name_keep_as_many_folders_as_tell_them_apart(deepcv, fo
     [
         (("--overlay", "masks"), "masks/a.png is --out of photos/a.png and would be overwritten by --overlay of"),
         (("--areas", "t.csv", "--coco", "t.csv"), "t.csv is a table and would be overwritten by a table"),
-        (("--areas", "disc.png", "disc.png"), "disc.png is given and would be overwritten by a table"),
+        (("--areas", "disc.csv", "disc.csv"), "disc.csv is given and would be overwritten by a table"),
+        (("--areas", "disc.png"), "a table can.t be written to disc.png; call it disc.csv, or .json for COCO"),
+        (("--coco", "masks"), "a table can.t be written to masks; call it masks.csv"),
         (("--hint", "masks/a.png"), "masks/a.png is given and would be overwritten by --out of"),
         (("p.png", "p.jpg", "p.png.tif"), "masks/p.png.png is --out of p.png and would be overwritten by --out of p"),
     ],
@@ -161,6 +218,7 @@ def test_pictures_of_one_name_keep_as_many_folders_as_tell_them_apart(deepcv, fo
 def test_no_output_overwrites_another_or_what_is_read(refused, photos, options, says):
     for name in ("p.png", "p.jpg", "p.png.tif"):
         Image.open("disc.png").save(name)
+    shutil.copy("disc.png", "disc.csv")
     refused(("segment", "photos", "--out", "masks", "--method", "grabcut", *options), says)
     assert not os.path.exists("masks")
 
@@ -205,7 +263,9 @@ def _in_another_process(function, items):
     ("arguments", "says"),
     [
         (("disc.png", "hint.png", "--out", "mask.png"), "need a folder, and mask.png is the name of a file"),
+        (("disc.png", "hint.png", "--out", "mask.jpg"), "need a folder, and mask.jpg is the name of a file"),
         (("disc.png", "hint.png", "--out", "hint.png"), "hint.png is a file; name a folder"),
+        (("disc.png", "hint.png", "--out", "t.csv", "--areas", "t.csv"), "t.csv is a folder; name a file"),
         (("photos", "--cutout", "cut"), "many pictures need --out"),
         (("photos", "--out", "photos"), "photos has the pictures; choose another folder"),
         (("empty", "--out", "masks"), "there are no pictures in empty"),

@@ -53,6 +53,8 @@ def test_train_and_predict_on_a_folder_of_ones_own(deepcv, tmp_path, monkeypatch
         (["train", "flowerlike", "--out", "run", "--preset", "best"], "there is no preset 'best'"),
         (["train", "flowerlike", "--out", "run", "--seed", 2**64], "seed is 18446744073709551616; it must be a whole"),
         (["train", "flowerlike", "--out", "run", "--hint", "guess"], "there is no method 'guess'"),
+        (["train", "flowerlike", "--out", "run", "--hint", "vese-chan"], "--hint vese-chan gives no mask of one image"),
+        (["train", "flowerlike", "--out", "run", "--hint", "redo"], "--hint redo gives no mask of one image"),
         (
             ["predict", "a.png", "--model", "absent.safetensors", "--out", "masks"],
             "there is no file absent.safetensors",
