@@ -15,6 +15,7 @@ from deepcv.cli import main as command_line
 from deepcv.data import nuclei, samples
 from deepcv.door import mean_width, segment, segment_picture
 from deepcv.errors import InputError
+from deepcv.hints import saliency
 from deepcv.images import as_image, to_uint8
 from deepcv.methods import Method
 from deepcv.orientation import Turn, canonical
@@ -141,6 +142,16 @@ def test_many_small_objects_are_found_by_chan_vese():
     assert "ν" in result.notes[0] and "ν" not in found(grey, may_choose=()).notes[0]
     hinted = segment(grey, "chan-vese", hint=cells)
     assert iou(hinted.mask, cells) > 0.97 and "ν" in hinted.notes[0]
+
+
+@pytest.mark.parametrize("longest", [40, 299, 400])
+def test_a_small_picture_is_enlarged_for_the_saliency_map(monkeypatch, longest):
+    sides = []
+    shape = saliency._working_shape
+    monkeypatch.setattr(saliency, "_working_shape", lambda *given: sides.append(shape(*given)) or sides[-1])
+    ramp = np.tile(np.linspace(0, 1, longest), (longest // 2, 1)) ** 2
+    assert segment(ramp, "hint-cut").labels.shape == ramp.shape
+    assert [max(each) for each in sides] == [300]
 
 
 def test_photographs_have_no_many_small_objects_and_nuclei_do():
