@@ -386,9 +386,12 @@ def write_images(pictures: Mapping[Path, np.ndarray | bytes] | Iterable[tuple[Pa
 
 
 def with_note(path: Path, array: np.ndarray | bytes, note: str) -> np.ndarray | bytes:
-    """What `write_images` takes for an array that is to be a PNG with a note, which `note_in` finds; else the array."""
-    if not note or path.suffix.lower() != ".png" or isinstance(array, bytes):
+    """What `write_images` takes for an array that is to be a PNG or TIFF with a note, for `note_in`; else the array."""
+    suffix = path.suffix.lower()
+    if not note or isinstance(array, bytes) or suffix not in (".png", ".tif", ".tiff"):
         return array
+    if suffix != ".png":
+        return _encoded(path, array, software=_SOFTWARE + note)
     content = _encoded(path, array)
     text = b"tEXt" + _KEYWORD + note.encode("latin-1")
     chunk = struct.pack(">I", len(text) - 4) + text + struct.pack(">I", zlib.crc32(text))
@@ -396,7 +399,12 @@ def with_note(path: Path, array: np.ndarray | bytes, note: str) -> np.ndarray | 
 
 
 def note_in(path: Path) -> str | None:
-    """The note in a PNG that `with_note` made; None if there is none, as in one that another program wrote."""
+    """The note in a PNG or TIFF that `with_note` made; None if there is none, as in one that another program wrote."""
+    if path.suffix.lower() in (".tif", ".tiff"):
+        with contextlib.suppress(Exception), opened(path) as picture:
+            software = str(picture.tag_v2.get(0x0131, ""))
+            return software.removeprefix(_SOFTWARE) if software.startswith(_SOFTWARE) else None
+        return None
     found = re.search(rb"(?s)(.{4})tEXt" + _KEYWORD + rb"(.*).{4}" + _LAST + rb"$", _tail(path))
     if found is None or struct.unpack(">I", found[1]) != (len(_KEYWORD) + len(found[2]),):
         return None
@@ -419,10 +427,11 @@ def _tail(path: Path) -> bytes:
 
 
 _KEYWORD = b"deepcv\0"
+_SOFTWARE = "deepcv "
 _LAST = b"\0\0\0\0IEND\xaeB`\x82"  # a PNG's last chunk
 
 
-def _encoded(path: Path, array: np.ndarray) -> bytes:
+def _encoded(path: Path, array: np.ndarray, **tags: str) -> bytes:
     from PIL import Image
 
     if array.dtype == bool:
@@ -437,7 +446,7 @@ def _encoded(path: Path, array: np.ndarray) -> bytes:
         return _png(array)
     stream, picture = io.BytesIO(), Image.fromarray(array)
     try:
-        picture.save(stream, kind)
+        picture.save(stream, kind, **tags)
     except (OSError, ValueError) as error:  # ValueError: more pixels, or another mode, than the format allows
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"can't write {path} ({reason}); make room or call it {picture_name(path)}.png") from None

@@ -456,7 +456,11 @@ def test_a_note_is_found_where_it_was_written_and_nowhere_else(tmp_path):
     assert note_in(path) is None
     path.write_bytes(whole[:-9])
     assert note_in(path) is None and is_cut_off(path)
-    assert with_note(tmp_path / "mask.tif", mask, "ab12") is mask
+    assert with_note(tmp_path / "mask.bmp", mask, "ab12") is mask
+    write_images({(tiff := tmp_path / "mask.tif"): with_note(tiff, mask.astype(np.uint16) * 200, "ab12 0.935")})
+    assert note_in(tiff) == "ab12 0.935" and np.asarray(Image.open(tiff)).max() == 200 * int(mask.max())
+    Image.fromarray(mask).save(tiff)
+    assert note_in(tiff) is None
     assert note_in(tmp_path / "none.png") is None and is_cut_off(tmp_path / "none.png")
 
 

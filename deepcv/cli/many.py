@@ -114,7 +114,6 @@ def _written(work: Work, piece: Piece, picture, found: Found) -> Report:
         labels = objects.largest().view("uint8")
         objects = _foreground(labels, phases)
     soft = found.memberships if found.belief is None else np.stack((1 - found.belief, found.belief))
-
     _write(work, piece, piece.places, picture, labels, soft, objects, found.confidence)
     report = _reported(work, piece, labels, phases, objects, found.confidence)
     notes = found.notes if work.say else (*picture.notes, *found.notes)
@@ -157,24 +156,26 @@ def _kept(work: Work, piece: Piece) -> Report:
     picture = read_checked(piece.path, **work.reading)
     labels, phases = _corrected(mask, work.phases, picture.shape)
     objects = _foreground(labels, phases)
+    if work.largest:
+        labels = objects.largest().view("uint8")
+        objects = _foreground(labels, phases)
     others = {kind: place for kind, place in piece.places.items() if kind != "out"}
     if not piece.done:
-        if "soft" in others:
-            raise InputError(
-                f"{mask} is another program's, without soft memberships; leave --soft out, or make it anew (--again)"
-            )
         _write(work, piece, others, picture, labels, None, objects, None)
-    return _reported(work, piece, labels, phases, objects)
+    notes = ["its mask is another program's and has no soft memberships"] * ("soft" in others)
+    return replace(_reported(work, piece, labels, phases, objects), notes=tuple(notes))
 
 
 def _corrected(mask: Path, phases: int | None, shape: tuple[int, int]) -> tuple[np.ndarray, int]:
     """The labels in a mask that another program wrote, of a picture of a shape, and the number of regions."""
     import numpy as np
 
-    from deepcv.pictures import gathered, read_image
+    from deepcv.pictures import alpha_channel, gathered, read_image
 
-    pixels = read_image(mask, convert=True)
-    grey = pixels if pixels.ndim == 2 else np.rint(pixels.mean(axis=2)).astype(np.uint8)
+    grey = read_image(mask, convert=True, indices=(phases or 2) > 2)  # what is transparent is white in it
+    if (alpha := alpha_channel(mask)) is not None:  # and here black: it was erased
+        grey = np.maximum(grey.astype(np.int16) - (255 - alpha.reshape(alpha.shape + (1,) * (grey.ndim - 2))), 0)
+    grey = grey if grey.ndim == 2 else grey.max(axis=2)
     if grey.shape != shape:
         (height, width), (full_height, full_width) = grey.shape, shape
         raise InputError(
@@ -184,7 +185,7 @@ def _corrected(mask: Path, phases: int | None, shape: tuple[int, int]) -> tuple[
     if phases is None:
         return gathered(grey, None)
     if grey.max() < phases:  # the labels themselves
-        return grey, phases
+        return grey.astype(np.uint8), phases
     return np.rint(grey * np.float32((phases - 1) / 255)).astype(np.uint8), phases
 
 
@@ -297,19 +298,17 @@ def do_many(
             failed[-1].add_to(tables)
         say(str(error))
     tables.write()
-    there = sum(map(_stays, pieces)) - sum(_stays(report.piece) for report in failed)
-    written = len(pieces) - there - len(failed)
+    lost = {report.piece.path for report in failed}
+    kept = sum(piece.corrected for piece in pieces if piece.path not in lost)
+    there = sum(piece.done and not piece.corrected for piece in pieces if piece.path not in lost)
+    written = len(pieces) - there - kept - len(failed)
     parts = [f"{written} mask{'s' * (written != 1)}"]
     parts += [f"{there} {'was' if there == 1 else 'were'} there (--again makes them anew)"] * (there > 0)
+    parts += [f"{kept} of another program stay{'s' * (kept == 1)}"] * (kept > 0)
     parts += [f"{len(failed)} skipped"] * bool(failed)
     print(f"{out}: {', '.join(parts)}, {time.perf_counter() - started:.1f} s")
     if failed:
         raise typer.Exit(1)
-
-
-def _stays(piece: Piece) -> bool:
-    """Whether its mask isn't made."""
-    return piece.done or piece.corrected
 
 
 def _within(folder: Path, function: Callable[[Batch], list[Report]], batch: Batch) -> list[Report]:

@@ -57,7 +57,9 @@ def made_of(options: str, picture: Path) -> str:
     """The hash that is written into outputs: of the options', and of what tells a picture from another of its name."""
     try:
         with open(picture, "rb") as file:
-            return made_by(options, os.fstat(file.fileno()).st_size, file.read(2**16))
+            size = os.fstat(file.fileno()).st_size
+            blocks = [(file.seek(place), file.read(2**14)) for place in range(0, max(1, size), max(2**14, size // 8))]
+            return made_by(options, size, blocks)
     except OSError:
         return options
 
@@ -69,7 +71,6 @@ def is_one(images: Sequence[Path], out: Path | None) -> bool:
 
 def single(image: Path, wanted: Mapping[str, Path], tables: Iterable[Path], inputs: Iterable[Path | None]) -> Piece:
     """The piece of one picture, whose outputs are files; raises `InputError` unless they can be written."""
-    from deepcv.cli.tables import check_table
     from deepcv.files import as_text, check_place
     from deepcv.outputs import check_suffix
     from deepcv.pictures import check_parent, check_picture
@@ -83,8 +84,6 @@ def single(image: Path, wanted: Mapping[str, Path], tables: Iterable[Path], inpu
             continue
         if kind:
             check_suffix(kind, path)
-        else:
-            check_table(path)
         if os.path.realpath(path) in taken:
             raise InputError(f"{path} is given twice and would be overwritten; give the output another name")
         taken.append(os.path.realpath(path))
@@ -107,11 +106,10 @@ def several(
     """The pieces of pictures and folders of pictures, whose outputs go into folders, which are made.
 
     A piece is done if all of its outputs are newer than the picture and the other inputs, and its mask was made of this
-    picture with these options, or is another program's, as after a correction by hand.
+    picture with these options. A mask that is another program's, as after a correction by hand, stays, however old.
     """
-    from deepcv.cli.tables import check_table
     from deepcv.files import as_text, check_place, remedy_for
-    from deepcv.pictures import check_parent
+    from deepcv.pictures import check_parent, is_cut_off
 
     if "out" not in wanted:
         raise InputError("many pictures need --out, a folder for their masks; those that are there aren't made again")
@@ -120,7 +118,6 @@ def several(
     for path in wanted.values():
         _check_folder(path)
     for path in tables:
-        check_table(path)
         if path in wanted.values() or path.is_dir():
             raise InputError(f"{path} is a folder; name a file for the table")
         if path.parent.exists() or path.parent not in wanted.values():  # these are made
@@ -142,10 +139,12 @@ def several(
             _claim(taken, place, f"--{kind} of {path}")
             check_place(place)
         newest = max(latest, path.stat().st_mtime if path.exists() else 0.0)  # a link may lead nowhere
-        there = _is_whole(places["out"], newest)
+        there = places["out"].is_file() and not is_cut_off(places["out"])
         by = noted(places["out"])[0] if there else ""
-        done = there and by in ("", made_of(made_by, path)) and _go_with(places)
-        pieces.append(Piece(path, as_text(name), places, done, there and not by))
+        corrected = there and not by
+        ours = there and by == made_of(made_by, path) and places["out"].stat().st_mtime >= newest
+        done = (corrected or ours) and _go_with(places, newest)
+        pieces.append(Piece(path, as_text(name), places, done, corrected))
     for path in {place.parent for piece in pieces for place in piece.places.values()}:
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -155,24 +154,16 @@ def several(
     return pieces
 
 
-def _is_whole(mask: Path, newest: float) -> bool:
-    """Whether a mask is there, to its end, and not older than what it is made of."""
-    from deepcv.pictures import is_cut_off
-
-    return mask.is_file() and mask.stat().st_mtime >= newest and not is_cut_off(mask)
-
-
-def _go_with(places: Mapping[str, Path]) -> bool:
-    """Whether the other outputs are there and were made with the mask or after it."""
+def _go_with(places: Mapping[str, Path], newest: float) -> bool:
+    """Whether the other outputs are there, newer than what they are made of, and made with the mask or after it."""
     from deepcv.pictures import note_in
 
     mask = places["out"]
     written, note = mask.stat().st_mtime, note_in(mask)
     others = [place for kind, place in places.items() if kind != "out"]
-    return all(
-        place.is_file() and (place.stat().st_mtime >= written or (note is not None and note_in(place) == note))
-        for place in others
-    )
+    if not all(place.is_file() and place.stat().st_mtime >= newest for place in others):
+        return False
+    return all(place.stat().st_mtime >= written or (note and note_in(place) == note) for place in others)
 
 
 def noted(mask: Path) -> tuple[str, float | None]:
@@ -235,7 +226,7 @@ def _pictures(images: Sequence[Path], outputs: list[Path]) -> dict[Path, Path]:
             raise InputError(f"{given} has the pictures; choose another folder for what is made of them")
         there = sorted(picture_files(given))
         inside = [path for path in there if not set(kept_out) & set(Path(os.path.realpath(path)).parents)]
-        ours = {path for path in inside if path.suffix.lower() == ".png" and note_in(path) is not None}
+        ours = {path for path in inside if note_in(path) is not None}
         inside = [path for path in inside if path not in ours]
         if not inside:
             but = f" but {len(ours)} that deepcv made" if ours else ""

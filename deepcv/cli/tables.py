@@ -12,23 +12,24 @@ from typing import Any
 
 from deepcv.errors import InputError
 
-SUFFIXES = (".csv", ".tsv", ".txt", ".json")
-
-
-def check_table(path: Path) -> None:
-    """Raise `InputError` unless a table can be called so; a picture's name is easily given by mistake."""
-    if path.suffix.lower() not in SUFFIXES:
-        raise InputError(f"a table can't be written to {path}; call it {path.stem or 'table'}.csv, or .json for COCO")
+_SUFFIXES = {"areas": (".csv", ".tsv", ".txt"), "coco": (".json",)}
 
 
 @dataclass
 class Tables:
-    """Files about all pictures."""
+    """Files about all pictures; raises `InputError` for another suffix, as a picture's name is easily given for one."""
 
     areas: Path | None = None
     coco: Path | None = None
     rows: list[dict[str, Any]] = field(default_factory=list)
     objects: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self):
+        for name, allowed in _SUFFIXES.items():
+            path = getattr(self, name)
+            if path and path.suffix.lower() not in allowed:
+                stem = path.stem if path.name != "-" else "table"
+                raise InputError(f"--{name} can't be written to {path}; call it {stem}{allowed[0]}")
 
     @property
     def paths(self) -> list[Path]:
@@ -49,7 +50,8 @@ class Tables:
         content: dict[Path, Any] = {}
         if self.areas:
             text = io.StringIO(newline="")
-            table = csv.DictWriter(text, outputs.COLUMNS, lineterminator="\n")
+            tab = self.areas.suffix.lower() == ".tsv"
+            table = csv.DictWriter(text, outputs.COLUMNS, delimiter="\t" if tab else ",", lineterminator="\n")
             table.writeheader()
             table.writerows(sorted(self.rows, key=lambda row: (row["picture"], row.get("region", 0))))
             content[self.areas] = text.getvalue().encode(errors="backslashreplace")  # a problem names a file

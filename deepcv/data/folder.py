@@ -10,20 +10,21 @@ from deepcv.data.dataset import Dataset, Sample, file_stamp
 from deepcv.errors import InputError
 from deepcv.files import as_text
 from deepcv.images import as_colour
-from deepcv.pictures import read_checked
+from deepcv.pictures import note_in, read_checked
 
 
 def dataset(folder) -> Dataset:
     """The pictures in a folder and its subfolders, sorted by name; a name is the path relative to the folder.
 
-    Lossy conversions are made (`deepcv.pictures.read_image`). Hidden files, and files without a picture's suffix, are
-    skipped. `InputError` is raised when the folder is missing or has no picture; on access, when a picture can't be
-    read, is too small or has a single colour.
+    Lossy conversions are made (`deepcv.pictures.read_image`). Hidden files, files without a picture's suffix, and what
+    deepcv made itself, as masks, are skipped. `InputError` is raised when the folder is missing or has no picture; on
+    access, when a picture can't be read, is too small or has a single colour.
     """
     root = Path(folder)
     if not root.is_dir():
         raise InputError(f"there is no folder {root}; check the spelling")
-    paths = {as_text(path.relative_to(root)): path for path in sorted(picture_files(root))}
+    files = sorted(path for path in picture_files(root) if note_in(path) is None)
+    paths = {as_text(path.relative_to(root)): path for path in files}
     if not paths:
         raise InputError(f"there are no pictures in {root}; put PNG or JPEG files there, or name another folder")
 

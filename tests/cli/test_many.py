@@ -144,13 +144,35 @@ def test_outputs_that_are_added_are_made_of_a_corrected_mask(deepcv, photos, fol
         assert len(json.loads(Path("shapes/a.geojson").read_text())["features"]) == 1
         boxes = [each["bbox"] for each in json.loads(Path("coco.json").read_text())["annotations"]]
         assert [10, 10, 20, 10] in boxes
-    assert "masks: 0 masks, 2 were there" in capsys.readouterr().out
-    assert deepcv(*MANY, "--soft", "soft") == 1
-    assert "masks/a.png is another program's, without soft memberships" in capsys.readouterr().err
+    assert (
+        "masks: 0 masks, 1 was there (--again makes them anew), 1 of another program stays" in capsys.readouterr().out
+    )
+    os.utime("masks/a.png", (0, 0))  # older than its picture, as if that had been copied anew
+    assert deepcv(*MANY, "--soft", "soft") == 0 and Path("masks/a.png").read_bytes() == before
+    assert "photos/a.png: its mask is another program's and has no soft memberships" in capsys.readouterr().err
     Image.fromarray(corrected[::2, ::2]).save("masks/a.png")
     assert deepcv(*MANY, "--areas", "areas.csv") == 1
     assert "masks/a.png has 45×30 pixels, its picture 90×60" in capsys.readouterr().err
     assert deepcv(*MANY, "--again") == 0 and Path("masks/a.png").read_bytes() != before
+
+
+@pytest.mark.parametrize("way", ["erased", "coloured", "labelled", "bits"])
+def test_a_corrected_mask_is_read_as_it_is_meant(deepcv, photos, folder, bright, way):
+    (photos / "bad.png").unlink()
+    assert deepcv(*MANY) == 0
+    mask = np.zeros((60, 90), bool)
+    mask[10:20, 10:30] = True
+    white = np.full((60, 90, 3), 255, np.uint8)
+    palette = Image.fromarray(mask.astype(np.uint8), "P")
+    palette.putpalette([0, 0, 0, 128, 0, 0])  # black and red, as label editors have them
+    saved = {
+        "erased": Image.fromarray(np.dstack([white, mask * np.uint8(255)])),
+        "coloured": Image.fromarray(mask[..., None] * np.uint8([255, 0, 0])),
+        "labelled": palette,
+        "bits": Image.fromarray(mask),
+    }
+    saved[way].save("masks/a.png")
+    assert deepcv(*MANY, "--areas", "areas.csv") == 0 and int(_rows(folder / "areas.csv")[0]["pixels"]) == 200
 
 
 def test_a_mask_of_another_picture_of_that_name_is_made_again(deepcv, photos, folder, bright):
@@ -174,7 +196,8 @@ def test_outputs_of_other_options_than_the_mask_are_made_again(deepcv, photos, f
 def test_what_deepcv_made_is_no_picture_of_a_folder(deepcv, photos, folder, bright, capsys):
     (photos / "bad.png").unlink()
     command = ("segment", photos, "--method", "grabcut", "--workers", 1, "--out")
-    assert deepcv(*command, photos / "masks", "--overlay", photos / "outlines", "--soft", photos / "soft") == 0
+    more = ("--overlay", photos / "outlines", "--objects", photos / "numbers")
+    assert deepcv(*command, photos / "masks", *more) == 0
     assert deepcv(*command, photos / "masks") == deepcv(*command, folder / "others") == 0 and len(bright) == 4
     assert "photos: 6 pictures that deepcv made are left out" in capsys.readouterr().err
     assert deepcv("segment", photos / "masks", "--method", "grabcut", "--out", folder / "third") == 2
@@ -207,10 +230,9 @@ def test_pictures_of_one_name_keep_as_many_folders_as_tell_them_apart(deepcv, fo
     ("options", "says"),
     [
         (("--overlay", "masks"), "masks/a.png is --out of photos/a.png and would be overwritten by --overlay of"),
-        (("--areas", "t.csv", "--coco", "t.csv"), "t.csv is a table and would be overwritten by a table"),
         (("--areas", "disc.csv", "disc.csv"), "disc.csv is given and would be overwritten by a table"),
-        (("--areas", "disc.png"), "a table can.t be written to disc.png; call it disc.csv, or .json for COCO"),
-        (("--coco", "masks"), "a table can.t be written to masks; call it masks.csv"),
+        (("--areas", "disc.png"), "--areas can.t be written to disc.png; call it disc.csv"),
+        (("--coco", "t.csv"), "--coco can.t be written to t.csv; call it t.json"),
         (("--hint", "masks/a.png"), "masks/a.png is given and would be overwritten by --out of"),
         (("p.png", "p.jpg", "p.png.tif"), "masks/p.png.png is --out of p.png and would be overwritten by --out of p"),
     ],

@@ -9,7 +9,7 @@ import pytest
 from deepcv.data import Dataset, Sample, data_folder, folder, load_dataset
 from deepcv.data.crops import crops
 from deepcv.errors import InputError
-from deepcv.pictures import write_image
+from deepcv.pictures import with_note, write_image, write_images
 
 
 def sample(name="a", image=None, mask=None, regions=None):
@@ -75,6 +75,13 @@ def test_crops_and_noise_leave_a_collections_name_and_images_in_their_order():
     whole, made = (load_dataset("flowerlike", split="val", **given)[:2] for given in ({}, {"side": 32, "sigma": 50}))
     assert made.names == whole.names and made[0].dataset == whole[0].dataset == "flowerlike"
     assert made[0].image.shape == (32, 32, 3) and made[0].mask.shape == (32, 32)
+
+
+def test_masks_that_deepcv_made_are_no_pictures_of_a_folder(tmp_path):
+    pixels = np.arange(72, dtype=np.uint8).reshape(8, 9)
+    places = [tmp_path / name for name in ("mask.png", "numbers.tif")]
+    write_images({tmp_path / "p.png": pixels} | {place: with_note(place, pixels, "ab12") for place in places})
+    assert folder.dataset(tmp_path).names == ("p.png",)
 
 
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names are text there")
