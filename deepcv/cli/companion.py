@@ -6,6 +6,7 @@ import dataclasses
 import shutil
 import sys
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -127,10 +128,18 @@ def record(
                 raise typer.Exit(1)
             return
         profile = profile or recording.profile_for(device, where)
-        gaps = [recording.find_gap(each, profile=profile, into=into, **at) for each in wanted]
+
+        def find(each):
+            return recording.find_gap(each, profile=profile, into=into, **at)
+
         if list_:
-            _print_listing(recording.listing(gaps, profile=profile, **at))
+            gaps, missing = _with_data(find, wanted)
+            for sentence in missing:
+                print(sentence, file=sys.stderr)
+            if gaps:
+                _print_listing(recording.listing(gaps, profile=profile, **at))
         else:
+            gaps = [find(each) for each in wanted]
             until = started + 60 * minutes if minutes else float("inf")
             recording.fill(gaps, profile=profile, until=until, into=into, outdated=outdated, **at)
 
@@ -158,6 +167,19 @@ def verdict(
         )
     columns = shutil.get_terminal_size().columns
     print(verdict.as_json(decided) if format_ == "json" else verdict.as_text(decided, min(columns, 100)))
+
+
+def _with_data(find: Callable, wanted: Sequence) -> tuple[list, list[str]]:
+    """The gaps of the experiments whose data are here, and a sentence on each of the others."""
+    gaps, missing = [], []
+    for each in wanted:
+        try:
+            gaps.append(find(each))
+        except InputError as error:
+            if len(wanted) == 1:
+                raise
+            missing.append(f"{each.name}: {error}")
+    return gaps, missing
 
 
 def _print_listing(table) -> None:

@@ -140,6 +140,14 @@ def one_recorded_run(tmp_path, monkeypatch):
     monkeypatch.setenv("DEEPCV_RESULTS", str(tmp_path))
 
 
+def test_the_list_names_experiments_whose_data_are_not_here(deepcv, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("DEEPCV_DATA", str(tmp_path))
+    assert deepcv("record", "table1", "theory", "--list", "--profile", "cpu") == 0
+    out, err = capsys.readouterr()
+    assert "theory" in out and err.startswith("table1: ") and "deepcv data fetch weizmann" in err
+    assert deepcv("record", "table1", "--list", "--profile", "cpu") == 2
+
+
 def test_the_verdict_is_told_as_text_and_as_json(deepcv, one_recorded_run, monkeypatch, capsys):
     monkeypatch.setattr(verdict, "decide", functools.cache(verdict.decide))
     assert deepcv("verdict") == 0
