@@ -108,14 +108,10 @@ def _written(work: Work, piece: Piece, picture, found: Found) -> Report:
     from deepcv.pictures import enlarged
 
     phases = len(found.memberships)
-    labels = enlarged(found.labels, phases, picture.shape)
-    objects = _foreground(labels, phases)
-    if work.largest:
-        labels = objects.largest().view("uint8")
-        objects = _foreground(labels, phases)
+    labels, objects = _told_apart(work, enlarged(found.labels, phases, picture.shape), phases)
     soft = found.memberships if found.belief is None else np.stack((1 - found.belief, found.belief))
     _write(work, piece, piece.places, picture, labels, soft, objects, found.confidence)
-    report = _reported(work, piece, labels, phases, objects, found.confidence)
+    report = _reported(work, piece, labels, objects, phases, found.confidence)
     notes = found.notes if work.say else (*picture.notes, *found.notes)
     line = shares(labels, phases) + ("" if found.confidence is None else f", {told(found.confidence)}")
     return replace(report, notes=notes, line=line)
@@ -152,18 +148,15 @@ def _kept(work: Work, piece: Piece) -> Report:
     mask = piece.places["out"]
     if not piece.corrected:
         labels, phases = gathered(read_image(mask), work.phases)
-        return _reported(work, piece, labels, phases, _foreground(labels, phases), noted(mask)[1])
+        return _reported(work, piece, *_told_apart(work, labels, phases), phases, noted(mask)[1])
     picture = read_checked(piece.path, **work.reading)
     labels, phases = _corrected(mask, work.phases, picture.shape)
-    objects = _foreground(labels, phases)
-    if work.largest:
-        labels = objects.largest().view("uint8")
-        objects = _foreground(labels, phases)
+    labels, objects = _told_apart(work, labels, phases)
     others = {kind: place for kind, place in piece.places.items() if kind != "out"}
     if not piece.done:
         _write(work, piece, others, picture, labels, None, objects, None)
     notes = ["its mask is another program's and has no soft memberships"] * ("soft" in others)
-    return replace(_reported(work, piece, labels, phases, objects), notes=tuple(notes))
+    return replace(_reported(work, piece, labels, objects, phases), notes=tuple(notes))
 
 
 def _corrected(mask: Path, phases: int | None, shape: tuple[int, int]) -> tuple[np.ndarray, int]:
@@ -190,7 +183,7 @@ def _corrected(mask: Path, phases: int | None, shape: tuple[int, int]) -> tuple[
 
 
 def _reported(
-    work: Work, piece: Piece, labels: np.ndarray, phases: int, objects: Objects, confidence: float | None = None
+    work: Work, piece: Piece, labels: np.ndarray, objects: Objects, phases: int, confidence: float | None = None
 ) -> Report:
     from deepcv import outputs
 
@@ -198,11 +191,15 @@ def _reported(
     return Report(piece, rows=rows, objects=(labels.shape, outputs.coco_objects(objects)) if work.objects else None)
 
 
-def _foreground(labels: np.ndarray, phases: int) -> Objects:
-    """The objects of region 1; of two regions without a copy."""
+def _told_apart(work: Work, labels: np.ndarray, phases: int) -> tuple[np.ndarray, Objects]:
+    """The labels, of the largest object alone if that is asked for, and the objects of region 1."""
     from deepcv.contours import Objects
 
-    return Objects(labels.view(bool) if phases == 2 else labels == 1)
+    objects = Objects(labels.view(bool) if phases == 2 else labels == 1)
+    if not work.largest:
+        return labels, objects
+    largest = objects.largest()
+    return largest.view("uint8"), Objects(largest)
 
 
 def shares(labels: np.ndarray, phases: int) -> str:
