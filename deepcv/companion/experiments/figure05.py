@@ -129,8 +129,8 @@ def finding(rows: DataFrame) -> str:
         share: Any = better_masks(found, ours).numbers.get("share")
         if share:
             told.append(
-                f"{title(ours)} is better than {title(theirs)} on {share:%} of {share.images} test photographs of "
-                f"{NAMES[found['dataset'].iloc[0]]}"
+                f"{share:%} of {share.images} test photographs of {NAMES[found['dataset'].iloc[0]]} favour "
+                f"{title(ours)}, over {title(theirs)}"
             )
     return f"{'; '.join(told)}."
 
