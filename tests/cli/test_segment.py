@@ -212,10 +212,10 @@ def test_a_mask_is_not_written_without_the_overlay(refused, monkeypatch):
         refused(("segment", "disc.png", *FAST, "--overlay", name), f"the suffix of {name} names no")
     save = Image.Image.save
 
-    def encode(picture, stream, kind):
+    def encode(picture, stream, kind, **tags):
         if kind == "TIFF":
             raise OSError("TIFF save handler not installed")
-        save(picture, stream, kind)
+        save(picture, stream, kind, **tags)
 
     monkeypatch.setattr(Image.Image, "save", encode)
     options = ("segment", "disc.png", *FAST, "--overlay", "overlay.tif")

@@ -296,7 +296,7 @@ _OPPONENTS = ("chan-vese:default", "statistical:default", _DOUBLE_DIP)
 
 
 def finding(rows: DataFrame) -> str:
-    """The greatest and the least share of its clean F that a method keeps; beside those that ran on fewer images two."""
+    """The greatest and the least share of its clean F that a method keeps; beside those that have fewer images, two."""
     images = rows.groupby(full_names(rows))["image"].nunique()
     everywhere = images[images == images.max()].index
     two = [name for name in ("chan-vese:default", OURS) if name in everywhere]
