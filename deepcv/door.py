@@ -135,7 +135,7 @@ def segment(
         if isinstance(seeds, Seeds):
             check_inside(seeds, pixels.shape[:2])
         else:
-            seeds = seeds_of(as_marks(_plain(seeds, "seeds"), pixels.shape[:2]))
+            seeds = seeds_of(as_marks(_plain(seeds, "seeds", "1", "L"), pixels.shape[:2]))
         resolved["seeds"] = seeds
     resolved |= size | {"seed": seed, "device": device}
     found = segment_picture(
@@ -154,17 +154,17 @@ def _in_python(note: str) -> str:
     return re.sub(r"--size (\d+)", r"size=\1", note).replace("--keep-frame keeps", "keep_frame=True keeps")
 
 
-def _plain(values, name: str, mode: str = "L") -> np.ndarray:
-    """The array of what was given; raises `InputError` for what NumPy would misread."""
-    if hasattr(values, "getbands") and values.mode not in ("1", "L", "RGB"):  # Pillow's
-        raise InputError(f"the {name} has Pillow's mode {values.mode}; convert it first: {name}.convert('{mode}')")
+def _plain(values, name: str, *modes: str) -> np.ndarray:
+    """The array of what was given; raises `InputError` for what NumPy would misread, as other modes of Pillow."""
+    if hasattr(values, "getbands") and values.mode not in modes:
+        raise InputError(f"the {name} has Pillow's mode {values.mode}; convert it first: {name}.convert('{modes[-1]}')")
     if isinstance(values, np.ma.MaskedArray):
         raise InputError(f"{name} is a masked array, and no pixel can be left out; fill it first, by {name}.filled(0)")
     return as_array(values, f"the {name}")
 
 
 def _hint_as_given(hint) -> np.ndarray:
-    array = _plain(hint, "hint")
+    array = _plain(hint, "hint", "1", "L")
     if array.dtype == np.uint8 and array.size and array.max() == 1:
         raise InputError("the hint is uint8, from 0 to 1, which is nearly black; make it bool, or multiply it by 255")
     return array
@@ -172,7 +172,7 @@ def _hint_as_given(hint) -> np.ndarray:
 
 def _as_given(image) -> np.ndarray:
     """The array of an image, with remedies for what `as_image` would misread or refuse."""
-    array = _plain(image, "image", "RGB")
+    array = _plain(image, "image", "L", "RGB")
     if array.dtype.kind in "biu" and array.dtype != np.uint8 and array.ndim > 1 and array.size:
         low, high = int(array.min()), int(array.max())
         remedy = f"scale it to [0, 1]: (image - {low}) / {max(1, high - low)}"

@@ -183,6 +183,7 @@ def test_a_rough_hint_stays_one_where_its_reduction_has_three_levels():
     ("image", "said"),
     [
         (Image.fromarray(PICTURE).quantize(16), r"Pillow's mode P; convert it first: image.convert\('RGB'\)"),
+        (Image.fromarray(MASK), r"Pillow's mode 1; convert it first: image.convert\('RGB'\)"),
         (PICTURE.astype(int).tolist(), r"int64, from \d+ to \d+; make it uint8"),
         (PICTURE.astype(np.uint16) * 200, r"uint16, from \d+ to \d+; scale it to \[0, 1\]: \(image - \d+\) / \d+"),
         (MASK, "bool, from 0 to 1; make it floats"),
