@@ -6,7 +6,6 @@ import dataclasses
 import shutil
 import sys
 import time
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -128,18 +127,18 @@ def record(
                 raise typer.Exit(1)
             return
         profile = profile or recording.profile_for(device, where)
-
-        def find(each):
-            return recording.find_gap(each, profile=profile, into=into, **at)
-
+        gaps = []
+        for each in wanted:
+            try:
+                gaps.append(recording.find_gap(each, profile=profile, into=into, **at))
+            except InputError as error:  # its data aren't here
+                if not list_ or len(wanted) == 1:
+                    raise
+                print(f"{each.name}: {error}", file=sys.stderr)
         if list_:
-            gaps, missing = _with_data(find, wanted)
-            for sentence in missing:
-                print(sentence, file=sys.stderr)
             if gaps:
                 _print_listing(recording.listing(gaps, profile=profile, **at))
         else:
-            gaps = [find(each) for each in wanted]
             until = started + 60 * minutes if minutes else float("inf")
             recording.fill(gaps, profile=profile, until=until, into=into, outdated=outdated, **at)
 
@@ -167,19 +166,6 @@ def verdict(
         )
     columns = shutil.get_terminal_size().columns
     print(verdict.as_json(decided) if format_ == "json" else verdict.as_text(decided, min(columns, 100)))
-
-
-def _with_data(find: Callable, wanted: Sequence) -> tuple[list, list[str]]:
-    """The gaps of the experiments whose data are here, and a sentence on each of the others."""
-    gaps, missing = [], []
-    for each in wanted:
-        try:
-            gaps.append(find(each))
-        except InputError as error:
-            if len(wanted) == 1:
-                raise
-            missing.append(f"{each.name}: {error}")
-    return gaps, missing
 
 
 def _print_listing(table) -> None:

@@ -108,7 +108,7 @@ def _written(work: Work, piece: Piece, picture, found: Found) -> Report:
     from deepcv.pictures import enlarged
 
     phases = len(found.memberships)
-    labels, objects = _told_apart(work, enlarged(found.labels, phases, picture.shape), phases)
+    labels, objects = _with_objects(work, enlarged(found.labels, phases, picture.shape), phases)
     soft = found.memberships if found.belief is None else np.stack((1 - found.belief, found.belief))
     _write(work, piece, piece.places, picture, labels, soft, objects, found.confidence)
     report = _reported(work, piece, labels, objects, phases, found.confidence)
@@ -148,10 +148,10 @@ def _kept(work: Work, piece: Piece) -> Report:
     mask = piece.places["out"]
     if not piece.corrected:
         labels, phases = gathered(read_image(mask), work.phases)
-        return _reported(work, piece, *_told_apart(work, labels, phases), phases, noted(mask)[1])
+        return _reported(work, piece, *_with_objects(work, labels, phases), phases, noted(mask)[1])
     picture = read_checked(piece.path, **work.reading)
     labels, phases = _corrected(mask, work.phases, picture.shape)
-    labels, objects = _told_apart(work, labels, phases)
+    labels, objects = _with_objects(work, labels, phases)
     others = {kind: place for kind, place in piece.places.items() if kind != "out"}
     if not piece.done:
         _write(work, piece, others, picture, labels, None, objects, None)
@@ -191,7 +191,7 @@ def _reported(
     return Report(piece, rows=rows, objects=(labels.shape, outputs.coco_objects(objects)) if work.objects else None)
 
 
-def _told_apart(work: Work, labels: np.ndarray, phases: int) -> tuple[np.ndarray, Objects]:
+def _with_objects(work: Work, labels: np.ndarray, phases: int) -> tuple[np.ndarray, Objects]:
     """The labels, of the largest object alone if that is asked for, and the objects of region 1."""
     from deepcv.contours import Objects
 

@@ -78,7 +78,7 @@ def single(image: Path, wanted: Mapping[str, Path], tables: Iterable[Path], inpu
     taken = [os.path.realpath(path) for path in (image, *inputs) if path is not None and path != STREAM]
     for kind, path in (*wanted.items(), *(("", table) for table in tables)):
         if path == STREAM:
-            if "-" in taken or not kind:
+            if "-" in taken:
                 raise InputError("standard output takes one mask or picture; write the others to files")
             taken.append("-")
             continue
@@ -113,7 +113,7 @@ def several(
 
     if "out" not in wanted:
         raise InputError("many pictures need --out, a folder for their masks; those that are there aren't made again")
-    if STREAM in (*images, *wanted.values(), *tables):
+    if STREAM in (*images, *wanted.values()):
         raise InputError("standard input and output take one picture; name files or folders for more")
     for path in wanted.values():
         _check_folder(path)
@@ -226,14 +226,14 @@ def _pictures(images: Sequence[Path], outputs: list[Path]) -> dict[Path, Path]:
             raise InputError(f"{given} has the pictures; choose another folder for what is made of them")
         there = sorted(picture_files(given))
         inside = [path for path in there if not set(kept_out) & set(Path(os.path.realpath(path)).parents)]
-        ours = {path for path in inside if note_in(path) is not None}
-        inside = [path for path in inside if path not in ours]
-        if not inside:
-            but = f" but {len(ours)} that deepcv made" if ours else ""
+        pictures = [path for path in inside if note_in(path) is None]
+        ours = len(inside) - len(pictures)
+        if not pictures:
+            but = f" but {ours} that deepcv made" if ours else ""
             raise InputError(f"there are no pictures in {given}{but}; name another folder, or single files")
         if ours:
-            say(f"{given}: {len(ours)} pictures that deepcv made are left out; name them as files to segment them")
-        found |= {path: path.relative_to(given) for path in inside}
+            say(f"{given}: {ours} pictures that deepcv made are left out; name them as files to segment them")
+        found |= {path: path.relative_to(given) for path in pictures}
     first = {os.path.abspath(path): path for path in reversed(found)}  # a picture may be given twice
     return _told_apart({path: found[path] for path in found if first[os.path.abspath(path)] == path})
 

@@ -194,8 +194,9 @@ def export(
     check_place(out)
     if out.suffix.lower() not in (".onnx", ".safetensors"):
         raise InputError(f"a network can't be written to {out.name}; call it {out.stem}.onnx or {out.stem}.safetensors")
-    segmenter = Segmenter.load(_weights(model))
-    if out.exists() and out.samefile(_weights(model)):
+    weights = _weights(model)
+    segmenter = Segmenter.load(weights)
+    if out.exists() and out.samefile(weights):
         raise InputError(f"{out} is the model itself and would be overwritten; choose another name")
     if out.suffix.lower() == ".onnx":
         from deepcv.amortized.onnx import to_onnx

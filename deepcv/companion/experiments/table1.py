@@ -362,7 +362,7 @@ def better_than_chan_vese(rows: DataFrame, ours: str) -> Verdict:
     parts = above(found), above(found, LARGE * margin)
     evidence = (
         f"Its lead in F is {found:+} over {found.images} images; the printed one is {margin:+.2f}. Above 0: "
-        f"{in_a_word(parts[0])}; above half of the printed one: {in_a_word(parts[1])}."
+        f"{in_a_word(parts[0])}; above {LARGE:.0%} of the printed one: {in_a_word(parts[1])}."
     )
     return Verdict(judged(*parts), evidence, {"lead": found, "printed": margin})
 

@@ -309,7 +309,7 @@ def far_above_chan_vese(rows: DataFrame, ours: str) -> Verdict:
     evidence = (
         f"Beside {title(chan_vese_beside(ours))}. {evidence} Printed: "
         + ", ".join(f"{name} {margin[name]:+.3f}" for name in leads)
-        + ". Above half of that: "
+        + f". Above {LARGE:.0%} of that: "
         + ", ".join(f"{name} {in_a_word(part)}" for name, part in large.items())
         + "."
     )
