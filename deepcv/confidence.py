@@ -76,4 +76,4 @@ def belief(membership: np.ndarray, hint: np.ndarray) -> np.ndarray:
 
 def told(value: float) -> str:
     """A confidence in words, rounded down so that 1 means certain."""
-    return f"confidence {math.floor(100 * value) / 100:.2f}"
+    return f"confidence {math.floor(100 * value + 1e-9) / 100:.2f}"

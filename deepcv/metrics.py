@@ -168,7 +168,7 @@ def _check_level(level: float) -> None:
 def bootstrap_interval(values, *, level: float = 0.95, resamples: int = 9999, seed: int = 0) -> tuple[float, float]:
     """Percentile bootstrap interval of the mean over images, widened for few images as Student's t is.
 
-    A plain bootstrap of few is too narrow: of 95 % intervals of five normal values, 87 % hold the mean. The percentiles
+    A plain bootstrap of few is too narrow: of 95 % intervals of five normal values, 84 % hold the mean. The percentiles
     are those that give Student's interval if the bootstrap's means are normal (Hesterberg, "What teachers should know
     about the bootstrap", The American Statistician 69, 2015).
 

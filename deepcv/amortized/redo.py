@@ -15,7 +15,8 @@ Deviations from that code:
   a batch drawn independently;
 - the number of residual blocks and the width vary, for images of 32 to 128 pixels per side, to run without a GPU;
 - photographs are averaged where they are reduced, as for all methods; theirs takes the nearest pixels;
-- training restarts after `patience` collapsed epochs, at any time; theirs, if asked to, in the first 7000 iterations.
+- training restarts after `patience` collapsed epochs, at any time; theirs, if asked to, in the first 7000 iterations. A
+  run counts as collapsed by the smaller side of each thresholded mask, theirs by the mean membership of a batch.
 """
 
 from __future__ import annotations

@@ -11,7 +11,8 @@ where `cost` says how much worse foreground is than background at a pixel.
 - `hint_cut`: no appearance at all, cost = 0.
 - `ridge`: an encoder that is linear in quadratic features of local colour. The latent mean m(x) minimises the weighted
   region term of (3.15) plus a ridge penalty, in closed form, and the cost is the same difference of KL, -2·10·m(x).
-- `forest`: m(x) = ±10 by the votes of a random forest on the same local colours; the same cost.
+- `forest`: m(x) = 10 (2p - 1) by a random forest on the same local colours, p the foreground's weighted share in the
+  pixel's leaf, mean over the trees that didn't see the pixel; the same cost.
 - `mixture`: a mixture of Gaussians per region in (3.5), the classical way to describe several colours [17]; the cost is
   the difference of log-likelihoods.
 
@@ -236,7 +237,7 @@ def mixture(
     balance, rounds
         As in `deepcv.model.settings.Settings`.
     components : int, at least 1
-        Gaussians per region; fewer in a region of fewer pixels.
+        Gaussians per region; a region of fewer pixels repeats them.
     floor : float, positive
         Added to every variance, for pixels in [0, 1].
     limit : float, positive

@@ -6,10 +6,11 @@ Two solvers. "level-set" evolves φ semi-implicitly (Getreuer, IPOL 2012, equati
 `skimage.segmentation.chan_vese`, which doesn't take colour. "exact" alternates between the means and, for fixed means,
 the globally minimal mask (`deepcv.model.labelling`), from coarse to fine; its energy never rises.
 
-Deviations of "level-set" from [11], all shared with Getreuer: the delta function of the length has no 1/π (the step
-size absorbs it); there is no area term; φ is not reinitialised to a distance function; the stopping rule uses φ, not
-the means. The means are those of the two sides of φ = 0, where [11] weights pixels by a smoothed step. "exact" has a
-mask instead of φ, so none of this applies.
+Deviations of "level-set" from [11], shared with scikit-image and, at his defaults, with Getreuer: the delta function of
+the length has no 1/π (the step size absorbs it); there is no area term; φ is not reinitialised to a distance function;
+the stopping rule uses φ, not the means. The means are those of the two sides of φ = 0, where [11] weights pixels by a
+smoothed step. Unlike Getreuer's, which overwrites φ pixel by pixel, a step takes all pixels from the φ before it.
+"exact" has a mask instead of φ, so none of this applies.
 
 "exact" finds lower energies, but no certified minimum: only the mask is globally optimal, for its means. On photographs
 its masks are worse: the level set stops near the hint, while the lower energies of (3.7) are where two constant colours

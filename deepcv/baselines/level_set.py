@@ -2,8 +2,8 @@
 
     φ_t = δ(φ) [ν div(∇φ/|∇φ|) - cost]
 
-is discretised semi-implicitly (Getreuer, IPOL 2012, equation 22); `cost`, the only difference between the methods, is
-how much more a pixel costs with φ > 0 than with φ < 0.
+is discretised semi-implicitly (Getreuer, IPOL 2012, equation 22), all pixels at once; `cost`, the only difference
+between the methods, is how much more a pixel costs with φ > 0 than with φ < 0.
 """
 
 from __future__ import annotations

@@ -11,7 +11,8 @@ Two regions come from the threshold on the second eigenvector that gives the lea
 k leading eigenvectors at once, by the pivoted factorisation of Damle, Minden and Ying ("Simple, direct and efficient
 multi-way spectral clustering", Information and Inference 8, 2019), which has no parameters and is deterministic.
 
-Deviations from [41]: the nodes are superpixels (Achanta et al., IEEE TPAMI 34, 2012) with their mean colour, and σ_X
+Deviations from [41]: more than two regions come from that factorisation, where [41] bisects recursively or clusters the
+eigenvectors; the nodes are superpixels (Achanta et al., IEEE TPAMI 34, 2012) with their mean colour, and σ_X
 and r are in units of superpixels. Regions then follow the image's edges at full size, and a graph of 400 nodes needs no
 iterative eigensolver; a grid of pixels, 120 on the longer side, scored about the same on five images. σ_I, σ_X, r and F
 are quoted from memory of [41], not checked against the printed paper. The authors' later code (Cour, Yu and Shi, 2004)

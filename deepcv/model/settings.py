@@ -57,11 +57,13 @@ class Settings(Checked):
     edge_sensitivity: NonNegative = by_phases(1.0, 1.0, 0.0)
     """How much less the length costs along the image's edges, as in [6]; 0 is the paper's plain length."""
     penalty: Positive = 0.1
-    """λ of the splitting (gradient step only). The paper gives none; this is the released code's."""
+    """λ of the splitting (gradient step only). The paper gives none; this is the released code's. Where ν/λ times the
+    edge factor, which is at least 0.05, is √2 or more, the greatest possible ‖∇S(φ)‖, w stays 0. With this λ neither ν
+    nor `edge_sensitivity` has any effect then: with the default ν, in "gradient" and in "printed"."""
     hint_weight: NonNegative = by_phases(100.0, 4.0, 0.0)
     """Weight of the hint in every u-step (`hint_prior`), in the units of the KL, whose difference between phases
     reaches 2·latent_mean² = 200. It keeps the rounds from drifting away. With 0, as in the paper, u only starts from
-    the hint. With more than two phases a start from "textures" or "clusters" takes the hint's place (`start_prior`)."""
+    the hint. A start from "textures" or "clusters" takes the hint's place (`start_prior`)."""
     noise_caution: NonNegative = 2.0
     """Factor of `hint_weight` for an image whose noise is noticeable (`NOTICEABLE_NOISE`): there the networks learn
     less, while the hint comes from the blurred image. 1 treats all images alike. Chosen on the first 20 images of
@@ -69,7 +71,8 @@ class Settings(Checked):
     0.015 on the composites, whose hints are worse."""
     balance: Annotated[float, between(0, 1)] = by_phases(0.75, 0.75, 0.0)
     """How equally phases count while networks are fitted: each phase's KL is weighted by its area to the power of
-    minus this, so that the background doesn't drown a small object. 0 is (3.15); 1 is the mean over each phase, a
+    minus this, so that the background doesn't drown a small object. With the gradient step φ descends the same weighted
+    energy. 0 is (3.15), up to a factor of the KL where a phase covers under 2 %; 1 is the mean over each phase, a
     likelihood ratio that ignores area. The best of 0.5, 0.75 and 1 on average over three sets: the first 20 images of
     Weizmann, 20 training images of Flowers-17, and the embedded ones."""
 
@@ -190,7 +193,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 All but the last two have, unless said below, section 5.1's ν = 1, μ = ±10 (μᵢ = 5eᵢ), unit variance, U-Nets with 4
 levels and instance normalisation, one loop and the guided filter; the width of 64 and the filter's radius, which the
-paper doesn't give, are the released code's.
+paper doesn't give, are the released code's, and so is that the filter gets S(φ), where the paper filters the mask.
 
 "paper" is the reading we recommend. Where section 5.1 is silent it takes what works on the first 20 images of Weizmann
 (`deepcv.companion.experiments.readings`): u starts from the saliency map's Otsu mask, λ = 10, 150 steps. In one point
@@ -206,12 +209,13 @@ to ±1, CELU. Deviations: the foreground is at +60 (theirs is at -60, a mirrored
 normalisation (theirs is batch normalisation of one image); the hint, which they don't give, is our saliency sharpened
 about its Otsu threshold.
 
-"gradient" is the package's own model with the paper's step on φ in place of the cut; "auto-encoder" is it with ℱ.
+"gradient" is the package's default with the paper's step on φ in place of the cut; with this λ neither ν nor the edges
+act in it. "auto-encoder" is the package's default with a decoder ℱ.
 """
 
 
 def idle(settings: Mapping[str, Any]) -> set[str]:
-    """Names of the `Settings` that have no effect, given the others."""
+    """Names of `Settings` that have no effect, given the others; there may be more."""
     exact = settings["u_step"] == "exact"
     loop = {"penalty", "warmup", "learning_rate_phi", "relaxation", "sureness", "start_limit"}
     other = loop if exact else {"rounds", "settled", "more_steps"}

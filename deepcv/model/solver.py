@@ -8,11 +8,12 @@ updates u in one of two ways:
 - "gradient", the paper's: φ or Φ with u = S(φ), moved by Adam like the networks; the length is split off and solved by
   shrinkage.
 - "exact", ours: for fixed networks u solves a minimum cut or, with more phases, a Potts problem
-  (`deepcv.model.labelling`). The networks take some Adam steps with u fixed, u is solved, until the labels settle.
+  (`deepcv.model.labelling`). The networks take some Adam steps with u fixed, then u is solved for, and so on until the
+  labels settle.
 
-Also beyond the paper: a prior from the hint (`Problem.prior`), a length weighted by the image's edges
-(`Problem.edges`), and a KL weighted by the phases' areas (`Settings.balance`). The presets "paper" and "printed" turn
-all of them off.
+Also beyond the paper: no reconstruction by default (`Settings.decoder`), a prior from the hint (`Problem.prior`), a
+length weighted by the image's edges (`Problem.edges`), and a KL weighted by the phases' areas (`Settings.balance`). The
+authors' presets turn all of this off.
 """
 
 from __future__ import annotations
@@ -249,7 +250,10 @@ def nonempty(mask: Tensor, u: Tensor) -> Tensor:
 
 
 class _Noise:
-    """Draws of η, `(M, B, d, H, W)` in `value`, each image's from its own generator; none without a decoder."""
+    """Draws of η, `(M, B, d, H, W)` in `value`, each image's from its own generator; none without a decoder.
+
+    For seed 0 the generator starts as that of the encoder's weights.
+    """
 
     def __init__(self, problem: Problem, settings: Settings, dimensions: int):
         device = problem.image.device

@@ -239,8 +239,8 @@ def timed(double_dip, ours):
 def checked(check, **numbers):
     """Rows of the theory's check, a row for each value of its numbers."""
     given = {"falls": 1, "decrease": 1, "decrease_c0": 1, "relative": 1, "relative_c1": 1, "tail": 0.1, "decay": -1.2}
-    given |= {"z_printed": 70, "z_entropy": 1}
-    lacking = ("z", "z_binary", "z_between", "deviation", "excess", "sharpening")
+    given |= {"z_printed": 70, "z_between": 300}
+    lacking = ("z", "z_binary", "z_entropy", "deviation", "excess", "sharpening")
     columns = dict.fromkeys(lacking, math.nan) | given
     return pd.DataFrame(numbers).assign(
         check=check, image="coins", **{name: value for name, value in columns.items() if name not in numbers}
@@ -339,9 +339,9 @@ CASES = {
         None,
     ),
     "theory/dataset-elbo": (
-        checked("dataset", z_binary=[0.5, 2.9], z_between=[0.5, 2.9]),
-        checked("dataset", z_binary=[0.5, 2.9], z_between=[300.0, 400.0]),
-        checked("dataset", z_binary=[3.1, 5.0], z_between=[300.0, 400.0]),
+        checked("dataset", z_binary=[0.5, 2.9], z_entropy=[0.5, 2.9]),
+        checked("dataset", z_binary=[0.5, 2.9], z_entropy=[300.0, 400.0]),
+        checked("dataset", z_binary=[3.1, 5.0], z_entropy=[300.0, 400.0]),
         None,
     ),
     "theory/shrinkage": (
