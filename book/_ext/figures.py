@@ -76,9 +76,7 @@ def origin(name, profile):
         rows = full_run(run)
         profiles = " and ".join(sorted(rows["profile"].unique()))
         seeds = ", ".join(map(str, sorted(rows["seed"].unique())))
-        collections = run in ("table2", "table3")  # each table of theirs shows one of several
-        images = "" if collections else f" {rows['image'].nunique()} images,"
-        return f"Recorded run, profile {profiles},{images} seeds {seeds}. "
+        return f"Recorded run, profile {profiles}, seeds {seeds}. "
     return "Recorded timings. "
 
 

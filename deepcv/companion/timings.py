@@ -136,7 +136,15 @@ def finding(rows: DataFrame) -> str:
     table = images(rows)
     table = table.loc[max(table.index.get_level_values(0))]  # Weizmann's photographs, where they are recorded
     ours, others = table.loc[OURS], table["times ours"].drop(index=["hint", OURS], errors="ignore")
-    told = "; ".join(f"{contender_title(name)} {ratio:.{0 if ratio >= 10 else 2}f}" for name, ratio in others.items())
+    told, scaled = (
+        "; ".join(
+            f"{contender_title(name)} {ratio:.{0 if ratio >= 10 else 2}f}"
+            for name, ratio in others.items()
+            if (table.loc[name, "images"] < ours["images"]) == fewer
+        )
+        for fewer in (False, True)
+    )
+    told += f"; and scaled from some steps on fewer: {scaled}" if scaled else ""
     exact = energies(rows)["times faster"].xs("chan-vese:exact", level=1)
     hint = f" after the hint's {table.loc['hint', 's/image']:.2f} s" if "hint" in table.index else ""
     return (

@@ -166,8 +166,9 @@ def _block(claim: Claim, verdicts: dict[str, Verdict]) -> str:
         for _, verdict, who in _said(claim, verdicts)
     )
     return (
-        f'<div id="{anchor(claim)}" style="margin: 1.8em 0"><div>{say(claim.says)} '
-        f'<span style="font-size: 0.85em">paper, {say(claim.section)} · {_link(claim)}</span></div>'
+        f'<div id="{anchor(claim)}" style="margin: 1.8em 0">'
+        f'<h3 style="margin: 0; font-size: 1em; font-weight: normal; line-height: inherit">{say(claim.says)} '
+        f'<span style="font-size: 0.85em">paper, {say(claim.section)} · {_link(claim)}</span></h3>'
         '<div style="display: grid; grid-template-columns: repeat(auto-fit, minmax(min(17em, 100%), 1fr)); '
         f'gap: 0.6em 1.2em; margin: 0.4em 0">{columns}</div>'
         f'<details style="font-size: 0.85em"><summary>how it is decided</summary>{say(claim.test)} '
@@ -187,16 +188,15 @@ def _link(claim: Claim) -> str:
 
 
 def overview(decided: Decided):
-    """A styled table of the claims in words: each links to its block (`as_html`), by column its status.
+    """A styled table of the claims in words, by column the status, which links to the claim's block (`as_html`).
 
-    Claims of one wording, decided by different runs, share a row and link to the first one's block.
+    Claims of one wording, decided by different runs, share a row.
     """
     rows: dict[str, dict[str, str]] = {}
-    first: dict[str, Claim] = {}
     for claim, verdicts in decided:
-        link = f'<a href="#{anchor(first.setdefault(claim.says, claim))}">{html.escape(claim.says)}</a>'
-        given = {COLUMNS[column]: marked(verdict.status) for column, verdict in verdicts.items()}
-        rows[link] = {**rows.get(link, dict.fromkeys(COLUMNS.values(), "")), **given}
+        says, link = html.escape(claim.says), f'<a href="#{anchor(claim)}">{{}}</a>'
+        given = {COLUMNS[column]: link.format(marked(verdict.status)) for column, verdict in verdicts.items()}
+        rows[says] = {**rows.get(says, dict.fromkeys(COLUMNS.values(), "")), **given}
     return _styled(rows, COLUMNS.values())
 
 
@@ -213,12 +213,15 @@ def table(decided: Decided):
 
 
 def _styled(rows: Mapping[str, Mapping[str, Any]], columns: Iterable[str]):
-    """A table whose cells that begin with a status have its colour at their left edge."""
+    """A table whose cells with a status have its colour at their left edge."""
     import pandas as pd
 
-    colours = {marked(status): f"border-left: 0.4em solid {colour}" for status, colour in COLOURS.items()}
+    def coloured_edge(cell: str) -> str:
+        here = [colour for status, colour in COLOURS.items() if marked(status) in cell]
+        return f"border-left: 0.4em solid {here[0]}" if here else ""
+
     shown = pd.DataFrame.from_dict(rows, orient="index", columns=list(columns))
-    coloured = shown.style.map(lambda cell: colours.get(cell.partition("<br>")[0], ""), subset=list(COLUMNS.values()))
+    coloured = shown.style.map(coloured_edge, subset=list(COLUMNS.values()))
     return compact(coloured, "verdict").set_table_styles([{"selector": "td", "props": "text-align: left"}])
 
 

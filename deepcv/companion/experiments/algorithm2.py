@@ -129,7 +129,7 @@ def _energy(state: State) -> float:
 
 _SHOWN = {
     "mean IoU": "mean_iou_matched",
-    "Rand index": "adjusted_rand_index",
+    "adjusted Rand index": "adjusted_rand_index",
     "energy": "energy",
     "one region": "one_region",
     "empty": "empty",
@@ -142,9 +142,10 @@ def summary(rows: DataFrame) -> DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Indexed by start. `mean IoU`, `Rand index`, `energy` and `one region` (per pixel), `empty` (phases without
-        pixels), each with its `interval` (bootstrap over images, seeds of an image averaged first); `lower`, the share
-        of runs that end with a lower energy than from the truth on the same image and seed; `images`, `seeds`.
+        Indexed by start. `mean IoU`, `adjusted Rand index`, `energy` and `one region` (per pixel), `empty` (phases
+        without pixels), each with its `interval` (bootstrap over images, seeds of an image averaged first); `lower`,
+        the share of runs that end with a lower energy than from the truth on the same image and seed; `images`,
+        `seeds`.
     """
     import pandas as pd
 
@@ -170,7 +171,7 @@ def summary(rows: DataFrame) -> DataFrame:
 def readable(table: DataFrame) -> Styler:
     """A styled `summary`: the scores and the energy with their intervals, the rest without."""
     shown = table[["one region", "empty", "lower", "images", "seeds"]].map("{:.3g}".format).replace("nan", "–")
-    for position, name in enumerate(("mean IoU", "Rand index", "energy")):
+    for position, name in enumerate(("mean IoU", "adjusted Rand index", "energy")):
         shown.insert(position, name, table[name].map("{:.3f}".format) + " (" + table[f"{name}, interval"] + ")")
     return compact(shown.style)
 

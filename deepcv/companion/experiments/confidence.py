@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
     from pandas.io.formats.style import Styler
 
-CHOSEN, UNSEEN = "chosen on", "unseen"
+CHOSEN, UNSEEN, EMBEDDED = "chosen on", "unseen", "embedded"
 BINS = 10
 """Intervals of belief, of equal width, in which belief and truth are compared."""
 
@@ -83,7 +83,9 @@ def both_parts(settings: Any) -> list[tuple[str, Images]]:
     datasets = settings.datasets or {}
     if settings.dataset:
         datasets = {settings.dataset: datasets.get(settings.dataset, (0, 10))}
-    parts = [(UNSEEN, unseen(name).first(counts[1])) for name, counts in datasets.items()]
+    parts = [
+        (EMBEDDED if name == "samples" else UNSEEN, unseen(name).first(counts[1])) for name, counts in datasets.items()
+    ]
     for name, (count, _) in datasets.items():
         if count:
             images = Images.load(name)
@@ -195,7 +197,8 @@ def readable(table: DataFrame) -> Styler:
     """A styled `summary`."""
     shown = table.rename(index=dataset_title, level=0)
     text = shown["rho"].map("{:.2f}".format)
-    shown = shown.assign(rho=text + shown["low"].map(" ({:.2f}".format) + shown["high"].map(" to {:.2f})".format))
+    text += shown["low"].map(" ({:.2f}".format) + shown["high"].map(" to {:.2f})".format)
+    shown = shown.assign(rho=text.where(shown["rho"].notna(), "–"))
     shown = shown.drop(columns=["low", "high"]).rename(columns={"rho": "Spearman with F"})
     counts = [name for name in ("images", "doubtful") if name in shown]
     style = shown.style.format(precision=3, na_rep="–").format("{:.0f}", subset=counts, na_rep="–")

@@ -193,7 +193,7 @@ def readable(table: DataFrame) -> Styler:
             "mIoU": table["mIoU", "mean"].map("{:.3f}".format),
             "our lead in F": joined("ours", "lead", "+.3f"),
             "ours better": table["ours", "won"].map("{:.0%}".format).where(table["ours", "won"].notna(), "–"),
-            "p": table["ours", "p"].map("{:.3f}".format).where(table["ours", "p"].notna(), "–"),
+            "p": table["ours", "p"].map(table1.p_value),
             "images": table["run", "images"].astype(int).astype(str),
         }
     )
@@ -201,7 +201,10 @@ def readable(table: DataFrame) -> Styler:
 
 
 def plot(table: DataFrame) -> Figure:
-    """F of each method on each data set: mean, its 95 % interval and, as a bar, the median; `table` from `summary`."""
+    """F of each method on each data set: mean, its 95 % interval and, as a bar, the median; `table` from `summary`.
+
+    A dot is white where a method ran on fewer images than others.
+    """
     import matplotlib.pyplot as plt
 
     datasets = list(dict.fromkeys(table.index.get_level_values(0)))
@@ -217,10 +220,13 @@ def plot(table: DataFrame) -> Figure:
         heights = [places[name] for name in scores.index]
         reach = np.abs(scores[["low", "high"]].to_numpy().T - scores["mean"].to_numpy())
         axis.errorbar(scores["mean"], heights, xerr=reach, fmt="o", color=dark, ms=5, lw=1.2, label="mean and interval")
+        fewer = (images := table.loc[dataset]["run", "images"]) < images.max()
+        style = {"color": dark, "mfc": "white", "ms": 5, "zorder": 3, "label": "on fewer images"}
+        axis.plot(scores["mean"][fewer], np.array(heights)[fewer], "o", **style)
         axis.plot(scores["median"], heights, "|", color=light, ms=11, mew=2, label="median")
         axis.set(title=dataset_title(dataset), xlabel="F", yticks=list(places.values()), yticklabels=list(places))
         axis.grid(axis="x", alpha=0.25)
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), fontsize=7, loc="outside lower right", ncols=2)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), fontsize=7, loc="outside lower right", ncols=3)
     return figure
 
 

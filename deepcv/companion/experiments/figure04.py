@@ -67,7 +67,7 @@ KINDS = {"mean": "means differ", "modes": "only modes differ", "texture": "only 
 PHOTOGRAPHS = "weizmann2-regions"
 """Real photographs with three true regions: a background and two objects. No setting was chosen on them."""
 
-MEASURED = {"mean IoU": "mean_iou_matched", "Rand index": "adjusted_rand_index"}
+MEASURED = {"mean IoU": "mean_iou_matched", "adjusted Rand index": "adjusted_rand_index"}
 """Scores and the columns that hold them; both are 1 for the true partition, whatever its labels."""
 
 # -- what is run -------------------------------------------------------------------------------------------------------

@@ -163,22 +163,27 @@ def summary(rows: DataFrame) -> DataFrame:
 
 
 def plot(rows: DataFrame) -> Figure:
-    """F against σ for every method, with 95 % bootstrap intervals over images; a panel for each kind of clipping."""
+    """F against σ for every method, with 95 % bootstrap intervals over images; a panel for each kind of clipping.
+
+    The legend says which methods ran on fewer images than others.
+    """
     import matplotlib.pyplot as plt
 
     found = by_image(rows)
     names = list(dict.fromkeys(found["name"]))
     styles = list(zip(names, COLOURS[: len(names)], "osD^vP<X>", strict=False))
+    images = found.groupby("name")["image"].nunique()
     panels = [kind for kind in _CLIPPING.values() if kind in set(found["clipping"])]
     figure, axes = plt.subplots(1, len(panels), figsize=(5.2 * len(panels), 4.2), sharey=True, squeeze=False)
     for axis, kind in zip(axes[0], panels, strict=True):
         for index, (name, colour, marker) in enumerate(styles):
             group = found[(found["name"] == name) & (found["clipping"] == kind)].groupby("sigma")["f_measure"]
             mean, bounds = group.mean(), np.array([bootstrap_interval(values.to_numpy()) for _, values in group]).T
+            over = "" if images[name] == images.max() else f", {images[name]} images"
             shift = 1.6 * (index - (len(names) - 1) / 2)  # keeps the intervals apart
             axis.errorbar(
                 mean.index + shift, mean, yerr=np.abs(bounds - mean.to_numpy()), color=colour, marker=marker, ms=5,
-                lw=1, elinewidth=0.8, label=title(name),
+                lw=1, elinewidth=0.8, label=title(name) + over,
             )  # fmt: skip
         axis.set(xlabel="σ of the noise, on the 0..255 scale", title=f"noisy values {kind}", ylim=(0, 1))
         axis.grid(alpha=0.25)

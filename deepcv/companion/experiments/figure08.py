@@ -401,7 +401,8 @@ def given_priors(rows: DataFrame, ours: str) -> Verdict:
 
 
 _EITHER = (
-    "Or the latent variable, the latent image plus η, says otherwise: of which the paper's histograms are isn't said."
+    "Undecided, too, if the latent variable (latent image plus η) says otherwise: the paper doesn't say which of the "
+    "two its histograms show."
 )
 
 CLAIMS = (

@@ -240,7 +240,13 @@ def against_ours(ours: Series, theirs: Series) -> dict[str, float]:
 def paired(rows: DataFrame) -> DataFrame:
     """Mean, median, and the comparison with our default image by image, from `summary`, indexed by title."""
     table = summary(rows)[["F", "F median", "ours wins", "p", "images"]]
-    return table.set_axis([title(name) for name in table.index]).round({"F": 3, "F median": 3, "ours wins": 2, "p": 4})
+    table = table.set_axis([title(name) for name in table.index]).round({"F": 3, "F median": 3, "ours wins": 2})
+    return table.assign(p=table["p"].map(p_value))
+
+
+def p_value(value: float) -> str:
+    """A p value as text; a dash for NaN."""
+    return "–" if value != value else f"{value:.3f}" if value >= 0.001 else "<0.001"
 
 
 def compared(rows: DataFrame) -> DataFrame:

@@ -151,9 +151,21 @@ class Statement(NamedTuple):
 STATEMENTS = (
     Statement("Proposition 3.1: difference of (3.13) and (3.10) in standard errors", "elbo", "z", "≤", 3),
     Statement("Proposition 7.4, binary u: difference of (4.9) and (7.17)", "dataset", "z_binary", "≤", 3),
-    Statement("Proposition 7.4, binary u: the same with the minus of (7.24)", "dataset", "z_printed", "≤", 3),
+    Statement(
+        "Proposition 7.4, binary u: difference of (4.9), with the minus of (7.24), and (7.17)",
+        "dataset",
+        "z_printed",
+        "≤",
+        3,
+    ),
     Statement("Proposition 7.4, u drawn from 𝓤: difference of (4.9) and (7.17)", "dataset", "z_between", "≤", 3),
-    Statement("Proposition 7.4, u drawn from 𝓤: the same with the entropy of u", "dataset", "z_entropy", "≤", 3),
+    Statement(
+        "Proposition 7.4, u drawn from 𝓤: difference of (4.9), with the entropy of u, and (7.17)",
+        "dataset",
+        "z_entropy",
+        "≤",
+        3,
+    ),
     Statement("Proposition 3.2: log₁₀ of the distance to a search's minimiser", "shrinkage", "deviation", "≤", -6),
     Statement("Proposition 3.2: log₁₀ of the excess over a search's minimum", "shrinkage", "excess", "≤", -12),
     Statement("α < 2/L: greatest L on the path over the L that sets α", "descent", "sharpening", "≤", 1),

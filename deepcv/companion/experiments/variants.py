@@ -217,6 +217,8 @@ def plot(table: DataFrame, reference: str) -> Figure:
         found = table.loc[solver].reindex(names)
         plot_intervals(score, found["F"], shift, **style)
         plot_intervals(change, found["ΔF"], shift, **style)
+    for axis in (score, change):
+        axis.locator_params(axis="x", nbins=5)
     score.set_xlabel("F-measure, mean and 95 % interval")
     change.set_xlabel(f"change of F against {reference}, 95 % interval")
     change.axvline(0, color="0.3", lw=0.8, ls="--")

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from deepcv.companion.experiments import confidence
-from deepcv.companion.experiments.confidence import BINS, CHOSEN, EXPERIMENT, RANKED, UNSEEN, Settings
+from deepcv.companion.experiments.confidence import BINS, CHOSEN, EMBEDDED, EXPERIMENT, RANKED, UNSEEN, Settings
 
 
 def _row(image, value, f, **changes):
@@ -50,7 +50,7 @@ def test_the_finding_is_of_images_that_nothing_was_chosen_on():
     assert confidence.finding(pd.concat([rows, chosen])) == confidence.finding(rows)
 
 
-def test_images_that_settings_were_chosen_on_are_apart():
+def test_embedded_pictures_are_not_called_unseen():
     groups = confidence.groups(Settings(datasets={"nuclei": (0, 2), "samples": (0, 1)}))
-    assert [group.variants[0].conditions["images"] for group in groups] == [UNSEEN, UNSEEN]
+    assert [group.variants[0].conditions["images"] for group in groups] == [UNSEEN, EMBEDDED]
     assert CHOSEN != UNSEEN and EXPERIMENT.measure is confidence.measure

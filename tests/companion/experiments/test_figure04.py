@@ -92,7 +92,7 @@ def test_the_count_is_the_best_over_all_images():
     table = figure04.summary(ROWS)
     assert list(table.index) == ["Deep Chan-Vese, our default", "Normalized cuts [41], best count: 7 regions"]
     np.testing.assert_allclose(table["mean IoU"], [(0.6 + 0.8 + 0.5) / 3, 0.5])
-    np.testing.assert_allclose(table["Rand index"], table["mean IoU"] / 2)
+    np.testing.assert_allclose(table["adjusted Rand index"], table["mean IoU"] / 2)
     assert table["images"].tolist() == [3, 3] and table["seeds"].tolist() == [2, 1]
 
 
