@@ -264,16 +264,21 @@ def _rows(name: str, tasks: list, hints: str, options, **more) -> Iterator[dict[
             check=True,
             timeout=options.longest,
         )
-    except subprocess.TimeoutExpired:
-        yield tasks[0] | more | {"contender": name, "timed": f"left out: longer than {options.longest:.0f} s"}
-        return
+        printed, left_out = done.stdout, None
+    except subprocess.TimeoutExpired as error:
+        printed = error.stdout or ""
+        printed = printed.decode() if isinstance(printed, bytes) else printed
+        printed = printed[: printed.rfind("\n") + 1]
+        left_out = tasks[len(printed.splitlines())]
     except subprocess.CalledProcessError as error:
         raise InputError(f"{name} failed (exit code {error.returncode}); see its message above") from None
-    for line in done.stdout.splitlines():
+    for line in printed.splitlines():
         row = json.loads(line)
         steps = f"{row['steps_timed']} of {row['steps']} steps, scaled" if "steps" in row else "whole run"
         print(f"  {name}, {row['image']}, {row['height']}×{row['width']}: {row['seconds']:.3g} s", file=sys.stderr)
         yield row | {"timed": steps, "f_from": "this run" if "f_measure" in row else None} | more
+    if left_out:
+        yield left_out | more | {"contender": name, "timed": f"left out: longer than {options.longest:.0f} s"}
 
 
 def _recorded_scores(name: str, tasks: list) -> Iterator[dict[str, Any]]:

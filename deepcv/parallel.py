@@ -157,7 +157,9 @@ def _on_executor(executor: Executor, function, items) -> Generator[tuple[Any, An
     try:
         while True:
             for item in itertools.islice(items, max(0, concurrency(executor) - len(pending))):
-                pending[executor.submit(function, item)] = item
+                missing.append(item)  # until it is accepted
+                future = executor.submit(function, item)
+                pending[future] = missing.pop()
             if not pending:
                 break
             done = wait(pending, return_when=FIRST_COMPLETED).done
@@ -199,11 +201,15 @@ class _Processes(Executor):
     def submit(self, function, /, *arguments, **keywords) -> Future:
         from joblib.externals.loky import ProcessPoolExecutor
 
-        for pool, last in list(self._pools.items()):
-            if last.done() and isinstance(last.exception(), BrokenExecutor):
-                del self._pools[pool]
-        pool = next((pool for pool, last in self._pools.items() if last.done()), None)
-        pool = pool or ProcessPoolExecutor(1, env=ONE_THREAD, initializer=_start_worker, initargs=(os.getpid(),))
+        for idle in [pool for pool, last in self._pools.items() if last.done()]:
+            try:
+                return self._submit_to(idle, function, *arguments, **keywords)
+            except BrokenExecutor:  # its process died, with its last item or since
+                del self._pools[idle]
+        pool = ProcessPoolExecutor(1, env=ONE_THREAD, initializer=_start_worker, initargs=(os.getpid(),))
+        return self._submit_to(pool, function, *arguments, **keywords)
+
+    def _submit_to(self, pool, function, *arguments, **keywords) -> Future:
         with _interrupts_blocked():
             self._pools[pool] = pool.submit(function, *arguments, **keywords)
         return self._pools[pool]

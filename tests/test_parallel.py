@@ -135,9 +135,29 @@ def test_a_worker_that_dies_costs_its_item_and_is_reported_at_the_end(functions)
 def test_a_foreign_pool_whose_worker_dies_ends_with_the_names_of_what_is_missing(functions):
     with (
         ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool,
-        pytest.raises(InputError, match=r"^3: not computed, a worker died"),
+        pytest.raises(InputError, match=r"^3, 5: not computed, a worker died"),
     ):
         list(run(functions.dies_at_3, [3, 5], workers=pool))
+
+
+def kill_and_wait(pid):
+    os.kill(pid, signal.SIGKILL)
+    time.sleep(1)  # until its pool knows
+
+
+def test_a_worker_that_dies_idle_is_replaced(functions):
+    finished = run(functions.process_of, [1, 2, 3], workers=2)
+    first, pid = next(finished)
+    kill_and_wait(pid)
+    assert sorted([first, *(item for item, _ in finished)]) == [1, 2, 3]
+
+
+def test_a_foreign_pool_whose_worker_dies_idle_names_the_item_it_would_not_take(functions):
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        pid = pool.submit(functions.process_of, 0).result()
+        kill_and_wait(pid)
+        with pytest.raises(InputError, match=r"^1: not computed, a worker died"):
+            list(run(functions.square, [1, 2], workers=pool))
 
 
 def test_no_worker_is_refused(functions):

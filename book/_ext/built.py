@@ -1,22 +1,18 @@
 """What this copy of the book was built from, for `{{ built }}` on a page."""
 
-import subprocess
+import re
 from datetime import UTC, datetime
-from pathlib import Path
 
 import deepcv
+from deepcv.provenance import provenance
 
 
 def describe(app, config):
     """Version, commit and date; without git no commit."""
-    asked = ["git", "describe", "--always", "--dirty", "--exclude=*"]
-    try:
-        commit = subprocess.run(asked, cwd=Path(__file__).parent, capture_output=True, text=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError):
-        commit = ""
+    commit = re.sub(r"^(\w{7})\w*", r"\1", provenance()["machine"]["commit"] or "")
     parts = [
         f"version {deepcv.__version__}",
-        f"commit {commit.strip()}" if commit else "",
+        f"commit {commit}" if commit else "",
         f"{datetime.now(UTC):%Y-%m-%d}",
         f"[repository]({config.launch_repository})" if config.launch_repository else "",
     ]

@@ -1,6 +1,6 @@
 """One scheme of citations: [11] is the paper's own reference 11, [Kim 2020] one that the paper doesn't have.
 
-Both link to the list of references, wherever they stand, also in titles of methods and in tables that notebooks make.
+Both link to the list of references, [11] wherever it stands, in titles of methods and notebooks' tables, too.
 """
 
 import functools
@@ -41,7 +41,7 @@ def keys():
 
 
 def linked(body, page):
-    """A page's HTML in which each [label] leads to its entry on the page of references."""
+    """A page's HTML in which each [number] leads to its entry on the page of references."""
     closing, shown = [], []  # the ends of open elements that stay as they are
     for part in re.split(r"(<[^>]*>)", body):
         if found := re.match(r"<(/?)([a-z0-9]+)", part):

@@ -2,7 +2,7 @@
 "use strict";
 
 /**
- * The page “In your browser”: reads a picture, lets the worker solve it from the hint of hint.js, shows what it found, and writes it. Nothing leaves the browser.
+ * The page “Your own picture”: reads a picture, lets the worker solve it from the hint of hint.js, shows what it found, and writes it. Nothing leaves the browser.
  */
 {
   const WORKING_SIDE = 256; // pixels on the longer side of the picture that is solved
@@ -17,6 +17,7 @@
     ridge: { unit: 600, exponent: "0", parts: "rounds" },
     network: { unit: 0, exponent: "0", parts: "pass" }, // which takes neither ν nor a hint
   };
+  const NO_MEMORY = "the browser has no memory left for a picture of this size";
   const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
   /** @template {HTMLElement} T @param {string} id @param {new () => T} type @returns {T} */
@@ -60,9 +61,12 @@
   /** @param {HTMLCanvasElement} of @returns {CanvasRenderingContext2D} */
   function drawing(of) {
     const context = of.getContext("2d", { willReadFrequently: true });
-    if (!context) throw new Error("the browser has no memory left for a picture of this size");
+    if (!context) throw new Error(NO_MEMORY);
     return context;
   }
+
+  /** @param {unknown} error */
+  const reason = (error) => (error instanceof Error ? error.message : String(error));
 
   /** A copy in a canvas. @param {CanvasImageSource} source @param {number} width @param {number} height */
   function copy(source, width, height) {
@@ -106,7 +110,17 @@
       say("picture-file", `“${name}” is no picture that this browser can read; take a JPEG, PNG or WebP file.`);
       return;
     }
-    if (number !== opening) return;
+    try {
+      if (number === opening) take(bitmap, name);
+    } catch (error) {
+      say("picture-file", `“${name}”: ${reason(error)}.`);
+    } finally {
+      bitmap.close();
+    }
+  }
+
+  /** Prepares a picture and solves it, or says why not. @param {ImageBitmap} bitmap @param {string} name */
+  function take(bitmap, name) {
     const { width, height } = bitmap;
     if (Math.min(width, height) < SMALLEST_SIDE) {
       say("picture-file", `“${name}” has ${width} × ${height} pixels; both sides need at least ${SMALLEST_SIDE}.`);
@@ -117,7 +131,6 @@
     const size = [width, height].map((side) => Math.max(SMALLEST_SIDE, Math.round(side * scale)));
     if (size[0] < width) remarks.push(`reduced to ${size.join(" × ")}, since larger ones don't fit into every browser`);
     const read = copy(bitmap, size[0], size[1]);
-    bitmap.close();
     const working = scaled(read, Math.min(WORKING_SIDE, Math.max(...size)));
     const small = copy(read, working[0], working[1]);
     if (pixelsOf(small).data.some((value, index) => index % 4 === 3 && value < 255))
@@ -201,7 +214,11 @@
       Object.assign(window, { receiveNetwork: resolve });
       const script = document.createElement("script");
       script.src = "_static/trained_network.js";
-      script.onerror = () => say("picture-result", "The network's file is missing beside this page.");
+      script.onerror = () => {
+        weights = undefined; // so that it can be asked for again
+        form.setAttribute("aria-busy", "false");
+        say("picture-result", "The network's file is missing beside this page.");
+      };
       document.head.append(script);
     }).then(TrainedNetwork.read);
     return weights;
@@ -405,6 +422,7 @@
   }
 
   canvas.addEventListener("pointerdown", (event) => {
+    if (event.button) return; // only the first one draws
     canvas.setPointerCapture(event.pointerId);
     moveTo(...placeOf(event));
     penDown();
@@ -464,16 +482,22 @@
     startOver();
   });
 
-  /** @param {string} view */
+  /** Writes a file, or says why not. @param {string} view */
   async function write(view) {
-    const target = blank(full.width, full.height);
-    paint(view, target);
-    const file = await new Promise((resolve) => target.toBlob(resolve));
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(file);
-    link.download = `${fileName}-${view}.png`;
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 60_000); // some browsers read it late
+    try {
+      const target = blank(full.width, full.height);
+      paint(view, target);
+      /** @type {Blob | null} */
+      const file = await new Promise((resolve) => target.toBlob(resolve));
+      if (!file) throw new Error(NO_MEMORY);
+      const link = document.createElement("a");
+      link.href = URL.createObjectURL(file);
+      link.download = `${fileName}-${view}.png`;
+      link.click();
+      setTimeout(() => URL.revokeObjectURL(link.href), 60_000); // some browsers read it late
+    } catch (error) {
+      say("picture-result", `Not written: ${reason(error)}.`);
+    }
   }
 
   /** @type {Record<string, () => void>} */

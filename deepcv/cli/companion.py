@@ -67,7 +67,7 @@ def run(
     if record:
         from deepcv.companion import recorded
 
-        print(f"recorded in {recorded.record(rows, experiment)}")
+        print(f"recorded in {recorded.record(rows, chosen.rows_of or experiment)}")
 
 
 def record(

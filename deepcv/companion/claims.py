@@ -23,7 +23,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from deepcv.companion.recorded import full_names
+from deepcv.companion.recorded import full_names, paper
 from deepcv.methods import get_method, split_name, title
 from deepcv.metrics import bootstrap_interval, interval_over_seeds
 
@@ -332,8 +332,13 @@ def _smaller(rows: DataFrame, name: str, run: str) -> list[str]:
     if rows.empty:
         return []
     method, preset = split_name(name)
-    made = [_flat(each) for each in rows.drop_duplicates("run")["settings"]]
-    used = {key: Counter(each.get(key) for each in made).most_common(1)[0][0] for key in made[0]}
+    made = [(_flat(each["settings"].iloc[0]), len(each)) for _, each in rows.groupby("run", sort=False)]
+    used = {}
+    for key in made[0][0]:
+        counts = Counter[Any]()
+        for settings, number in made:
+            counts[settings.get(key)] += number
+        used[key] = counts.most_common(1)[0][0]
     full = _flat(get_method(method).settings(preset))
     if method == "deep-cv" and preset in ("paper", "printed", "released", "gradient"):
         full |= PRINTED | ({} if used["phases"] == 2 else {"size": 160})  # the side of the composites
@@ -427,6 +432,8 @@ class Claim:
             rows = self.deciding(rows, (*ours, *self.against))
         if rows.empty:
             return not_run(self.run)
+        if self.printed and paper(self.printed).empty:
+            return not_run("the paper's numbers")
         if not all(name in rows or (full_names(rows) == name).any() for name in ours):
             return not_run(f"{title(*ours)} in {self.run}")
         found = self.decide(rows, *ours)

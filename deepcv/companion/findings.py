@@ -10,7 +10,6 @@ from deepcv.checks import check_known
 from deepcv.companion import timings, verdict
 from deepcv.companion.claims import COLUMNS
 from deepcv.companion.experiments import EXPERIMENTS
-from deepcv.companion.recorded import full_run
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -44,20 +43,14 @@ def finding(name: str) -> Finding:
         For an unknown name.
     """
     check_known("page", name, FINDINGS)
-    sentence = html.escape(FINDINGS[name](rows)) if len(rows := _rows(name)) else "Nothing is recorded yet."
+    rows = verdict.rows_of("benchmark" if name == "speed" else EXPERIMENTS[name].rows_of or name)
+    sentence = html.escape(FINDINGS[name](rows)) if len(rows) else "Nothing is recorded yet."
     claims = EXPERIMENTS[name].claims if name in EXPERIMENTS else ()
     decided = "".join(
         f'<li><a href="verdict.html#{verdict.anchor(claim)}">{html.escape(claim.says)}</a> {_statuses(verdicts)}</li>'
-        for claim, verdicts in (verdict.decide(claims) if claims else ())
+        for claim, verdicts in verdict.decide(claims)
     )
     return Finding(f"<p><b>The finding.</b> {sentence}</p>" + (f"<ul>{decided}</ul>" if decided else ""))
-
-
-def _rows(name: str) -> DataFrame:
-    """The recorded rows behind a page."""
-    if name == "speed":
-        return timings.recorded("benchmark")[0]
-    return full_run(EXPERIMENTS[name].rows_of or name)
 
 
 def _statuses(verdicts) -> str:

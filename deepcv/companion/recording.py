@@ -24,6 +24,7 @@ from deepcv import parallel
 from deepcv.companion import recorded, timings
 from deepcv.companion.experiments.experiment import Experiment, kind_at, processes
 from deepcv.companion.items import OF_THE_IMAGE, Item, Unit, as_json
+from deepcv.companion.networks import is_trained
 from deepcv.companion.store import Store, root
 from deepcv.errors import InputError
 from deepcv.methods import METHODS
@@ -181,7 +182,9 @@ class Pace:
         return statistics.median(self._hints) if self._hints else 0.0
 
     def of(self, item: Item) -> float:
-        """Seconds for an item whose hint is known; NaN if unknown."""
+        """Seconds for an item whose hint is known; NaN if unknown, as that of a network that isn't trained yet is."""
+        if METHODS[item.method].trained and not is_trained(item):
+            return math.nan
         known = self._here.get(_kind(item)) or self._recorded.get(_kind(item))
         return statistics.median(known) if known else math.nan
 
@@ -274,7 +277,8 @@ def fill(
         pace = Pace(store, [experiment.name for experiment, _ in to_do], profile=profile, device=to_do[0][1][0].device)
         try:
             for experiment, items in to_do:
-                merged = time.monotonic()
+                if (merged := time.monotonic()) > end:
+                    break
                 units = _in_time(experiment.units(store.missing(items)), pace, end)
                 options: dict[str, Any] = {"progress": progress, "description": f"{experiment.title}, {profile}"}
                 options["workers"] = _workers(experiment, workers, items[0].device)

@@ -262,6 +262,8 @@ class Store:
     def _open(self) -> None:
         """Check the file; create the table in a new one."""
         execute = self._connection.execute
+        if execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            self._check_owner()
         _patiently(lambda: execute("PRAGMA journal_mode = WAL"))  # readers don't block the writer
         (health,) = execute("PRAGMA quick_check(1)").fetchone()
         if health != "ok":
@@ -272,8 +274,7 @@ class Store:
                 execute("CREATE TABLE results (key TEXT PRIMARY KEY, row TEXT NOT NULL, labels BLOB)")
                 execute(f"PRAGMA application_id = {_APPLICATION_ID}")
                 execute(f"PRAGMA user_version = {_LAYOUT}")
-            if execute("PRAGMA application_id").fetchone()[0] != _APPLICATION_ID:
-                raise InputError(f"{self.path} is a database of another program; choose another file")
+            self._check_owner()
             layout = execute("PRAGMA user_version").fetchone()[0]
             if layout != _LAYOUT:
                 raise InputError(
@@ -284,6 +285,10 @@ class Store:
             execute("ROLLBACK")
             raise
         execute("COMMIT")
+
+    def _check_owner(self) -> None:
+        if self._connection.execute("PRAGMA application_id").fetchone()[0] != _APPLICATION_ID:
+            raise InputError(f"{self.path} is a database of another program; choose another file")
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:

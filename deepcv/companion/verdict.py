@@ -86,7 +86,8 @@ def decide(wanted: Iterable[Claim] | None = None) -> Decided:
         With each claim its verdicts, by the key of the column in `COLUMNS`.
     """
     rows = functools.cache(rows_of)
-    return [(claim, claim.verdicts(rows(claim.run))) for claim in wanted or (*claims(), *cells())]
+    wanted = (*claims(), *cells()) if wanted is None else wanted
+    return [(claim, claim.verdicts(rows(claim.run))) for claim in wanted]
 
 
 def counted(decided: Decided, column: str) -> str:

@@ -585,6 +585,8 @@ def test_what_is_smaller_than_in_the_paper_is_told_from_the_settings():
     assert told.startswith(
         " Reduced: Deep Chan-Vese, paper's settings, size 96 of 300, width 16 of 64, images 20 of 100"
     )
+    few = [rows[:1].assign(run=run, settings=[small | {"size": 64}]) for run in "bc"]
+    assert "size 96 of 300" in reduced(pd.concat([rows, *few]), ("deep-cv:paper",), "table1"), "rows count, not runs"
     full = small | {"size": 300, "width": 64}
     seeds = pd.concat([rows.assign(seed=seed, settings=[full] * 20) for seed in (0, 1)])
     assert reduced(seeds, ("deep-cv:paper",), "figure08") == ""
@@ -610,12 +612,13 @@ def test_a_redo_that_is_worse_than_a_disk_decides_nothing():
 
 
 def test_the_recorded_score_of_the_disk_is_what_the_crops_give():
-    rows = pd.DataFrame({"dataset": ["flowers17"], "split": ["test"], "side": [64]})
+    rows = pd.DataFrame({"dataset": ["flowers17"], "split": ["test"], "side": [64], "image": ["a"]})
     try:
-        load_dataset("flowers17", split="test", side=64)
+        names = load_dataset("flowers17", split="test", side=64).names
     except InputError:
         assert on_flowers.baseline(rows, "disk") == on_flowers.BASELINES["flowers17"]["disk"]
     else:
+        rows = pd.concat([rows.assign(image=name) for name in names])
         assert on_flowers.baseline(rows, "disk") == pytest.approx(0.610, abs=0.0005)
 
 
@@ -669,6 +672,15 @@ def test_what_is_not_recorded_is_not_yet_run(claim, tmp_path, monkeypatch):
     for found in columns.values():
         assert found.status == Status.NOT_RUN
         assert claim.run in found.evidence
+
+
+def test_without_the_papers_numbers_what_needs_them_is_not_yet_run(tmp_path, monkeypatch):
+    rows = scored({"deep-cv:paper": [0.5] * 6, "chan-vese:default": [0.4] * 6}, run="a")
+    monkeypatch.setenv("DEEPCV_RESULTS", str(tmp_path))
+    monkeypatch.setattr(store, "_REPOSITORY", tmp_path / "none")
+    for name in ("table1/better-than-chan-vese", "table1/printed-settings"):
+        found = named(name).verdicts(rows)["paper"]
+        assert (found.status, "the paper's numbers" in found.evidence) == (Status.NOT_RUN, True)
 
 
 @pytest.mark.parametrize("claim", cells(), ids=lambda claim: claim.id)

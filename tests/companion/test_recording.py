@@ -169,6 +169,25 @@ def test_what_would_take_too_long_is_not_started(computed):
     assert list(recording._in_time([long, short], pace, now)) == []
 
 
+def test_after_its_time_no_experiment_is_looked_at(computed, monkeypatch):
+    looked = []
+    monkeypatch.setattr(Tiny, "units", lambda self, items: looked.append(items) or [])
+    fill(Tiny(), until=time.monotonic() - 1)
+    assert not looked and not computed
+
+
+def test_a_network_that_is_not_trained_takes_an_unknown_time(computed, monkeypatch):
+    fill(Tiny(["saliency"]))
+    item = Tiny(["amortized"]).items()[0]
+    with Store() as store:
+        pace = recording.Pace(store, ["tiny"], profile="quick", device="cpu")
+    pace.learn([item], [{"seconds": 0.01}])
+    monkeypatch.setattr(recording, "is_trained", lambda item: False)
+    assert math.isnan(pace.of(item))
+    monkeypatch.setattr(recording, "is_trained", lambda item: True)
+    assert pace.of(item) == 0.01
+
+
 def test_an_item_of_unknown_time_is_started(computed):
     fill(Tiny(["saliency"]), until=time.monotonic() + 0.5)
     assert len(computed) > 0

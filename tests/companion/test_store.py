@@ -288,8 +288,10 @@ def test_a_file_that_is_no_store_is_left_alone(tmp_path):
     other = sqlite3.connect(tmp_path / "other.sqlite")
     other.execute("CREATE TABLE t (x)")
     other.close()
+    before = (tmp_path / "other.sqlite").read_bytes()
     with pytest.raises(InputError, match=r"another program"):
         Store(tmp_path / "other.sqlite")
+    assert (tmp_path / "other.sqlite").read_bytes() == before
 
 
 def test_a_store_of_another_layout_is_refused(tmp_path, monkeypatch):

@@ -43,6 +43,10 @@ def test_the_counts_of_a_column_are_those_of_its_claims():
         assert table.loc[(title, "some")].sum() == len(claims)
 
 
+def test_no_claim_is_no_claim():
+    assert verdict.decide([]) == []
+
+
 def test_the_json_has_every_number_of_every_column():
     first, second = json.loads(verdict.as_json(_decided()))
     assert (first["id"], first["notebook"], first["set_after"]) == ("table1/a", "table1", False)

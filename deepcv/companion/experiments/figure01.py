@@ -198,9 +198,12 @@ def finding(rows: DataFrame) -> str:
     told = []
     for case, part in _two_cases(rows).items():
         scores = ", ".join(f"{whose} {score_of(part, name, 'f_measure').mean():.2f}" for name, whose in shown.items())
+        if case not in overlaps.index.get_level_values(0):
+            continue
         before, after = overlaps.loc[case, "grey"], overlaps.loc[case, "latent"]
         told.append(f"{case}: F {scores}; the default's encoder changes the overlap from {before:.2f} to {after:.2f}")
-    return f"On {overlaps.loc[list(CASES.values()), 'images'].sum():.0f} composites: {'. '.join(told)}."
+    images = overlaps.loc[overlaps.index.get_level_values(0).isin(CASES.values()), "images"].sum()
+    return f"On {images:.0f} composites: {'. '.join(told)}."
 
 
 # -- what the paper claims ---------------------------------------------------------------------------------------------

@@ -117,7 +117,7 @@ def means(rows: DataFrame, names: Series) -> DataFrame:
             by_image = {split: part.groupby("image")[score].mean() for split, part in parts.items()}
             row |= {f"{split} {short}": values.mean() for split, values in by_image.items()}
             row[f"test {short} interval"] = interval(by_image["test"]) if len(tested) else ""
-            row[f"test {short} oracle"] = tested[f"{score}_oracle"].mean()
+            row[f"test {short} oracle"] = tested.groupby("image")[f"{score}_oracle"].mean().mean()
         seeds = tested.groupby("seed")["iou"].mean()
         row["by seed"] = f"{seeds.min():.3f}–{seeds.max():.3f}" if len(seeds) > 1 else ""
         row |= {"s/image": group["seconds"].median(), "images": tested["image"].nunique(), "seeds": len(seeds)}
@@ -204,14 +204,15 @@ def baseline(rows: DataFrame, name: str) -> float:
     """`baseline_iou` on the images of the rows, all of one split; of `BASELINES` where they aren't on this machine."""
     first = rows.iloc[0]
     try:
-        return baseline_iou(name, first["dataset"], first["split"], int(first["side"]))
+        names = tuple(sorted(rows["image"].unique()))
+        return baseline_iou(name, first["dataset"], first["split"], int(first["side"]), names)
     except InputError:
         return BASELINES[first["dataset"]][name]
 
 
 @functools.cache
-def baseline_iou(name: str, dataset: str, split: str, side: int) -> float:
-    """Mean IoU of one mask for all crops: what a method has that doesn't look at the image.
+def baseline_iou(name: str, dataset: str, split: str, side: int, names: tuple[str, ...] = ()) -> float:
+    """Mean IoU of one mask for all crops, or those of these names: what a method has that doesn't look at the image.
 
     Parameters
     ----------
@@ -227,7 +228,8 @@ def baseline_iou(name: str, dataset: str, split: str, side: int) -> float:
         If the data set isn't on this machine.
     """
     fixed = centred_disk((side, side)) if name == "disk" else _mean_mask(dataset, side)
-    return float(np.mean([iou(fixed, each.mask, each.ignore) for each in _marked(dataset, split, side)]))
+    samples = [each for each in _marked(dataset, split, side) if not names or each.name in names]
+    return float(np.mean([iou(fixed, each.mask, each.ignore) for each in samples]))
 
 
 def _mean_mask(dataset: str, side: int) -> np.ndarray:

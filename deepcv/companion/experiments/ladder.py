@@ -107,10 +107,13 @@ def finding(rows: DataFrame) -> str:
     table = summary(rows)
     reference = _reference(list(table.index))
     changes = variants.changes_of(table.drop(index=reference))
+    if not changes:
+        return f"Only {reference} is recorded yet."
     told = "; ".join(f"by {each:+} with {name}, on {each.images} images" for name, each in changes.items())
     larger = list(table.index)[list(table.index).index(reference) + 1 :]
     unknown = "" if larger else " No larger form is recorded yet, so what the full one would reach isn't known."
-    return f"Against {reference}, the form in Table 1, F of the paper's loop changes {told}.{unknown}"
+    form = ", the form in Table 1," if reference == REFERENCE else ""
+    return f"Against {reference}{form} F of the paper's loop changes {told}.{unknown}"
 
 
 EXPERIMENT = Experiment(

@@ -142,12 +142,11 @@ def finding(rows: DataFrame) -> str:
     changes = variants.changes_of(variants.summary(rows, VARIANTS, REFERENCE, "paper").drop(index=REFERENCE))
     lower = [name for name, each in changes.items() if below(each, -NOTHING_GAINED)]
     higher = [name for name, each in changes.items() if above(each, NOTHING_GAINED)]
-    worst = ", ".join(
-        f"{name} {changes[name].mean:+.2f}" for name in sorted(lower, key=lambda name: changes[name].mean)[:3]
-    )
+    worst = sorted(lower, key=lambda name: changes[name].mean)[:3]
+    costly = f"; the most costly: {', '.join(f'{name} {changes[name].mean:+.2f}' for name in worst)}" if worst else ""
     return (
         f"Of {len(changes)} choices, {len(lower)} lower F by more than {NOTHING_GAINED:g} with the whole interval, "
-        f"{len(higher) or 'none'} raise{'s' if len(higher) < 2 else ''} it as much; the most costly: {worst}."
+        f"{len(higher) or 'none'} raise{'s' if len(higher) < 2 else ''} it as much{costly}."
     )
 
 

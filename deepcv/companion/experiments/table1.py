@@ -30,6 +30,7 @@ from deepcv.companion.claims import (
     listed,
     near,
     not_run,
+    reduced,
     score_of,
 )
 from deepcv.companion.experiments import experiment
@@ -199,7 +200,7 @@ def summary(rows: DataFrame) -> DataFrame:
             "F median": f.median(),
             "mIoU": overlap.mean(),
             "mIoU interval": interval(overlap),
-            "F oracle": group["f_measure_oracle"].mean(),
+            "F oracle": by_image["f_measure_oracle"].mean().mean(),
             **against_ours(ours, f),
             "s/image": group["seconds"].median(),
             "images": len(by_image),
@@ -308,14 +309,32 @@ def halves(rows: DataFrame) -> DataFrame:
 def finding(rows: DataFrame) -> str:
     """F of our default beside the paper's opponents, GrabCut, what is simpler, and the paper's algorithm."""
     rows = best_count(rows)
-    means = {name: score_of(rows, name, "f_measure").mean() for name in full_names(rows).unique()}
-    best, simple = (max((each for each in names if each in means), key=means.get) for names in (OPPONENTS, _SIMPLER))
-    over, cut, change = (lead(rows, OURS, name, "f_measure") for name in (best, "grabcut:default", simple))
-    return (
-        f"On {over.images} photographs our default has an F of {means[OURS]:.3f}. Its lead is {over:+} over "
-        f"{title(best)}, the best of the paper's opponents, and {cut:+} over GrabCut. {title(simple)} in the networks' "
-        f"place changes F by {-change:+}. The paper's algorithm, reduced, has {means[SINGLE['paper']]:.3f}."
-    )
+    scores = {name: score_of(rows, name, "f_measure") for name in (OURS, *OPPONENTS, *_SIMPLER, _GRABCUT, _PAPERS)}
+    ours = scores[OURS]
+    told = [f"On {len(ours)} photographs our default has an F of {ours.mean():.3f}."] if len(ours) else []
+    best, simple = (_best({name: scores[name] for name in names}, ours) for names in (OPPONENTS, _SIMPLER))
+    ahead = {best: ", the best of the paper's opponents", _GRABCUT: ""} if len(ours) else {}
+    leads = [
+        f"{lead(rows, OURS, name, 'f_measure'):+} over {title(name)}{what}"
+        for name, what in ahead.items()
+        if name and len(scores[name])
+    ]
+    told += [f"Its lead is {', and '.join(leads)}."] if leads else []
+    if simple:
+        change = lead(rows, simple, OURS, "f_measure")
+        told.append(f"{title(simple)} in the networks' place changes F by {change:+}.")
+    if len(scores[_PAPERS]):
+        told.append(f"The paper's algorithm has {scores[_PAPERS].mean():.3f}.{reduced(rows, (_PAPERS,), 'table1')}")
+    return " ".join(told)
+
+
+_GRABCUT, _PAPERS = "grabcut:default", SINGLE["paper"]
+
+
+def _best(scores: Mapping[str, Series], ours: Series) -> str:
+    """The name with the highest mean of those that have all images of ours; "" if none has."""
+    means = {name: each.mean() for name, each in scores.items() if len(ours) and set(ours.index) <= set(each.index)}
+    return max(means, key=means.__getitem__, default="")
 
 
 _SIMPLER = ("ridge:default", "forest:default", "mixture:default")
@@ -352,11 +371,12 @@ def highest(rows: DataFrame, ours: str) -> Verdict:
     compared = {name.partition(":")[0] for name in PAPERS_METHODS}
     others = rows[~rows["method"].isin(compared)]
     if len(others):
-        best = ":".join(others.groupby(["method", "preset"])["f_measure"].mean().idxmax())
-        usual = [name for name in ("grabcut:default",) if len(score_of(rows, name, "f_measure"))]  # what users pick
-        beyond = {title(name): lead(rows, ours, name, "f_measure") for name in dict.fromkeys([best, *usual])}
-        every |= {f"F over {theirs}": found for theirs, found in beyond.items()}
-        evidence += f". Not in the paper: F over {listed(beyond)}"
+        found = {name: score_of(others, name, "f_measure") for name in full_names(others).unique()}
+        best = _best(found, score_of(rows, ours, "f_measure"))
+        usual = [name for name in (best, _GRABCUT) if name in found]  # the latter is what users pick
+        beyond = {title(name): lead(rows, ours, name, "f_measure") for name in dict.fromkeys(usual)}
+        every |= {f"F over {theirs}": each for theirs, each in beyond.items()}
+        evidence += f". Not in the paper: F over {listed(beyond)}" if beyond else ""
     return Verdict(status, f"{evidence}.{not_yet(missing)}", every)
 
 

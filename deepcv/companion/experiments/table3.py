@@ -219,10 +219,12 @@ def finding(rows: DataFrame) -> str:
     found = constraints_matter_little(rows, TRAINED["paper"])
     collapsed = constraints_prevent_collapse(rows, TRAINED["paper"])
     changes: Any = found.numbers
+    seeds = rows.groupby("constraints")["seed"].nunique()
+    over = " to ".join(str(count) for count in sorted({seeds.min(), seeds.max()}))
     tested = rows.loc[rows["split"] == "test", "image"].nunique()
     return (
         f"Change of the mIoU on {tested} test photographs of {flowers.NAMES[rows['dataset'].iloc[0]]} against neither "
-        f"constraint, over {rows['seed'].nunique()} seeds: {listed(changes)}. {collapsed.evidence}"
+        f"constraint, over {over} seeds: {listed(changes)}. {collapsed.evidence}"
     )
 
 
@@ -239,16 +241,16 @@ def constraints_matter_little(rows: DataFrame, ours: str) -> Verdict:
     """Do AuI and CRI change the mIoU of the test images by next to nothing?"""
     test = rows[(rows["split"] == "test") & (full_names(rows) == ours)]
     by_seed = test.pivot_table("iou", "seed", "constraints")
-    changes = {}
+    changes, counts = {}, set[int]()
     for name in ("AuI", "CRI", "AuI+CRI"):
-        if {name, "none"} <= set(by_seed):
-            change = (by_seed[name] - by_seed["none"]).dropna()
+        if {name, "none"} <= set(by_seed) and len(change := (by_seed[name] - by_seed["none"]).dropna()):
+            counts.add(len(change))
             changes[name] = Estimate(float(change.mean()), *interval_over_seeds(change), test["image"].nunique())
     if not changes:
         return not_run("the constraints")
     status = judged(*(within(each, NOTHING_GAINED) for each in changes.values()))
-    seeds = f"over {len(by_seed)} seed{'s' if len(by_seed) > 1 else ''}"
-    evidence = f"The mIoU changes, {seeds}: {listed(changes)}."
+    over = " to ".join(str(count) for count in sorted({min(counts), max(counts)}))
+    evidence = f"The mIoU changes, over {over} seed{'s' if max(counts) > 1 else ''}: {listed(changes)}."
     evidence += " The intervals are too wide to tell." if status == Status.UNDECIDED else ""
     return on_flowers(Verdict(status, evidence, changes), test)
 

@@ -92,7 +92,7 @@ def images_of(settings: Settings, solver: str) -> Images:
 
 def changes_of(table: DataFrame) -> dict[Any, Estimate]:
     """The change of F by each variant of a summary."""
-    return {name: Estimate.from_row(row["ΔF"], row["run", "images"]) for name, row in table.iterrows()}
+    return {name: Estimate.from_row(row["ΔF"], row["ΔF", "images"]) for name, row in table.iterrows()}
 
 
 ONLY_THE_IMAGE = "It needs no pre-training and no training samples “except for the input image itself”."
@@ -140,8 +140,9 @@ def summary(rows: DataFrame, names: Collection[str], reference: str, solver: str
     -------
     pandas.DataFrame
         Indexed by variant. Columns in groups: `F`, `mIoU` and `ΔF`, each with `mean`, `low` and `high` (95 %, bootstrap
-        over images, seeds of an image averaged first), and `run` with `s/image` (median), `images` and `seeds`. If the
-        interval of ΔF includes 0, these images can't tell the variant from the reference.
+        over images, seeds of an image averaged first), of ΔF also `images`, those that are compared; and `run` with
+        `s/image` (median), `images` and `seeds`. If the interval of ΔF includes 0, these images can't tell the variant
+        from the reference.
     """
     import pandas as pd
 
@@ -155,14 +156,15 @@ def summary(rows: DataFrame, names: Collection[str], reference: str, solver: str
         values = {title: group[score] for title, score in _SCORES.items()}
         values["ΔF"] = (group["f_measure"] - compared).dropna()
         row = {(title, each): number for title, of in values.items() for each, number in mean_of(of).items()}
+        row["ΔF", "images"] = values["ΔF"].index.get_level_values("image").nunique()
         row["run", "s/image"] = group["seconds"].median()
         row["run", "images"] = group.index.get_level_values("image").nunique()
         row["run", "seeds"] = group.index.get_level_values("seed").nunique()
         table[name] = row
     columns = [(title, each) for title in (*_SCORES, "ΔF") for each in ("mean", "low", "high")]
-    columns += [("run", each) for each in ("s/image", "images", "seeds")]
+    columns += [("ΔF", "images"), *(("run", each) for each in ("s/image", "images", "seeds"))]
     table = pd.DataFrame.from_dict(table, orient="index", columns=pd.MultiIndex.from_tuples(columns))
-    return table.astype({("run", "images"): int, ("run", "seeds"): int})
+    return table.astype({("ΔF", "images"): int, ("run", "images"): int, ("run", "seeds"): int})
 
 
 def by_solver(rows: DataFrame, names: Collection[str], reference: str) -> DataFrame:

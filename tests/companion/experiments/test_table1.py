@@ -271,6 +271,19 @@ def test_summary_averages_seeds_then_images_and_puts_the_best_first():
     assert found.loc["saliency:default", ["F oracle", "s/image"]].tolist() == [0.55, 1.5]
 
 
+def test_images_count_alike_whatever_their_seeds():
+    rows = rows_of({"deep-cv:default": [0.4, 0.8]})
+    more = pd.concat([rows, *(rows.iloc[:1].assign(seed=seed) for seed in (1, 2))])
+    assert table1.summary(more)["F oracle"].item() == pytest.approx(table1.summary(rows)["F oracle"].item())
+
+
+def test_the_finding_compares_with_what_has_all_images_and_leaves_out_what_is_missing():
+    rows = rows_of({"deep-cv:default": [0.5, 0.7], "chan-vese:default": [0.4, 0.6], "statistical:default": [0.9]})
+    found = table1.finding(rows)
+    assert found.startswith("On 2 photographs our default has an F of 0.600. Its lead is +0.1")
+    assert "Chan-Vese" in found and "Statistical" not in found and "GrabCut" not in found and "nan" not in found
+
+
 def test_what_ran_on_fewer_images_comes_last():
     rows = rows_of({"saliency:default": [0.4, 0.6], "deep-cv:default": [0.9], "grabcut:default": [0.3, 0.5]})
     assert list(table1.summary(rows).index) == ["saliency:default", "grabcut:default", "deep-cv:default"]

@@ -121,7 +121,8 @@ def test_a_network_is_scored_after_one_two_four_epochs_and_the_last():
     assert (rows["after"] == rows["epoch"]).all() and set(rows["after"]) == {1, 2} and len(rows) == 2 * 2
     (row,) = epochs.summary(rows).to_dict("records")
     last = rows.loc[rows["after"] == 2, "iou_oracle"].mean()
-    disk = flowers.baseline_iou("disk", "flowerlike", "test", 32)
+    disk = flowers.baseline_iou("disk", "flowerlike", "test", 32, tuple(rows["image"].unique()))
+    assert disk != flowers.baseline_iou("disk", "flowerlike", "test", 32), "that is over more images"
     assert row["epochs"] == 2 and row["oracle"] == pytest.approx(last)
     assert row["over the disk"] == pytest.approx(last - disk)
     assert rows["alike"].between(0, 1).all() and row["alike"] == rows.loc[rows["after"] == 2, "alike"].mean()
@@ -159,8 +160,12 @@ def test_epochs_that_not_all_seeds_have_reached_are_not_averaged():
         "alike": 0.5,
     }
     reached = [(0, 1, 0.6), (0, 2, 0.1), (1, 1, 0.8)]
+    image = load_dataset("flowerlike", split="test", side=32).names[0]
     rows = pd.DataFrame(
-        [{**columns, "image": "b", "seed": seed, "after": after, "iou_oracle": score} for seed, after, score in reached]
+        [
+            {**columns, "image": image, "seed": seed, "after": after, "iou_oracle": score}
+            for seed, after, score in reached
+        ]
     )
     row = epochs.summary(rows).loc["printed"]
     assert (row["epochs"], row["seeds"], row["at"]) == (1, 2, 1) and row["oracle"] == pytest.approx(0.7)
