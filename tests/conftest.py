@@ -27,6 +27,19 @@ def repository() -> Path:
     return root
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache_of_the_tests(tmp_path_factory):
+    """No test writes into the user's cache, but data sets that are there are read."""
+    from deepcv.data.dataset import data_folder
+
+    with pytest.MonkeyPatch.context() as patch:
+        if "DEEPCV_CACHE" not in os.environ:
+            if (data := data_folder()).is_dir():
+                patch.setenv("DEEPCV_DATA", str(data))
+            patch.setenv("DEEPCV_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def closed_figures():
     """No test leaves its figures in memory."""

@@ -39,7 +39,7 @@ def name(path):
 
 
 def cells(path, kind="code"):
-    return [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == kind]
+    return [cell for cell in json.loads(path.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == kind]
 
 
 def source(cell):
@@ -51,7 +51,7 @@ def source(cell):
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=name)
 def test_a_notebook_is_thin(notebook):
-    assert len(json.loads(notebook.read_text())["cells"]) <= 12
+    assert len(json.loads(notebook.read_text(encoding="utf-8"))["cells"]) <= 12
     for cell in cells(notebook):
         defined = [
             node
@@ -96,7 +96,7 @@ WITH_FINDING = [path for path in NOTEBOOKS if path.stem not in ("playground", "v
 @pytest.mark.parametrize("notebook", WITH_FINDING, ids=name)
 def test_a_page_begins_with_its_claim_and_its_finding(notebook):
     """Then a picture or a table, and only then how it was made."""
-    kinds = [cell["cell_type"] for cell in json.loads(notebook.read_text())["cells"]]
+    kinds = [cell["cell_type"] for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]]
     first, second = cells(notebook)[:2]
     assert re.search(r"\*\*The (claims?|question)\.\*\*", source(cells(notebook, "markdown")[0]))
     assert "parameters" in first["metadata"]["tags"] and source(second).endswith(f'finding("{notebook.stem}")')
@@ -121,7 +121,7 @@ def test_a_notebook_is_kept_without_what_it_printed(notebook):
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=name)
 def test_a_notebook_can_be_given_a_profile(notebook):
     """papermill puts the given values below the cell tagged `parameters`, and only prints a line about unknown ones."""
-    everything = json.loads(notebook.read_text())["cells"]
+    everything = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
     (position,) = [i for i, cell in enumerate(everything) if "parameters" in cell["metadata"].get("tags", [])]
     assert everything[0]["cell_type"] == "markdown", "the title stands above the parameters"
     assert position > 0

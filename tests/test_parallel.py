@@ -342,10 +342,10 @@ def _python(code, folder, **options):
 def _alive(pid):
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+        with open(f"/proc/{pid}/stat") as status:  # a zombie is dead
+            return status.read().rpartition(")")[2].split()[0] != "Z"
+    except (ProcessLookupError, FileNotFoundError):
         return False
-    with open(f"/proc/{pid}/stat") as status:  # a zombie is dead
-        return status.read().rpartition(")")[2].split()[0] != "Z"
 
 
 WITHOUT_GUARD = """

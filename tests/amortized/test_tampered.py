@@ -101,9 +101,10 @@ def checkpoint(written_run, tmp_path):
     (tmp_path / CHECKPOINT).write_bytes(written_run)
     content = load_checkpoint(tmp_path / CHECKPOINT)
 
-    def restore():
+    def restore(given=None):
         again = Run(tmp_path, Model(SETTINGS, 1))
-        again.restore(load_checkpoint(tmp_path / CHECKPOINT), again.model.optimizers(), epochs=3)
+        optimizers = again.model.optimizers() if given is None else given(again.model)
+        again.restore(load_checkpoint(tmp_path / CHECKPOINT), optimizers, epochs=3)
         return again
 
     return tmp_path / CHECKPOINT, content, restore
@@ -167,4 +168,7 @@ def test_rates_come_from_the_settings(checkpoint):
     path, content, restore = checkpoint
     content["optimizers"]["model"]["param_groups"] = [{"lr": 1e30}]
     torch.save(content, path)
-    restore()
+    kept = {}
+    restore(lambda model: kept.setdefault("optimizers", model.optimizers()))
+    rates = {group["lr"] for each in kept["optimizers"].values() for group in each.param_groups}
+    assert rates == {SETTINGS.learning_rate}

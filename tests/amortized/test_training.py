@@ -349,8 +349,10 @@ def test_a_few_seconds_of_training_teach_it_to_segment_new_flowers(tmp_path):
     validation = crops(load_dataset("flowerlike", split="val")[:16], 32)
     settings = Settings(size=32, levels=2, width=8, model_width=4, batch=8, epochs=6, learning_rate=5e-3)
     done = run(images, tmp_path / "run", settings, validation=validation)
-    assert done.history[-1]["val_iou"] > 0.6
-    assert done.history[-1]["val_iou"] > done.history[0]["val_iou"] + 0.1
+    with torch.no_grad():
+        before = Model(settings, 0).memberships(as_input(torch.from_numpy(np.array(validation.images)))).numpy()
+    untrained = training.mean_scores(before, validation.truths)["iou_oracle"]  # about 0.3, for any seed
+    assert done.history[-1]["val_iou"] > max(0.6, untrained + 0.2)
 
 
 # -- several processes, the command line -------------------------------------------------------------------------------

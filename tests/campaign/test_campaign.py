@@ -42,7 +42,8 @@ def test_the_campaigns_images_are_valid_and_odd():
         hint = fuzz.odd_hint(np.random.default_rng(number), image.shape[:2])
         assert hint is None or as_hint(hint, image.shape[:2]).shape == image.shape[:2]
     assert {image.ndim for image in images} == {2, 3} and min(min(image.shape[:2]) for image in images) == 8
-    assert len({image.dtype.str for image in images}) == 6
+    kinds = 5 + (np.dtype(np.longdouble) != np.dtype(np.float64))  # alike on some machines
+    assert len({image.dtype.str for image in images}) == kinds
     assert any(min(image.strides) < 0 for image in images) and any(not image.flags.writeable for image in images)
 
 

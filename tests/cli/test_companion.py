@@ -95,6 +95,18 @@ def test_record_lists_computes_goes_on_and_merges(deepcv, quick_table, folder, c
     assert len(recorded.recorded("table1")[0]) == 15
 
 
+def test_rows_whose_code_has_changed_are_computed_again_when_asked_for(deepcv, quick_table, capsys, monkeypatch):
+    from deepcv.companion import compute
+
+    assert deepcv(*quick_table, "--workers", 1) == 0
+    monkeypatch.setattr(compute, "code_of", lambda *_: "another")
+    capsys.readouterr()
+    assert deepcv(*quick_table, "--workers", 1) == 0
+    assert capsys.readouterr().out == "nothing is missing\n"
+    assert deepcv(*quick_table, "--workers", 1, "--outdated") == 0
+    assert {run["code"] for run in recorded.recorded("table1")[1]["runs"].values()} == {"another"}
+
+
 def test_record_stopped_with_ctrl_c_keeps_what_it_has(deepcv, quick_table, folder, capsys, monkeypatch):
     from deepcv.companion import compute
 

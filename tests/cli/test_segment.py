@@ -45,6 +45,22 @@ def test_an_overlay_shows_the_outline_and_leaves_the_rest(deepcv, folder):
     assert drawn.any() and not drawn[~edge].any()
 
 
+def test_a_frame_is_left_out_unless_it_is_to_be_kept(deepcv, folder, capsys):
+    Image.fromarray(np.pad(read_image("disc.png"), ((12, 12), (12, 12), (0, 0)))).save("framed.png")
+    told = []
+    for options in ((), ("--keep-frame",)):
+        assert deepcv("segment", "framed.png", "--method", "chan-vese", "--out", "mask.png", *options) == 0
+        told.append("--keep-frame keeps it" in capsys.readouterr().err)
+    assert told == [True, False]
+
+
+def test_a_cut_out_goes_to_standard_output(folder):
+    command = [sys.executable, "-m", "deepcv", "segment", "disc.png", *FAST[:4], "--cutout", "-"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, check=True)
+    (folder / "written.png").write_bytes(done.stdout)
+    assert Image.open(folder / "written.png").mode == "RGBA"
+
+
 def test_the_same_seed_gives_the_same_mask(deepcv, folder):
     deepcv("segment", "disc.png", *FAST)
     first = (folder / "mask.png").read_bytes()

@@ -66,7 +66,7 @@ def test_every_table_and_figure_has_its_notebook():
 
 
 def test_every_notebook_is_a_page_of_the_book():
-    parts = yaml.safe_load((ROOT / "book" / "_toc.yml").read_text())["parts"]
+    parts = yaml.safe_load((ROOT / "book" / "_toc.yml").read_text(encoding="utf-8"))["parts"]
     pages = {chapter["file"] for part in parts for chapter in part["chapters"]}
     assert {page.removeprefix("notebooks/") for page in pages if page.startswith("notebooks/")} == NOTEBOOKS
 

@@ -346,7 +346,7 @@ def copied(folder, edit=lambda path, text: text):
     for path in sorted(PACKAGE.rglob("*.py")):
         copy = root / path.relative_to(PACKAGE)
         copy.parent.mkdir(parents=True, exist_ok=True)
-        copy.write_text(edit(path.relative_to(PACKAGE).as_posix(), path.read_text()))
+        copy.write_text(edit(path.relative_to(PACKAGE).as_posix(), path.read_text(encoding="utf-8")))
     return root
 
 

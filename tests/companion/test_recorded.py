@@ -293,7 +293,7 @@ def test_a_table_that_cannot_be_replaced_yet_is_not_lost(tmp_path, monkeypatch):
 
 
 def _merge(source, target, start):
-    start.wait()
+    start.wait(60)
     recorded.merge(source, "table1", folder=target)
 
 
@@ -311,7 +311,7 @@ def test_processes_that_merge_at_once_lose_no_row(tmp_path):
     for merger in mergers:
         merger.start()
     for merger in mergers:
-        merger.join()
+        merger.join(120)
     assert [merger.exitcode for merger in mergers] == [0] * 8
     rows, described = recorded.recorded("table1", target)
     assert len(rows) == described["rows"] == 41
@@ -322,7 +322,7 @@ def test_a_reader_meets_no_half_written_run_while_another_writes(tmp_path):
     rows = _three_rows(tmp_path)
     writer = multiprocessing.get_context("fork").Process(target=_write_often, args=(rows, tmp_path))
     writer.start()
-    counts = set()
+    counts = {len(recorded.recorded("table1", tmp_path)[0])}
     while writer.is_alive():
         counts.add(len(recorded.recorded("table1", tmp_path)[0]))
     writer.join()

@@ -38,7 +38,7 @@ def live(test):
         async def on_the_loop():
             shown = Playground()
             await upload(shown, "disk.png", file(np.uint8(255 * IMAGE)))
-            await test(shown)
+            await asyncio.wait_for(test(shown), 300)
 
         asyncio.run(on_the_loop())
 

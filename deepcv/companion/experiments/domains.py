@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deepcv.companion.claims import OURS, SINGLE, Estimate, score_of
+from deepcv.companion.claims import OURS, SINGLE, Estimate, against_ours, p_value, score_of
 from deepcv.companion.experiments import table1
 from deepcv.companion.experiments.experiment import (
     N_TUNING_IMAGES,
@@ -112,7 +112,7 @@ def summary(rows: DataFrame) -> DataFrame:
         Indexed by data set and title, best mean F first, methods that ran on fewer images than others last. Seeds of an
         image are averaged first. Columns in groups: `F` and `mIoU`, each with `mean`, `low` and `high` (95 %, bootstrap
         over images) and `median`; `ours`, our F minus the method's, paired over images, with `lead`, `low`, `high`, and
-        `won` and `p` of `deepcv.companion.experiments.table1.against_ours`, NaN for ours; `run` with `s/image`
+        `won` and `p` of `deepcv.companion.claims.against_ours`, NaN for ours; `run` with `s/image`
         (median), `images` and `seeds`.
     """
     import pandas as pd
@@ -141,7 +141,7 @@ def _row(rows: DataFrame, name: str, own: DataFrame) -> dict[tuple[str, str], fl
     if name != OURS and len(leads := (ours - theirs).dropna()):
         found = Estimate.over(leads)
         row |= {("ours", "lead"): found.mean, ("ours", "low"): found.low, ("ours", "high"): found.high}
-        row["ours", "won"], row["ours", "p"] = table1.against_ours(ours, theirs).values()
+        row["ours", "won"], row["ours", "p"] = against_ours(ours, theirs).values()
     row["run", "s/image"] = own["seconds"].median()
     return row | {("run", "images"): own["image"].nunique(), ("run", "seeds"): own["seed"].nunique()}
 
@@ -193,7 +193,7 @@ def readable(table: DataFrame) -> Styler:
             "mIoU": table["mIoU", "mean"].map("{:.3f}".format),
             "our lead in F": joined("ours", "lead", "+.3f"),
             "ours better": table["ours", "won"].map("{:.0%}".format).where(table["ours", "won"].notna(), "–"),
-            "p": table["ours", "p"].map(table1.p_value),
+            "p": table["ours", "p"].map(p_value),
             "images": table["run", "images"].astype(int).astype(str),
         }
     )

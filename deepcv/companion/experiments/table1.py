@@ -24,12 +24,14 @@ from deepcv.companion.claims import (
     Status,
     Verdict,
     above,
+    against_ours,
     in_a_word,
     judged,
     lead,
     listed,
     near,
     not_run,
+    p_value,
     reduced,
     score_of,
 )
@@ -214,40 +216,11 @@ def summary(rows: DataFrame) -> DataFrame:
     )[columns]
 
 
-def against_ours(ours: Series, theirs: Series) -> dict[str, float]:
-    """How often our F is higher than theirs, and Wilcoxon's test of the differences.
-
-    Parameters
-    ----------
-    ours, theirs : pandas.Series
-        F by image, seeds averaged; those that both have are paired.
-
-    Returns
-    -------
-    dict
-        `ours wins`, the share of images on which ours is higher, a tie counted half; `p`, two-sided, of the signed-rank
-        test without the ties. NaN if no image differs, as in our own row.
-    """
-    from scipy.stats import wilcoxon
-
-    difference = (ours - theirs).dropna()
-    changed = difference[difference != 0]
-    if changed.empty:
-        return {"ours wins": float("nan"), "p": float("nan")}
-    wins = ((difference > 0) + (difference == 0) / 2).mean()
-    return {"ours wins": float(wins), "p": float(wilcoxon(changed).pvalue)}
-
-
 def paired(rows: DataFrame) -> DataFrame:
     """Mean, median, and the comparison with our default image by image, from `summary`, indexed by title."""
     table = summary(rows)[["F", "F median", "ours wins", "p", "images"]]
     table = table.set_axis([title(name) for name in table.index]).round({"F": 3, "F median": 3, "ours wins": 2})
     return table.assign(p=table["p"].map(p_value))
-
-
-def p_value(value: float) -> str:
-    """A p value as text; a dash for NaN."""
-    return "–" if value != value else f"{value:.3f}" if value >= 0.001 else "<0.001"
 
 
 def compared(rows: DataFrame) -> DataFrame:

@@ -32,8 +32,11 @@ def test_changes_are_paired_over_images():
     assert [each.get_text() for each in axis.get_yticklabels()] == [OTHER]
 
 
-def test_a_perfect_hint_gives_the_truth_and_a_variant_another_mask():
+def test_a_perfect_hint_gives_the_truth_and_a_variant_another_mask(tmp_path, monkeypatch):
     """The saliency threshold shows the hint itself."""
-    rows = EXPERIMENT.run(Settings(n_images=1), progress=False).set_index("variant")["f_measure"]
+    monkeypatch.setenv("DEEPCV_RESULTS", str(tmp_path))
+    rows = EXPERIMENT.run(Settings(n_images=1, device="cpu"), workers=1, progress=False).set_index("variant")[
+        "f_measure"
+    ]
     assert rows[TRUTH] == 1 > rows[REFERENCE]
     assert {len(each) for each in MAPS.values()} == {0, 1, 2, 3} and np.isfinite(rows).all()
