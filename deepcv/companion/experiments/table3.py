@@ -220,11 +220,10 @@ def finding(rows: DataFrame) -> str:
     collapsed = constraints_prevent_collapse(rows, TRAINED["paper"])
     changes: Any = found.numbers
     seeds = rows.groupby("constraints")["seed"].nunique()
-    over = " to ".join(str(count) for count in sorted({seeds.min(), seeds.max()}))
     tested = rows.loc[rows["split"] == "test", "image"].nunique()
     return (
         f"Change of the mIoU on {tested} test photographs of {flowers.NAMES[rows['dataset'].iloc[0]]} against neither "
-        f"constraint, over {over} seeds: {listed(changes)}. {collapsed.evidence}"
+        f"constraint, over {_range(seeds)} seeds: {listed(changes)}. {collapsed.evidence}"
     )
 
 
@@ -235,6 +234,11 @@ def cells() -> list[Claim]:
     """A claim for each score that the table prints."""
     titles = {name: "ours, " + title.replace("neither", "no constraint") for name, title in TITLES.items()}
     return flowers.cells_of("table3", "constraints", titles, ours=tuple(TITLES), deciding=deciding)
+
+
+def _range(counts: Collection[int]) -> str:
+    """ "3", or "2 to 3"."""
+    return " to ".join(str(count) for count in sorted({min(counts), max(counts)}))
 
 
 def constraints_matter_little(rows: DataFrame, ours: str) -> Verdict:
@@ -249,8 +253,7 @@ def constraints_matter_little(rows: DataFrame, ours: str) -> Verdict:
     if not changes:
         return not_run("the constraints")
     status = judged(*(within(each, NOTHING_GAINED) for each in changes.values()))
-    over = " to ".join(str(count) for count in sorted({min(counts), max(counts)}))
-    evidence = f"The mIoU changes, over {over} seed{'s' if max(counts) > 1 else ''}: {listed(changes)}."
+    evidence = f"The mIoU changes, over {_range(counts)} seed{'s' if max(counts) > 1 else ''}: {listed(changes)}."
     evidence += " The intervals are too wide to tell." if status == Status.UNDECIDED else ""
     return on_flowers(Verdict(status, evidence, changes), test)
 
