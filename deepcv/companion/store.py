@@ -262,8 +262,8 @@ class Store:
     def _open(self) -> None:
         """Check the file; create the table in a new one."""
         execute = self._connection.execute
-        if execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            self._check_owner()
+        if _patiently(lambda: execute("SELECT count(*) FROM sqlite_master").fetchone()[0]):
+            _patiently(self._check_owner)  # before the journal, which stays, is changed
         _patiently(lambda: execute("PRAGMA journal_mode = WAL"))  # readers don't block the writer
         (health,) = execute("PRAGMA quick_check(1)").fetchone()
         if health != "ok":
