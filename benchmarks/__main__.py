@@ -269,7 +269,7 @@ def _rows(name: str, tasks: list, hints: str, options, **more) -> Iterator[dict[
         printed = error.stdout or ""
         printed = printed.decode() if isinstance(printed, bytes) else printed
         printed = printed[: printed.rfind("\n") + 1]
-        left_out = tasks[len(printed.splitlines())]
+        left_out = next(iter(tasks[len(printed.splitlines()) :]), None)
     except subprocess.CalledProcessError as error:
         raise InputError(f"{name} failed (exit code {error.returncode}); see its message above") from None
     for line in printed.splitlines():

@@ -28,10 +28,8 @@ def test_a_docstrings_examples_give_what_they_show(name, tmp_path, monkeypatch):
 
 
 def test_what_the_pages_import_is_there(repository):
-    pages = [
-        repository / "README.md",
-        *sorted((repository / "book").glob("*.md")),
-    ]  # the others have tests of their own
+    """Those on extending the package, a folder below, have tests of their own."""
+    pages = [repository / "README.md", *sorted((repository / "book").glob("*.md"))]
     blocks = [(page, block) for page in pages for block in BLOCK.findall(page.read_text(encoding="utf-8"))]
     assert len(blocks) >= 5
     for page, block in blocks:

@@ -12,9 +12,9 @@ k leading eigenvectors at once, by the pivoted factorisation of Damle, Minden an
 multi-way spectral clustering", Information and Inference 8, 2019), which has no parameters and is deterministic.
 
 Deviations from [41]: more than two regions come from that factorisation, where [41] bisects recursively or clusters the
-eigenvectors; the nodes are superpixels (Achanta et al., IEEE TPAMI 34, 2012) with their mean colour, and σ_X
-and r are in units of superpixels. Regions then follow the image's edges at full size, and a graph of 400 nodes needs no
-iterative eigensolver; a grid of pixels, 120 on the longer side, scored about the same on five images. σ_I, σ_X, r and F
+eigenvectors; the nodes are superpixels (Achanta et al., IEEE TPAMI 34, 2012) with their mean colour, and σ_X and r are
+in units of superpixels. Regions then follow the image's edges at full size, and a graph of 400 nodes needs no iterative
+eigensolver; a grid of pixels, 120 on the longer side, scored about the same on five images. σ_I, σ_X, r and F
 are quoted from memory of [41], not checked against the printed paper. The authors' later code (Cour, Yu and Shi, 2004)
 differs: it takes weights from the edges between two pixels and the discretisation of Yu and Shi (ICCV 2003). The paper
 we reproduce doesn't say which it ran.

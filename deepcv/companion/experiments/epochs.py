@@ -111,11 +111,12 @@ def summary(rows: DataFrame) -> DataFrame:
         group = rows[rows["variant"] == variant]
         curve = _by_seed(group).dropna().mean(axis=1)
         last = group[group["after"] == curve.index.max()]
-        lead = Estimate.over(last.groupby("image")["iou_oracle"].mean() - disk)
+        by_image = last.groupby("image")[["iou", "iou_oracle"]].mean()
+        lead = Estimate.over(by_image["iou_oracle"] - disk)
         table[variant] = {
             "epochs": int(curve.index.max()),
-            "mIoU": last.groupby("image")["iou"].mean().mean(),
-            "oracle": last.groupby("image")["iou_oracle"].mean().mean(),
+            "mIoU": by_image["iou"].mean(),
+            "oracle": by_image["iou_oracle"].mean(),
             "over the disk": lead.mean,
             "interval": f"{lead.low:+.3f} to {lead.high:+.3f}",
             "best": curve.max(),

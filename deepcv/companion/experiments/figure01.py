@@ -197,9 +197,9 @@ def finding(rows: DataFrame) -> str:
     shown = {name: whose for name, whose in _TOLD.items() if name in there}
     told = []
     for case, part in _two_cases(rows).items():
-        scores = ", ".join(f"{whose} {score_of(part, name, 'f_measure').mean():.2f}" for name, whose in shown.items())
         if case not in overlaps.index.get_level_values(0):
             continue
+        scores = ", ".join(f"{whose} {score_of(part, name, 'f_measure').mean():.2f}" for name, whose in shown.items())
         before, after = overlaps.loc[case, "grey"], overlaps.loc[case, "latent"]
         told.append(f"{case}: F {scores}; the default's encoder changes the overlap from {before:.2f} to {after:.2f}")
     images = overlaps.loc[overlaps.index.get_level_values(0).isin(CASES.values()), "images"].sum()

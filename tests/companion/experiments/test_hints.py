@@ -35,8 +35,7 @@ def test_changes_are_paired_over_images():
 def test_a_perfect_hint_gives_the_truth_and_a_variant_another_mask(tmp_path, monkeypatch):
     """The saliency threshold shows the hint itself."""
     monkeypatch.setenv("DEEPCV_RESULTS", str(tmp_path))
-    rows = EXPERIMENT.run(Settings(n_images=1, device="cpu"), workers=1, progress=False).set_index("variant")[
-        "f_measure"
-    ]
+    rows = EXPERIMENT.run(Settings(n_images=1, device="cpu"), workers=1, progress=False)
+    rows = rows.set_index("variant")["f_measure"]
     assert rows[TRUTH] == 1 > rows[REFERENCE]
     assert {len(each) for each in MAPS.values()} == {0, 1, 2, 3} and np.isfinite(rows).all()
