@@ -24,7 +24,7 @@ from deepcv.amortized.segmenter import Segmenter
 from deepcv.amortized.settings import settings_for
 from deepcv.amortized.teaching import hints_of
 from deepcv.baselines.appearance import ridge
-from deepcv.companion.experiments.domains import for_choosing
+from deepcv.companion.experiments.experiment import for_choosing
 from deepcv.data import Dataset, load_dataset
 from deepcv.data.crops import UNSCORED, Crops, centre_crop, crops
 from deepcv.hints.hint import otsu_mask

@@ -3,7 +3,7 @@
 Not in the paper. A *confidence* is one number for a mask, which should rank pictures by their F; a *belief* is a soft
 membership, which should be calibrated: of the pixels with 0.7, 70 % should be the object's (`deepcv.confidence`).
 
-Both were chosen on images of `deepcv.companion.experiments.domains.for_choosing`, seed 0; those are reported apart.
+Both were chosen on images of `deepcv.companion.experiments.experiment.for_choosing`, seed 0; those are reported apart.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ import numpy as np
 
 from deepcv.companion.compute import segment
 from deepcv.companion.experiments import experiment
-from deepcv.companion.experiments.domains import for_choosing, unseen
-from deepcv.companion.experiments.experiment import Experiment, Group, Images, variant
+from deepcv.companion.experiments.experiment import Experiment, Group, Images, for_choosing, variant
 from deepcv.companion.items import Item
 from deepcv.companion.pictures import COLOURS, compact, dataset_title
 from deepcv.confidence import DOUBTFUL, belief, confidence
@@ -84,7 +83,8 @@ def both_parts(settings: Any) -> list[tuple[str, Images]]:
     if settings.dataset:
         datasets = {settings.dataset: datasets.get(settings.dataset, (0, 10))}
     parts = [
-        (EMBEDDED if name == "samples" else UNSEEN, unseen(name).first(counts[1])) for name, counts in datasets.items()
+        (EMBEDDED if name == "samples" else UNSEEN, Images.load(name).unseen().first(counts[1]))
+        for name, counts in datasets.items()
     ]
     for name, (count, _) in datasets.items():
         if count:

@@ -7,22 +7,15 @@ left out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from deepcv.companion.claims import OURS, SINGLE, Estimate, against_ours, p_value, score_of
 from deepcv.companion.experiments import table1
-from deepcv.companion.experiments.experiment import (
-    N_TUNING_IMAGES,
-    REDUCED,
-    Experiment,
-    Group,
-    Images,
-    Reduction,
-)
+from deepcv.companion.experiments.experiment import REDUCED, Experiment, Group, Images, Reduction, for_choosing
 from deepcv.companion.pictures import COLOURS, compact, dataset_title, mask_grid
 from deepcv.companion.recorded import full_names, full_run
 from deepcv.methods import title
@@ -70,29 +63,10 @@ class Settings(table1.Settings):
 def groups(settings: Settings) -> list[Group]:
     """The fast methods on every data set, then each slow one."""
     wanted = {settings.dataset: None} if settings.dataset else settings.datasets
-    parts = [unseen(name).first(count).first(settings.n_images) for name, count in wanted.items()]
+    parts = [Images.load(name).unseen().first(count).first(settings.n_images) for name, count in wanted.items()]
     return [
         Group(images.first(count), variants) for count, variants in table1.fast_then_slow(settings) for images in parts
     ]
-
-
-def unseen(dataset: str) -> Images:
-    """The images of a data set that no setting may be chosen on (`for_choosing`)."""
-    images = Images.load(dataset)
-    left_out = frozenset(for_choosing(dataset, images.samples.names))
-    return replace(images, samples=images.samples.only(name for name in images.samples.names if name not in left_out))
-
-
-def for_choosing(dataset: str, names: Sequence[str]) -> Sequence[str]:
-    """Those of a data set's images, sorted by name, that settings may be chosen on.
-
-    Of Weizmann the first 20, of ECSSD 0001 to 0200, of the nuclei those at odd positions; of other data sets none.
-    """
-    if dataset == "weizmann":
-        return names[:N_TUNING_IMAGES]
-    if dataset == "ecssd":
-        return [name for name in names if name <= "0200"]
-    return names[::2] if dataset == "dsb2018" else ()
 
 
 # -- what is shown -----------------------------------------------------------------------------------------------------

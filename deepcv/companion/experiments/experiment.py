@@ -141,9 +141,27 @@ class Images:
         """The images of these names, in this order; without names, `count` evenly spread ones."""
         return dataclasses.replace(self, samples=self.samples.only(names) if names else self.samples.spread(count))
 
+    def unseen(self) -> Images:
+        """Those that no setting may be chosen on (`for_choosing`)."""
+        names = self.samples.names
+        left_out = frozenset(for_choosing(self.dataset, names))
+        return dataclasses.replace(self, samples=self.samples.only(name for name in names if name not in left_out))
+
     def each(self) -> list[Images]:
         """One `Images` per image."""
         return [dataclasses.replace(self, samples=self.samples[at : at + 1]) for at in range(len(self.samples))]
+
+
+def for_choosing(dataset: str, names: Sequence[str]) -> Sequence[str]:
+    """Those of a data set's images, sorted by name, that settings may be chosen on.
+
+    Of Weizmann the first 20, of ECSSD 0001 to 0200, of the nuclei those at odd positions; of other data sets none.
+    """
+    if dataset == "weizmann":
+        return names[:N_TUNING_IMAGES]
+    if dataset == "ecssd":
+        return [name for name in names if name <= "0200"]
+    return names[::2] if dataset == "dsb2018" else ()
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,7 @@ class Settings(variants.Settings):
         "paper": {"dataset": "weizmann", "solvers": {"default": Reduction({"decoder": True}), "paper": Reduction()}},
     }
     known = ARCHITECTURES
+    unseen = True
 
 
 def groups(settings: Settings) -> list[Group]:

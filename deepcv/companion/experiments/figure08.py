@@ -111,8 +111,8 @@ class Settings(experiment.Settings):
 
 
 def groups(settings: Settings) -> list[Group]:
-    """Each solver on its own number of images."""
-    images = Images.load(settings.dataset)
+    """Each solver on its own number of images, none of which settings were chosen on."""
+    images = Images.load(settings.dataset).unseen()
     return [
         Group(images.first(settings.n_images or how.n_images), [how.variant(name, settings.size)])
         for name, how in settings.solvers.items()

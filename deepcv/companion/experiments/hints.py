@@ -3,7 +3,7 @@
 Not in the paper. The methods start from the saliency map, and where it errs they do. Each variant is another map of the
 same image; none looks at a truth but the last, which says what a perfect hint would be worth.
 
-Reported apart: images of `deepcv.companion.experiments.domains.for_choosing`, and others.
+Reported apart: images of `deepcv.companion.experiments.experiment.for_choosing`, and others.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ larger in both directions. Clicks follow the usual rule (Xu, Price, Cohen, Yang 
 selection", CVPR 2016): the next one is at the centre, farthest from the border, of the largest connected region that is
 wrong, and says which side it is on; the first corrects what was found without marks.
 
-Images that settings were, or may be, chosen on (`deepcv.companion.experiments.domains.for_choosing`) are left out.
+Images that settings were, or may be, chosen on (`deepcv.companion.experiments.experiment.for_choosing`) are left out.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ import numpy as np
 from deepcv.companion.claims import OURS
 from deepcv.companion.compute import segment
 from deepcv.companion.experiments import experiment
-from deepcv.companion.experiments.domains import unseen
-from deepcv.companion.experiments.experiment import Experiment, Group, variant
+from deepcv.companion.experiments.experiment import Experiment, Group, Images, variant
 from deepcv.companion.experiments.variants import mean_of
 from deepcv.companion.items import Item
 from deepcv.companion.pictures import COLOURS, compact, dataset_title, faded, head_grid
@@ -96,7 +95,7 @@ def groups(settings: Settings) -> list[Group]:
     found = []
     for kind, (variants, in_turn) in enumerate(((marked, _BOXES_IN_TURN), (clicked, _CLICKS_IN_TURN))):
         for name, counts in datasets.items():
-            images = unseen(name).first(settings.n_images).first(counts[kind])
+            images = Images.load(name).unseen().first(settings.n_images).first(counts[kind])
             for turn, at in enumerate(range(0, len(images.samples), in_turn)):
                 piece = replace(images, samples=images.samples[at : at + in_turn])
                 found.append((turn, Group(piece, variants)))

@@ -53,6 +53,8 @@ class Settings(experiment.Settings):
     """
 
     known: ClassVar[Variants] = {}
+    unseen: ClassVar[bool] = False
+    """Whether only images are taken that no setting may be chosen on."""
 
     variants: tuple[str, ...] | None = None
     solvers: Mapping[str, Reduction] | None = None
@@ -87,7 +89,9 @@ def _variant(solver: str, name: str, changed: Mapping[str, Any], changes: Mappin
 
 def images_of(settings: Settings, solver: str) -> Images:
     """The images for a solver."""
-    return Images.load(settings.dataset).first(settings.n_images or settings.solvers[solver].n_images)
+    images = Images.load(settings.dataset)
+    images = images.unseen() if settings.unseen else images
+    return images.first(settings.n_images or settings.solvers[solver].n_images)
 
 
 def changes_of(table: DataFrame) -> dict[Any, Estimate]:

@@ -7,6 +7,7 @@ import pytest
 
 from deepcv.companion.experiments import domains, experiment
 from deepcv.companion.experiments.domains import EXPERIMENT, Settings
+from deepcv.companion.experiments.experiment import Images
 from deepcv.data import Dataset, Sample
 from deepcv.errors import InputError
 
@@ -43,7 +44,7 @@ def test_images_that_settings_may_be_chosen_on_are_left_out(monkeypatch, dataset
         return Sample(name, image, image > 40, dataset, "made up")
 
     monkeypatch.setattr(experiment, "load_dataset", lambda name: Dataset(names, load))
-    assert list(domains.unseen(dataset).samples.names) == left
+    assert list(Images.load(dataset).unseen().samples.names) == left
     items = EXPERIMENT.items(Settings("cpu", dataset=dataset, methods=["saliency"]))
     assert [(item.dataset, item.image) for item in items] == [(dataset, name) for name in left]
 
