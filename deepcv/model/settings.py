@@ -196,18 +196,19 @@ levels and instance normalisation, one loop and the guided filter; the width of 
 paper doesn't give, are the released code's, and so is that the filter gets S(φ), where the paper filters the mask.
 
 "paper" is the reading we recommend. Where section 5.1 is silent it takes what works on the first 20 images of Weizmann
-(`deepcv.companion.experiments.readings`): u starts from the saliency map's Otsu mask, λ = 10, 150 steps. In one point
-it departs from the words: section 5.1 gives Adam's rate of 1e-1 for "the network parameters", with which the loop loses
-many objects; here 1e-1 is φ's, and the networks have 1e-3, as in the released code.
+(`deepcv.companion.experiments.readings`): u starts from the saliency map's Otsu mask, λ = 10, 150 steps. In a
+second point, after the filter's, it departs from the words: section 5.1 gives Adam's rate of 1e-1 for "the network
+parameters", with which the loop loses many objects; here 1e-1 is φ's, and the networks have 1e-3, as in the released
+code.
 
 "printed" is section 5.1 to the letter: u starts from the saliency map itself, and 1e-1 is Adam's rate for everything.
 λ = 0.1 and 401 steps, which the paper doesn't give, are the released code's. "sRGB space" is read as pixels in [0, 1].
 
 "released" is the authors' single-image code: means of ±60, pixels in 0..255, 200 steps of the networks alone, φ clipped
 to ±1, CELU. Deviations: the foreground is at +60 (theirs is at -60, a mirrored latent axis); ν is 0 (theirs is
-2.5/(H·W) against data terms in the thousands, with shrinkage of ∇φ itself and central differences); instance
-normalisation (theirs is batch normalisation of one image); the hint, which they don't give, is our saliency sharpened
-about its Otsu threshold.
+2.5/(H·W) against data terms in the thousands, with shrinkage of ∇φ itself and central differences); the hint, which
+they don't give, is our saliency sharpened about its Otsu threshold. Their batch normalisation of one image is instance
+normalisation.
 
 "gradient" is the package's default with the paper's step on φ in place of the cut; with this λ neither ν nor the edges
 act in it. "auto-encoder" is the package's default with a decoder ℱ.

@@ -37,6 +37,23 @@ def test_a_run_that_hardly_moves_stays_where_it_started():
     assert np.isfinite(numbers["energy"]) and numbers["empty"] == 0
 
 
+def test_the_partition_costs_at_least_its_length_and_one_region_no_more_than_half_the_variance():
+    least = algorithm2.bounds(Settings(n_images=2, seeds=[0]))
+    assert (least["regions"] >= 3).all() and len(least) == 2
+    [item] = items(starts=("truth",))
+    item.settings.update(learning_rate=1e-9, learning_rate_phi=1e-9, steps=2)
+    sample = sample_of(item)
+    _, numbers = algorithm2.measure(item, sample, None, "cpu")
+    row = least.loc[sample.name]
+    assert numbers["one_region"] == pytest.approx(row["one region, at most"])
+    assert numbers["energy"] > 0.95 * row["the truth, at least"] > 0  # u is a softmax, a little short of 0 and 1
+    # the length of (4.1): √2 or 1 where a pixel differs from both or one of those above and at its left, in each phase
+    regions = np.pad(algorithm2._one_hot(sample.regions, 3, (48, 48)).argmax(axis=0), ((1, 0), (1, 0)), mode="edge")
+    here, above, left = regions[1:, 1:], regions[:-1, 1:], regions[1:, :-1]
+    lengths = [np.hypot((here == n) != (above == n), (here == n) != (left == n), dtype=float) for n in range(3)]
+    assert row["the truth, at least"] == pytest.approx(np.sum(lengths) / here.size, rel=1e-5)
+
+
 def test_energies_are_compared_with_those_from_the_truth():
     energies = {("truth", "a"): 2.0, ("truth", "b"): 2.0, ("random", "a"): 1.5, ("random", "b"): 2.5}
     rows = pd.DataFrame(
