@@ -8,7 +8,7 @@ Reported apart: images of `deepcv.companion.experiments.experiment.for_choosing`
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
 
 REFERENCE, TRUTH = "the map", "the truth"
+BY_TRUTH = (TRUTH, "the best, by the truth")
+"""Variants that look at the truth; not drawn."""
 MAPS: dict[str, tuple[dict[str, Any], ...]] = {
     REFERENCE: (),
     "250 superpixels alone": ({"superpixels": (250,)},),
@@ -115,9 +117,10 @@ def measure(item: Item, sample: Sample, hint: np.ndarray, device: str | None) ->
 # -- what is shown -----------------------------------------------------------------------------------------------------
 
 
-def summary(rows: DataFrame) -> DataFrame:
-    """F from each map, and its paired difference to the map as it is, by data set, images and method.
+def summary(rows: DataFrame, order: Collection[str] = tuple(MAPS)) -> DataFrame:
+    """F from each map, or from other variants in `order`, and its paired difference to the map as it is.
 
+    By data set, images and method.
     Each with its 95 % bootstrap interval over images, seeds averaged first: columns `F`, `ΔF` and `images`.
     """
     import pandas as pd
@@ -126,7 +129,7 @@ def summary(rows: DataFrame) -> DataFrame:
     parts = rows.assign(name=full_names(rows)).groupby(["dataset", "images", "name"], sort=False)
     for (dataset, part, name), own in parts:
         scores = own.pivot_table("f_measure", "image", "variant", sort=False)
-        for map_ in [each for each in MAPS if each in scores]:
+        for map_ in [each for each in order if each in scores]:
             row = {("F", key): number for key, number in mean_of(scores[map_].dropna()).items()}
             row["run", "images"] = scores[map_].count()
             if REFERENCE in scores and len(change := (scores[map_] - scores[REFERENCE]).dropna()):
@@ -137,25 +140,25 @@ def summary(rows: DataFrame) -> DataFrame:
     return result
 
 
-def readable(table: DataFrame) -> Styler:
+def readable(table: DataFrame, order: Collection[str] = tuple(MAPS)) -> Styler:
     """A styled `summary`: a row by map and method, a column by data set and part; changes in brackets."""
     text = table["F", "mean"].map("{:.3f}".format) + table["ΔF", "mean"].map(" ({:+.3f})".format)
     wide = text.unstack([0, 1]).fillna("–")
-    order = [(map_, name) for map_ in MAPS for name in dict.fromkeys(table.index.get_level_values(2))]
-    wide = wide.reorder_levels([1, 0]).reindex([each for each in order if each[::-1] in wide.index])
+    lines = [(map_, name) for map_ in order for name in dict.fromkeys(table.index.get_level_values(2))]
+    wide = wide.reorder_levels([1, 0]).reindex([each for each in lines if each[::-1] in wide.index])
     return compact(wide.rename(columns=dataset_title, level=0).style)
 
 
-def plot(table: DataFrame) -> Figure:
-    """The change of F with each map but the truth, with its interval, a panel for each data set; from `summary`."""
+def plot(table: DataFrame, order: Collection[str] = tuple(MAPS)) -> Figure:
+    """The change of F with each map, without those that see the truth, a panel for each data set; from `summary`."""
     import matplotlib.pyplot as plt
 
-    shown = table[~table.index.get_level_values(3).isin((REFERENCE, TRUTH))]
+    shown = table[~table.index.get_level_values(3).isin((REFERENCE, *BY_TRUTH))]
     unseen = shown[shown.index.get_level_values(1) == UNSEEN]
     shown = unseen if len(unseen) else shown
     datasets = list(dict.fromkeys(shown.index.get_level_values(0)))
     methods = list(dict.fromkeys(shown.index.get_level_values(2)))
-    maps = [each for each in MAPS if each in set(shown.index.get_level_values(3))]
+    maps = [each for each in order if each in set(shown.index.get_level_values(3))]
     figure, axes = plt.subplots(
         1, max(1, len(datasets)), figsize=(3 + 2.6 * max(1, len(datasets)), 0.42 * len(maps) + 1.3), sharey=True,
         squeeze=False, layout="constrained",
