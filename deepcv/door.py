@@ -34,7 +34,7 @@ from deepcv.images import (
 from deepcv.methods import Method, with_preset
 from deepcv.orientation import Turn, canonical
 from deepcv.pictures import enlarged
-from deepcv.seeds import Seeds, as_marks, check_inside, marks_in, rough_hint, seeds_of, with_seeds
+from deepcv.seeds import Seeds, as_marks, check_inside, marks_in, rough_hint, seeds_of, with_seeds, without_ripples
 from deepcv.segmentation import Segmentation
 from deepcv.tones import NU, many_objects, root
 
@@ -167,7 +167,7 @@ def _hint_as_given(hint) -> np.ndarray:
     array = _plain(hint, "hint", "1", "L")
     if array.dtype == np.uint8 and array.size and array.max() == 1:
         raise InputError("the hint is uint8, from 0 to 1, which is nearly black; make it bool, or multiply it by 255")
-    return array
+    return without_ripples(array)
 
 
 def _as_given(image) -> np.ndarray:

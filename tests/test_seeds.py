@@ -2,8 +2,11 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
+import io
+
 import numpy as np
 import pytest
+from PIL import Image
 
 import deepcv
 from deepcv import seeds as module
@@ -12,7 +15,7 @@ from deepcv.errors import InputError
 from deepcv.hints import hint as hints
 from deepcv.methods import METHODS
 from deepcv.model import marked
-from deepcv.seeds import UNDECIDED, Seeds, as_marks, marks_in, rough_hint
+from deepcv.seeds import UNDECIDED, Seeds, as_marks, marks_in, rough_hint, without_ripples
 
 HEIGHT, WIDTH = 48, 64
 ROWS, COLUMNS = np.mgrid[:HEIGHT, :WIDTH]
@@ -189,6 +192,35 @@ def test_a_hint_of_three_levels_is_marks_and_a_tiny_one_a_click():
         assert found[~(DISC | CORNER)].mean() < 0.1
     assert marks_in(DISC) is None and marks_in(DISC.astype(np.uint8) * 255) is None
     assert marks_in(np.random.default_rng(0).random((9, 9))) is None
+
+
+def _as_jpeg(levels: np.ndarray, quality: int) -> np.ndarray:
+    Image.fromarray(levels).save(file := io.BytesIO(), "jpeg", quality=quality)
+    return np.asarray(Image.open(file))
+
+
+@pytest.mark.parametrize("quality", [60, 75, 95])
+@pytest.mark.parametrize("scale", [1, 255])
+def test_marks_saved_as_jpeg_are_marks(quality, scale):
+    rows, columns = np.mgrid[:200, :300]
+    strokes = np.full((200, 300), 128, np.uint8)
+    strokes[98:102, 120:180], strokes[(columns < 8) & (rows % 50 < 25)] = 255, 0
+    click = np.where(np.hypot(rows - 90, columns - 150) < 4, 255, 0).astype(np.uint8)
+    for levels in (strokes, click):
+        saved = _as_jpeg(levels, quality)
+        assert marks_in(saved) is None
+        restored = marks_in(without_ripples(saved if scale == 255 else saved / 255))
+        wanted = marks_in(levels)
+        assert restored is not None and (np.isnan(restored) == np.isnan(wanted)).mean() > 0.995
+        both = ~np.isnan(restored) & ~np.isnan(wanted)
+        assert both.any() and (restored[both] == wanted[both]).all()
+
+
+def test_a_rough_hint_keeps_its_shades():
+    soft = np.exp(-((ROWS - 24) ** 2 + (COLUMNS - 30) ** 2) / 200)
+    blurred = _as_jpeg((DISC * 255).astype(np.uint8), 75)
+    for hint in (soft, 0.5 + 0.5 * soft, (soft * 255).astype(np.uint8), blurred, DISC, np.full((9, 9), UNDECIDED)):
+        assert without_ripples(hint) is hint
 
 
 def test_without_marks_the_method_gets_what_it_was_given():

@@ -89,10 +89,10 @@ class Marking:
         """
         import numpy as np
 
-        from deepcv.seeds import check_inside, marks_in
+        from deepcv.seeds import check_inside, marks_in, without_ripples
 
         on, off = (None if path is None else self._grey(path) for path in (self.foreground, self.background))
-        hint = None if self.hint is None else self._grey(self.hint)
+        hint = None if self.hint is None else without_ripples(self._grey(self.hint))
         if hint is not None and (marks := marks_in(hint)) is not None:
             more = [np.asarray(marks == side) for side in (1, 0)]
             on, off = (_joined(each, extra) for each, extra in zip((on, off), more, strict=True))
