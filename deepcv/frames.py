@@ -17,6 +17,9 @@ TOLERANCE = 12
 BEGINS = 0.6
 """Share of the first line beyond a frame that must have another colour, by at least `STEP` levels."""
 STEP = 30
+RIPPLED, BLOCK = 0.8, 16
+"""Share of a line that lies within `STEP` where the edge of a frame ripples, and how many such lines there may be: JPEG
+codes colours in blocks of 16×16 pixels."""
 ALSO = 0.2
 """The same share where a frame of this colour was found at another side: the scene may be dark at one side."""
 SMALLEST = 0.2
@@ -138,6 +141,18 @@ def _strips(channels: np.ndarray, sides: frozenset[str] = frozenset(_SIDES)) -> 
     ]:
         for side in growing:
             widths[side] += 1
+    settled, rippled = dict(widths), {side for side in sides if widths[side]}
+    for _ in range(BLOCK):
+        rippled = {
+            side
+            for side in rippled
+            if _left(channels, side, widths) > 2 and _like(_line(channels, side, widths), colours[side], STEP) > RIPPLED
+        }
+        for side in rippled:
+            widths[side] += 1
+    widths |= {
+        side: settled[side] for side in sides if widths[side] > settled[side] and not _ends(channels, side, widths)
+    }
     begins = {side: 1 - _like(_line(channels, side, widths), colours[side], STEP) for side in sides if widths[side]}
     sure = [colours[side] for side, share in begins.items() if share >= BEGINS]
     plain = {
@@ -146,6 +161,13 @@ def _strips(channels: np.ndarray, sides: frozenset[str] = frozenset(_SIDES)) -> 
         if share < (ALSO if any(_like(colours[side][None], each) for each in sure) else BEGINS)
     }
     return _strips(channels, sides - plain) if plain else widths
+
+
+def _ends(channels: np.ndarray, side: str, widths: dict[str, int]) -> bool:
+    """Whether an edge ends the ripples of a strip; in a gradient there is none."""
+    last = _line(channels, side, {**widths, side: max(0, widths[side] - 2)}).astype(np.float32)
+    beyond = _line(channels, side, widths)
+    return _like(beyond, last, STEP) <= 1 - BEGINS
 
 
 def _line(channels: np.ndarray, side: str, widths: dict[str, int]) -> np.ndarray:

@@ -1,5 +1,6 @@
 """What the command line does before a method and after it: frames, orientations, many small objects."""
 
+import io
 import json
 import re
 import warnings
@@ -77,6 +78,20 @@ def test_a_black_frame_is_found_where_the_scene_is_dark_beside_it(name):
     assert (found.rows, found.columns) == tuple(slice(21, side + 19) for side in image.shape[:2])
 
 
+@pytest.mark.parametrize("quality", [75, 95])
+@pytest.mark.parametrize("level", [0, 255])
+def test_a_frame_in_a_jpeg_is_found_although_its_edges_ripple(quality, level):
+    noise = np.random.default_rng(0).normal(0, 400, (200, 300, 3)).astype(np.float32)
+    image = np.clip(cv2.GaussianBlur(noise, (0, 0), 4) + 120, 60, 180).astype(np.uint8)
+    for pads in (((30, 30), (0, 0)), ((0, 0), (45, 45)), ((25, 25), (25, 25))):
+        framed = np.pad(image, (*pads, (0, 0)), constant_values=level)
+        Image.fromarray(framed).save(file := io.BytesIO(), "jpeg", quality=quality)
+        found = frames.scene(np.asarray(Image.open(file)))
+        for within, (width, _), side in zip((found.rows, found.columns), pads, framed.shape, strict=False):
+            widths = np.array([within.start, side - within.stop])
+            assert ((widths > width) & (widths <= width + 3)).all() if width else not widths.any()  # a line is mixed
+
+
 def test_a_flipped_frame_is_the_flipped_frame():
     """Bright specks in the strip of one side are too many for its line within the others' strips."""
     framed = np.pad(np.random.default_rng(0).integers(60, 255, (340, 340), dtype=np.uint8), 40)
@@ -106,6 +121,9 @@ def test_a_backdrop_is_no_frame():
     upright = rng.integers(68, 73, (120, 160, 3), dtype=np.uint8)
     upright[35:85, 45:115] = rng.integers(90, 255, (50, 70, 3))
     on_the_table = upright[:85]
+    disk = np.where(np.hypot(*(np.mgrid[:200, :200] - 100)) < 97, 40, 250).astype(np.uint8)
+    Image.fromarray(disk).save(file := io.BytesIO(), "jpeg", quality=60)
+    assert frames.scene(np.asarray(Image.open(file))) is None
     shown = (PICTURE, alone, corner, square, gradient, np.where(MASK, 200, 60).astype(np.uint8), upright, on_the_table)
     for pixels in shown:
         assert frames.scene(pixels) is None

@@ -1,8 +1,7 @@
 """What is marked: read as meant, held by every method, spread to what is like it."""
 
-from concurrent.futures import ThreadPoolExecutor
-
 import io
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
