@@ -36,7 +36,7 @@ from deepcv.orientation import Turn, canonical
 from deepcv.pictures import enlarged
 from deepcv.seeds import Seeds, as_marks, check_inside, marks_in, rough_hint, seeds_of, with_seeds, without_ripples
 from deepcv.segmentation import Segmentation
-from deepcv.tones import NU, many_objects, root
+from deepcv.tones import NU, evened, many_objects, root
 
 WORKING_SIZE = 1024
 """Longest side in pixels for methods without a bound of their own. Every method then needs less than 1 GiB and most a
@@ -255,11 +255,12 @@ def segment_picture(
     if objects is not None:
         done = []
         if hint is None:
-            hint = resize(objects.astype(np.float32), image.shape[:2])
+            hint = resize(objects.mask.astype(np.float32), image.shape[:2])
             done.append("contours start there")
         if method.name == "chan-vese" and "nu" in may_choose:
-            image, settings["nu"] = root(as_image(image)), NU
-            done.append(f"in the square root of the picture, with ν = {NU}")
+            image, settings["nu"] = (evened if objects.shaded else root)(as_image(image)), NU
+            shading = ", without its shading" * objects.shaded
+            done.append(f"in the square root of the picture{shading}, with ν = {NU}")
         notes += [f"many small objects of one tone: {', '.join(done)}"] * bool(done)
     turned = image.shape[:2]
     sized = method.sized(turned)

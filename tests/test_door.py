@@ -158,6 +158,15 @@ def test_many_small_objects_are_found_by_chan_vese():
         result = found(pixels)
         assert iou(result.labels == 1, cells) > 0.97 and "many small objects" in result.notes[0]
     assert "ν" in result.notes[0] and "ν" not in found(grey, may_choose=()).notes[0]
+    shaded = np.clip(grey * 0.6 + x / 200 * 70 + (y / 150) ** 2 * 30, 0, 255).astype(np.uint8)
+    for pixels in (shaded, 255 - shaded):
+        result = found(pixels)
+        assert iou(result.labels == 1, cells) > 0.97 and "without its shading" in result.notes[0]
+    few = np.zeros(y.shape, bool)
+    for cy, cx, radius in ((30, 40, 9), (40, 150, 8), (110, 60, 10), (100, 140, 8), (70, 100, 9)):
+        few |= (y - cy) ** 2 + (x - cx) ** 2 < radius**2
+    pixels = np.clip(np.where(few, 180, 60) + random.normal(0, 10, y.shape), 0, 255).astype(np.uint8)
+    assert iou(found(pixels).labels == 1, few) > 0.97
     hinted = segment(grey, "chan-vese", hint=cells)
     assert iou(hinted.mask, cells) > 0.97 and "ν" in hinted.notes[0]
 
@@ -174,7 +183,8 @@ def test_a_small_picture_is_enlarged_for_the_saliency_map(monkeypatch, longest):
 
 def test_photographs_have_no_many_small_objects_and_nuclei_do():
     photographs = {name: as_image(samples.load(name).image) for name in samples.PHOTOGRAPHS}
-    assert not [name for name, image in photographs.items() if tones.many_objects(image) is not None]
+    objects = {name: tones.many_objects(image) for name, image in photographs.items()}
+    assert [name for name, each in objects.items() if each is not None] == ["coins"] and objects["coins"].shaded
     assert sum(tones.many_objects(as_image(nuclei.load(name).image)) is not None for name in nuclei.FOR_CHOOSING) == 3
 
 
