@@ -8,6 +8,8 @@ from deepcv.errors import InputError
 
 _PNG = "save the picture as PNG, JPEG or TIFF"
 
+_HEIF = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+_CUT = "that is damaged or cut short; fetch it again"
 _STARTS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"%PDF", "is a PDF document; export its page as PNG"),
     (0, b"%!PS", "is a PostScript document; export its page as PNG"),
@@ -35,6 +37,8 @@ _STARTS: tuple[tuple[int, bytes, str], ...] = (
     (8, b"AVI ", "is a video; export a frame as PNG"),
     (0, b"\x1aE\xdf\xa3", "is a video; export a frame as PNG"),
     (0, b"FLV", "is a video; export a frame as PNG"),
+    *((4, b"ftyp" + brand, f"is a HEIC picture {_CUT}") for brand in _HEIF),
+    *((4, b"ftyp" + brand, f"is an AVIF picture {_CUT}") for brand in (b"avif", b"avis")),
     (4, b"ftyp", "is a video; export a frame as PNG"),
     (4, b"moov", "is a video; export a frame as PNG"),
     (0, b"\x1f\x8b", "is compressed by gzip; unpack it first"),
@@ -51,8 +55,6 @@ _SUFFIXES = {
     ".segy": f"is seismic data (SEG-Y); draw the section and {_PNG}",
     ".dcm": "is not a DICOM file that can be read: its preamble is missing; save it as PNG",
 }
-
-_HEIF = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 
 
 def what_it_is(head: bytes, suffix: str) -> str:

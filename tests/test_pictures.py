@@ -546,6 +546,11 @@ def dicom(folder, pixels, **more):
     return folder / "p.dcm"
 
 
+def test_a_cut_avif_is_no_video(tmp_path):
+    (tmp_path / "p.avif").write_bytes(b"\0\0\0\x18ftypavif\0\0\0\0mif1avif")
+    assert "is an AVIF picture that is damaged or cut short" in refused(tmp_path / "p.avif")
+
+
 def test_dicom_is_shown_in_its_window(tmp_path):
     pytest.importorskip("pydicom", reason="install the extra `formats`")
     assert "has 16-bit samples and no window of its own; save" in refused(dicom(tmp_path, GREY))

@@ -23,7 +23,12 @@ def data_sets(context: typer.Context) -> None:
 
 @data.command("list")
 def list_data() -> None:
-    """List the data sets and say which are available."""
+    """List the data sets and say which are available.
+
+    \b
+    deepcv data list
+    DEEPCV_DATA=~/data deepcv data list
+    """
     from deepcv.data import COLLECTIONS, SETS, SPLITS, data_folder, load_dataset
 
     for name in (*SETS, *COLLECTIONS):
@@ -85,6 +90,10 @@ def compare_truths() -> None:
 
     The IoU of two masks of a photograph of Flowers-102: of two kinds, or two trimaps (run `deepcv data link` first), or
     a trimap's flower without and with its boundary.
+
+    \b
+    deepcv data link
+    deepcv data truths
     """
     from deepcv.data.truths import disagreement
 

@@ -119,7 +119,12 @@ def deepcv(
 
 
 def methods() -> None:
-    """List the methods and their presets."""
+    """List the methods and their presets.
+
+    \b
+    deepcv methods
+    deepcv segment photo.jpg --method deep-cv:paper --out mask.png
+    """
     from deepcv.methods import METHODS
 
     longest = max(map(len, METHODS))
@@ -129,7 +134,11 @@ def methods() -> None:
 
 
 def version() -> None:
-    """Print the version."""
+    """Print the version.
+
+    \b
+    deepcv version
+    """
     print(__version__)
 
 

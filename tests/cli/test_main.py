@@ -58,9 +58,15 @@ def test_the_version_is_the_packages(deepcv, capsys):
     assert capsys.readouterr().out == f"{__version__}\n" * 2
 
 
-@pytest.mark.parametrize(
-    "command", [(), ("segment",), ("run",), ("record",), ("verdict",), ("data",), ("data", "fetch")]
-)
+COMMANDS = "segment train predict export run record verdict methods version data"
+WITH_EXAMPLES = [
+    (),
+    *((name,) for name in COMMANDS.split()),
+    *(("data", name) for name in ["list", "fetch", "link", "truths"]),
+]
+
+
+@pytest.mark.parametrize("command", WITH_EXAMPLES)
 def test_help_has_an_example(deepcv, capsys, command):
     assert deepcv(*command, "--help") == 0
     out = capsys.readouterr().out
