@@ -326,6 +326,10 @@ def test_recorded_rows_stand_beside_one_another_by_collection(monkeypatch):
     assert row[("recorded, Flowers-102", "test mIoU")] == pytest.approx(0.7)
     assert row[("recorded, Flowers-17", "test mIoU")] == pytest.approx(0.45)
     assert pd.isna(table.loc["Algorithm 3, our default", ("recorded, Flowers-102", "test mIoU")])
+    for dataset, label in (("flowers17", "ReDO [13], ours hardly trained"), ("flowers102", "ReDO [13]")):
+        redo = papers.assign(method="redo", preset="default", dataset=dataset)
+        monkeypatch.setattr(table2, "full_run", lambda name, redo=redo: pd.concat([ours, papers, redo]))
+        assert label in table2.compared(ours).index
     told = table2.finding(pd.concat([ours, papers]))
     assert "photographs of Flowers-102 is 0.700" in told and "0.550 (Algorithm 3, our default)" in told
 
