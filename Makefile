@@ -74,12 +74,14 @@ bench: .make/installed
 bench-check: .make/installed
 	$(BIN)/python -m benchmarks --check $(BENCH)
 
-# The README's picture: the embedded images, seed 0.
+# Pictures of the README and of the page "Segment a picture": embedded images, seed 0.
 picture: .make/installed
 	$(BIN)/python -c "from deepcv.companion.experiments import figure03 as f; \
 		s = f.Settings(methods=('saliency', 'chan-vese', 'grabcut', 'deep-cv'), \
 			images=('coins', 'coffee', 'modes-ring', 'overlap-disk')); \
 		f.plot(f.EXPERIMENT.run(s)).savefig('book/overview.png', dpi=100)"
+	$(BIN)/python -c "from deepcv.companion.experiments import interaction; \
+		interaction.plot_examples(200, 400).savefig('book/marks.png', dpi=100)"
 
 TSC := npm_config_fetch_retries=0 npx --yes --package=typescript@7.0.2 tsc
 lint: .make/installed
