@@ -99,7 +99,7 @@ def groups(settings: Settings) -> list[Group]:
 
 
 def measure(item: Item, sample: Sample, hint: np.ndarray, device: str | None) -> tuple[Segmentation, dict[str, float]]:
-    """What the variant makes of the image; `chosen`, the place among `STARTS` of what a rule chooses, else -1."""
+    """What the variant makes of the image; `choice`, the place among `STARTS` of what a rule chooses, else -1."""
     wanted = item.conditions["variant"]
     key = as_json([item.dataset, item.image, item.method, item.preset, item.seed, item.settings, device])
     if key not in _last:
@@ -107,7 +107,7 @@ def measure(item: Item, sample: Sample, hint: np.ndarray, device: str | None) ->
         _last[key] = Results(item, sample, hint, device)
     found = _last[key].start(wanted) if wanted in STARTS else RULES[wanted](_last[key])
     chosen = [place for place, each in enumerate(STARTS) if wanted not in STARTS and _last[key].known(each) is found]
-    return found, {"chosen": float(chosen[0] if chosen else -1)}
+    return found, {"choice": float(chosen[0] if chosen else -1)}
 
 
 class Results:

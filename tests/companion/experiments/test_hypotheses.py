@@ -20,7 +20,7 @@ def rows(tmp_path_factory):
 
 
 def test_a_rule_chooses_one_of_the_results_and_the_truth_the_best(rows):
-    f, chosen = (rows.set_index("variant")[column] for column in ("f_measure", "chosen"))
+    f, chosen = (rows.set_index("variant")[column] for column in ("f_measure", "choice"))
     assert (f[list(STARTS)] <= f[BEST]).all() and np.isfinite(f).all()
     for rule in CHOOSING:
         assert f[rule] == f[list(STARTS)[int(chosen[rule])]]
