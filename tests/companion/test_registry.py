@@ -1,5 +1,6 @@
 """The registry of experiments and the book's contents have the same entries."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -38,3 +39,14 @@ def test_what_an_experiment_runs_has_a_key_for_each_row(name):
 def test_an_unknown_experiment_is_named():
     with pytest.raises(InputError, match="there is no experiment 'table9'; there are figure01"):
         get_experiment("table9")
+
+
+def test_no_measured_number_has_the_name_of_a_condition(repository):
+    """One table of the store holds the rows of all experiments."""
+    found = [json.loads(path.read_text()) for path in (repository / "results" / "recorded").glob("*.json")]
+    names = {
+        kind: {name for each in found for name in each.get(kind, ()) if "runs" in each}
+        for kind in ("conditions", "measured")
+    }
+    assert names["conditions"] and names["measured"]
+    assert not names["conditions"] & names["measured"]
