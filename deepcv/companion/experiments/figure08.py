@@ -98,7 +98,7 @@ class Settings(experiment.Settings):
             "dataset": "weizmann",
             "solvers": {
                 "deep-cv": Reduction({"decoder": True}, N_TUNING_IMAGES),
-                "deep-cv:paper": replace(REDUCED["deep-cv:paper"], n_images=5),
+                "deep-cv:paper": replace(REDUCED["deep-cv:paper"], n_images=10),
             },
         },
         "paper": {

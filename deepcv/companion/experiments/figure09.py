@@ -93,7 +93,7 @@ class Settings(figure08.Settings):
             "dataset": "weizmann",
             "solvers": {
                 "deep-cv": Reduction({"decoder": True}, N_TUNING_IMAGES),
-                "deep-cv:paper": replace(REDUCED["deep-cv:paper"], n_images=3),
+                "deep-cv:paper": replace(REDUCED["deep-cv:paper"], n_images=10),
             },
         },
         "paper": figure08.Settings.profiles["paper"],
