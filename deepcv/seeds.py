@@ -315,28 +315,6 @@ def marks_in(hint) -> np.ndarray | None:
     return None
 
 
-def without_ripples(hint: np.ndarray) -> np.ndarray:
-    """Marks that were saved as JPEG, or resized, with their levels restored; any other hint as it is.
-
-    Such a hint, uint8 or float in [0, 1], lies near 0, ½ and 1 but beside the strokes, and most of it near ½; or nearly
-    all of it is near 0, and the rest, a click, near 1.
-    """
-    if hint.ndim != 2 or not hint.size or hint.dtype not in (np.uint8, np.float16, np.float32, np.float64):
-        return hint
-    values = hint / np.float32(255) if hint.dtype == np.uint8 else hint
-    black, open_, white = (np.abs(values - level) < _RIPPLE for level in (0, 0.5, 1))
-    if (black | open_ | white).mean() < _NEAR or not (black | white).any():
-        return hint
-    if open_.mean() > 0.5:
-        return np.select([values < 0.25, values > 0.75], [np.uint8(0), np.uint8(255)], np.uint8(UNDECIDED))
-    if white.any() and (values > 0.5).mean() < CLICK:
-        return np.where(values > 0.5, np.uint8(255), np.uint8(0))
-    return hint
-
-
-# At quality 75 some percent of the pixels are farther than this from their level.
-_RIPPLE, _NEAR = 0.05, 0.9
-
 # -- From marks to a hint ----------------------------------------------------------------------------------------------
 
 

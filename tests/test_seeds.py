@@ -9,12 +9,12 @@ from PIL import Image
 
 import deepcv
 from deepcv import seeds as module
-from deepcv.door import segment
+from deepcv.door import segment, without_ripples
 from deepcv.errors import InputError
 from deepcv.hints import hint as hints
 from deepcv.methods import METHODS
 from deepcv.model import marked
-from deepcv.seeds import UNDECIDED, Seeds, as_marks, marks_in, rough_hint, without_ripples
+from deepcv.seeds import UNDECIDED, Seeds, as_marks, marks_in, rough_hint
 
 HEIGHT, WIDTH = 48, 64
 ROWS, COLUMNS = np.mgrid[:HEIGHT, :WIDTH]

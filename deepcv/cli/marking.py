@@ -89,7 +89,8 @@ class Marking:
         """
         import numpy as np
 
-        from deepcv.seeds import check_inside, marks_in, without_ripples
+        from deepcv.door import without_ripples
+        from deepcv.seeds import check_inside, marks_in
 
         on, off = (None if path is None else self._grey(path) for path in (self.foreground, self.background))
         hint = None if self.hint is None else without_ripples(self._grey(self.hint))
