@@ -120,8 +120,8 @@ def measure(item: Item, sample: Sample, hint: np.ndarray, device: str | None) ->
 def summary(rows: DataFrame, order: Collection[str] = tuple(MAPS)) -> DataFrame:
     """F from each map, or from other variants in `order`, and its paired difference to the map as it is.
 
-    By data set, images and method.
-    Each with its 95 % bootstrap interval over images, seeds averaged first: columns `F`, `ΔF` and `images`.
+    By data set, images and method, each with its 95 % bootstrap interval over images, seeds averaged first: columns
+    `F`, `ΔF` and `images`.
     """
     import pandas as pd
 
