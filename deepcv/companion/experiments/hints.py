@@ -171,7 +171,8 @@ def plot(table: DataFrame, order: Collection[str] = tuple(MAPS)) -> Figure:
         axis.axvline(0, color="0.5", ls="--", lw=1)
         axis.set(title=dataset_title(dataset), xlabel="change of F")
         axis.locator_params(axis="x", nbins=4)
-    axes[0, 0].legend(fontsize=7, loc="best")
+    if len(methods) > 1:
+        axes[0, 0].legend(fontsize=7, loc="best")
     return figure
 
 
