@@ -87,7 +87,7 @@ class Settings(experiment.Settings):
 
 
 def groups(settings: Settings) -> list[Group]:
-    """Image by image, so that what the variants share is computed once; the data sets in turn, Algorithm 1 last."""
+    """Image by image, so that what the variants share is computed once; the data sets in turn."""
     found: list[list[Group]] = []
     wanted = [each for each in VARIANTS if each in (settings.variants or VARIANTS)]
     for name in settings.methods:
